@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"mailer/internal/config"
+	"mailer/internal/store"
+	"mailer/internal/ui"
+)
+
+// app is what every command shares: the streams, the flags of the root, and how to open the workspace.
+type app struct {
+	dir   string          // -C
+	hard  context.Context // ends at the second signal; a command's own context ends at the first
+	stdin io.Reader
+	out   *ui.Out
+	now   func() time.Time
+}
+
+func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
+	return &app{hard: context.Background(), stdin: stdin, out: ui.New(stdout, stderr), now: time.Now}
+}
+
+// workspace finds and reads the workspace that the command is about.
+func (a *app) workspace() (*config.Workspace, error) {
+	cwd, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("find the workspace: %w", err)
+	}
+	dir, err := config.Find(a.dir, os.LookupEnv, cwd)
+	if err != nil {
+		return nil, err
+	}
+	ws, err := config.Load(dir, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range ws.Warnings {
+		a.out.Warnf("%s", w)
+	}
+	return ws, nil
+}
+
+// open opens the workspace and its database. Close the store.
+func (a *app) open(ctx context.Context) (*config.Workspace, *store.Store, error) {
+	ws, err := a.workspace()
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := store.Open(ctx, ws.Database(), store.Options{Now: a.now})
+	if err != nil {
+		return nil, nil, err
+	}
+	return ws, st, nil
+}
+
+// interactive reports whether a person can answer a question.
+func (a *app) interactive() bool { return ui.Terminal(a.stdin) }

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"mailer/internal/config"
+
+	"github.com/spf13/cobra"
+)
+
+// offerCompletions gives the shell the names that a workspace holds: campaigns where a command takes CAMPAIGN, segments
+// and relays for their flags. The scripts themselves (`mailer completion bash`) are cobra's.
+func offerCompletions(a *app, cmd *cobra.Command) {
+	if takesCampaign(cmd) && cmd.ValidArgsFunction == nil {
+		cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return a.campaignNames(), cobra.ShellCompDirectiveDefault // a path will do as well
+		}
+	}
+	for flag, names := range map[string]func() []string{"segment": a.segmentNames, "relay": a.relayNames} {
+		if cmd.LocalNonPersistentFlags().Lookup(flag) == nil {
+			continue
+		}
+		if _, has := cmd.GetFlagCompletionFunc(flag); !has {
+			cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+				return names(), cobra.ShellCompDirectiveNoFileComp
+			})
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		offerCompletions(a, sub)
+	}
+}
+
+// takesCampaign looks at the usage line: send CAMPAIGN, report [CAMPAIGN].
+func takesCampaign(cmd *cobra.Command) bool {
+	words := strings.Fields(cmd.Use)
+	return len(words) > 1 && strings.Trim(words[1], "[]") == "CAMPAIGN"
+}
+
+// campaignNames are the files' stems without their language; nothing when there is no workspace, because a completion
+// has nobody to complain to.
+func (a *app) campaignNames() []string {
+	var names []string
+	for _, file := range a.namesIn("campaigns", ".md", ".html", ".txt") {
+		if stem, lang, ok := strings.Cut(file, "."); ok && len(lang) <= 5 {
+			file = stem
+		}
+		names = append(names, file)
+	}
+	return slices.Compact(names)
+}
+
+func (a *app) segmentNames() []string { return a.namesIn("segments", ".expr") }
+
+func (a *app) relayNames() []string {
+	dir, err := config.Find(a.dir)
+	if err != nil {
+		return nil
+	}
+	ws, err := config.Load(dir, os.LookupEnv)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, r := range ws.Config.Relays {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+// namesIn lists the files of a workspace's folder that end in one of the extensions, without it.
+func (a *app) namesIn(folder string, extensions ...string) []string {
+	dir, err := config.Find(a.dir)
+	if err != nil {
+		return nil
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, folder))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); !e.IsDir() && slices.Contains(extensions, ext) {
+			names = append(names, strings.TrimSuffix(e.Name(), ext))
+		}
+	}
+	return names
+}

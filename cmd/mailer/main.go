@@ -1,0 +1,135 @@
+// Command mailer imports contact lists, sends personalised mail through the user's own relay and keeps the list clean.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"mailer/internal/config"
+	"mailer/internal/segment"
+	"mailer/internal/store"
+	"mailer/internal/ui"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the whole program: arguments in, exit code out. It is the one place that prints errors and picks exit codes.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	soft, hard, stop := signals()
+	defer stop()
+	a := newApp(stdin, stdout, stderr)
+	a.hard = hard
+	root := newRootCmd(a)
+	root.SetArgs(args)
+	err := root.ExecuteContext(soft)
+	if err == nil {
+		return exitDone
+	}
+	code := exitCode(err)
+	if text := err.Error(); text != "" {
+		fmt.Fprintf(stderr, "mailer: %s\n", clean(text))
+	}
+	if a.out.JSON {
+		a.out.Emit("error", struct {
+			Error string `json:"error"`
+			Code  int    `json:"exit_code"`
+		}{err.Error(), code})
+	}
+	return code
+}
+
+// signals returns a context that ends at the first SIGINT, SIGTERM or SIGHUP (stop claiming, finish what is begun) and one
+// that ends at the second (cut the connections). A third kills the process as if nobody listened.
+func signals() (soft, hard context.Context, stop func()) {
+	soft, endSoft := context.WithCancel(context.Background())
+	hard, endHard := context.WithCancel(context.Background())
+	got := make(chan os.Signal, 2)
+	signal.Notify(got, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	done, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		for _, end := range []context.CancelFunc{endSoft, endHard} {
+			select {
+			case <-got:
+				end()
+			case <-done:
+				return
+			}
+		}
+		signal.Stop(got)
+	}()
+	return soft, hard, func() {
+		signal.Stop(got)
+		close(done)
+		<-gone
+		endSoft()
+		endHard()
+	}
+}
+
+// Exit codes, a contract with scripts (DESIGN section 5).
+const (
+	exitDone   = 0
+	exitError  = 1
+	exitUsage  = 2 // usage or configuration, a refused login too
+	exitSome   = 3 // done, but some failed, were rejected or are uncertain
+	exitLeft   = 4 // stopped with recipients left; the next run goes on
+	exitSafety = 5 // stopped by a safety rule or a failed check
+	exitBusy   = 6 // another process is sending this campaign
+)
+
+// exit is an error that knows its exit code. With no text it only sets the code: what happened was told already.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// usage marks an error as the user's: wrong flags or arguments.
+func usage(format string, args ...any) error {
+	return &exit{code: exitUsage, err: fmt.Errorf(format, args...)}
+}
+
+// exitCode picks the code of an error.
+func exitCode(err error) int {
+	var e *exit
+	var conf *config.Error
+	var expr *segment.Error
+	switch {
+	case errors.As(err, &e):
+		return e.code
+	case errors.As(err, &conf), errors.As(err, &expr):
+		return exitUsage
+	case errors.Is(err, store.ErrForeign), errors.Is(err, store.ErrNewer):
+		return exitUsage
+	case errors.Is(err, context.Canceled):
+		return exitLeft
+	}
+	return exitError
+}
+
+// clean keeps the line breaks of an error text and takes every other control character out: part of it may come from a
+// relay's reply or a file.
+func clean(s string) string {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = ui.Clean(line)
+	}
+	return strings.Join(lines, "\n")
+}

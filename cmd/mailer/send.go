@@ -1,0 +1,373 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"time"
+
+	"mailer/internal/config"
+	"mailer/internal/relay"
+	"mailer/internal/send"
+	"mailer/internal/store"
+	"mailer/internal/ui"
+
+	"github.com/spf13/cobra"
+)
+
+const sendHelp = `Send a campaign: to everybody in its audience, exactly once each.
+
+The first send freezes the campaign: its content, its audience and its way. Running the same command again, after a
+crash, a Ctrl-C or from cron, sends only what is left. A new id in the campaign file makes a new campaign.
+
+Recipients in doubt (the connection ended between a message and its reply) are shown as uncertain and neither sent
+again nor dropped, until you say --resolve-uncertain resend or sent.
+
+Exit codes: 0 everybody was sent to; 3 some failed or are uncertain; 4 recipients are left, run it again (deferred mail,
+a signal, a relay that is away); 5 stopped by a check or by the relay refusing us; 6 another process is sending it.`
+
+type sendOptions struct {
+	request send.Request
+	rates   []string
+	retry   string
+	dryRun  bool
+	yes     bool
+	expect  int64
+	test    string
+	as      string
+}
+
+func newSendCmd(a *app) *cobra.Command {
+	var o sendOptions
+	cmd := &cobra.Command{
+		Use:   "send CAMPAIGN",
+		Short: "Send a campaign, or what is left of it",
+		Long:  sendHelp,
+		Args:  exactArgs(1, "CAMPAIGN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.request.Campaign = args[0]
+			return runSend(cmd.Context(), a, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.request.Segment, "segment", "", "send to the saved segment of this `name`")
+	f.StringVar(&o.request.Where, "where", "", "send to contacts for which this `expression` holds (with --segment: both)")
+	f.StringSliceVar(&o.request.Lists, "list", nil, "send to contacts on the list of this `name` (repeat it for several)")
+	f.StringVar(&o.request.Exclude, "exclude", "", "leave out contacts for which this `expression` holds")
+	f.IntVar(&o.request.Connections, "concurrency", 0, "`connections` to the relay (default: the relay's own setting)")
+	f.StringSliceVar(&o.rates, "rate", nil, "at most so many messages, as `100/s`, 5000/h; several hold at once")
+	f.StringVar(&o.request.Relay, "relay", "", "send through the relay of this `name`")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print the whole plan and send nothing")
+	f.StringVar(&o.test, "test", "", "send one message to this `address` only; nothing is recorded")
+	f.StringVar(&o.as, "as", "", "with --test: fill it in as for this `contact`")
+	f.BoolVar(&o.yes, "yes", false, "do not ask")
+	f.Int64Var(&o.expect, "expect", -1, "stop unless exactly so many `recipients` would be sent a message")
+	f.Int64Var(&o.request.Limit, "limit", 0, "send at most so many `messages` in this run")
+	f.DurationVar(&o.request.Wait, "wait", 0, "stay so long for mail that the relay deferred")
+	f.StringVar(&o.retry, "retry", "", "try `failed` recipients again, but those whose address is dead")
+	f.StringVar(&o.request.Resolve, "resolve-uncertain", "", "what becomes of the uncertain: `resend` or sent")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return o.check() }
+	return cmd
+}
+
+// check refuses flags that make no sense before anything is opened.
+func (o *sendOptions) check() error {
+	switch o.retry {
+	case "":
+	case "failed":
+		o.request.RetryFailed = true
+	default:
+		return usage("--retry takes failed, not %q", o.retry)
+	}
+	if r := o.request.Resolve; r != "" && r != send.ResolveResend && r != send.ResolveSent {
+		return usage("--resolve-uncertain takes resend or sent, not %q", r)
+	}
+	if o.request.Connections < 0 || o.request.Limit < 0 || o.request.Wait < 0 {
+		return usage("--concurrency, --limit and --wait cannot be negative")
+	}
+	if o.as != "" && o.test == "" {
+		return usage("--as goes with --test")
+	}
+	for _, text := range o.rates {
+		r, err := config.ParseRate(text)
+		if err != nil {
+			return usage("--rate: %w", err)
+		}
+		o.request.Rates = append(o.request.Rates, send.Rate{N: r.N, Per: r.Per})
+	}
+	return nil
+}
+
+func runSend(ctx context.Context, a *app, o sendOptions) error {
+	ws, st, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	s := &send.Sender{Workspace: ws, Store: st, Now: a.now}
+	if o.test != "" {
+		return runTestSend(ctx, a, s, o)
+	}
+	plan, err := s.Prepare(ctx, o.request)
+	if err != nil {
+		return err
+	}
+	if plan.New {
+		if err := checkNew(ctx, a, s, plan, o); err != nil {
+			return err
+		}
+	}
+	if o.dryRun {
+		return showPlan(a, plan)
+	}
+	if plan.New && !o.yes {
+		if err := confirm(a, plan); err != nil {
+			return err
+		}
+	}
+	return deliver(ctx, a, s, plan)
+}
+
+// checkNew renders every recipient, and compares their number with what the user expects.
+func checkNew(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o sendOptions) error {
+	if n := p.Counts.Sendable(); o.expect >= 0 && n != o.expect {
+		return &exit{exitSafety, fmt.Errorf("%d recipients would be sent a message, --expect says %d; mailer send %s --dry-run shows who", n, o.expect, p.Name)}
+	}
+	if p.Counts.All == 0 {
+		return usage("nobody is in the audience: %s; mailer segments count --where '...' tells how many an expression matches", p.Spec)
+	}
+	findings, err := preflight(ctx, a, s, p)
+	if err != nil {
+		return err
+	}
+	if n := tellFindings(a, findings); n > 0 {
+		return &exit{exitSafety, fmt.Errorf("%d errors: nothing was sent; mend them, or set their level under checks: in mailer.yaml", n)}
+	}
+	return nil
+}
+
+func preflight(ctx context.Context, a *app, s *send.Sender, p *send.Plan) ([]send.Finding, error) {
+	bar := a.out.Bar("checking", "messages", p.Counts.Sendable())
+	defer bar.Close()
+	return s.Check(ctx, p, bar.Set)
+}
+
+// tellFindings prints what the check found and returns the number of errors.
+func tellFindings(a *app, findings []send.Finding) (errs int) {
+	for _, f := range findings {
+		a.out.Emit("finding", f)
+		if f.Level == "error" {
+			errs++
+		}
+		fmt.Fprintf(a.out.Stderr(), "%s: %s\n", f.Level, clean(f.Text()))
+	}
+	return errs
+}
+
+// planLine is the plan for scripts.
+type planLine struct {
+	Campaign    string           `json:"campaign"`
+	New         bool             `json:"new"`
+	Audience    string           `json:"audience"`
+	Planned     int64            `json:"planned"`
+	Sendable    int64            `json:"sendable"`
+	Excluded    map[string]int64 `json:"excluded"`
+	Domains     map[string]int64 `json:"domains"`
+	Relay       string           `json:"relay"`
+	Host        string           `json:"host"`
+	Connections int              `json:"connections"`
+	Rates       []string         `json:"rates"`
+	Seconds     float64          `json:"seconds_at_least"`
+}
+
+// showPlan prints who, how many, who not and why, by which way and how long.
+func showPlan(a *app, p *send.Plan) error {
+	line := planLine{Campaign: p.Name, New: p.New, Audience: p.Campaign.Segment, Relay: p.Relay.Name,
+		Host: fmt.Sprintf("%s:%d", p.Relay.Host, p.Relay.Port), Connections: p.Connections, Rates: []string{},
+		Excluded: map[string]int64{}, Domains: map[string]int64{}}
+	for _, r := range p.Rates {
+		line.Rates = append(line.Rates, config.Rate{N: r.N, Per: r.Per}.String())
+	}
+	if p.New {
+		line.Planned, line.Sendable, line.Excluded = p.Counts.All, p.Counts.Sendable(), p.Counts.Excluded
+		for _, d := range p.Counts.Domains {
+			line.Domains[d.Name] = d.Count
+		}
+	} else {
+		b := p.Campaign.Balance
+		line.Planned, line.Sendable = b.Planned, b.Remaining+b.Deferred
+	}
+	line.Seconds = p.Estimate(line.Sendable).Seconds()
+	if err := a.out.Emit("plan", line); err != nil || a.out.JSON {
+		return err
+	}
+	printPlan(a, p, line)
+	a.out.Println("\nThis was a dry run: nothing was sent and nothing was written.")
+	return nil
+}
+
+func printPlan(a *app, p *send.Plan, l planLine) {
+	rows := [][]string{{"Campaign", p.Name}, {"Subject", p.Subject()}, {"From", p.From()}, {"To", l.Audience}}
+	if p.New {
+		rows = append(rows, []string{"Planned", fmt.Sprintf("%d people", l.Planned)})
+		for _, reason := range sortedKeys(l.Excluded) {
+			rows = append(rows, []string{"Excluded", fmt.Sprintf("%d %s", l.Excluded[reason], reason)})
+		}
+	} else {
+		b := p.Campaign.Balance
+		rows = append(rows, []string{"Goes on", fmt.Sprintf("%d planned, %d accepted, %d failed, %d uncertain, %d excluded before", b.Planned, b.Accepted, b.Failed, b.Uncertain, b.Excluded)})
+	}
+	rows = append(rows, []string{"To send", fmt.Sprintf("%d messages", l.Sendable)})
+	if d := topDomains(p.Counts.Domains); d != "" {
+		rows = append(rows, []string{"Domains", d})
+	}
+	way := fmt.Sprintf("%s (%s), %d connections", l.Relay, l.Host, l.Connections)
+	rows = append(rows, []string{"Relay", way}, []string{"Time", p.Pace(l.Sendable)})
+	a.out.Table(nil, rows)
+}
+
+func topDomains(shares []store.Share) string {
+	var parts []string
+	for i, s := range shares {
+		if i == 5 {
+			parts = append(parts, fmt.Sprintf("%d more domains", len(shares)-i))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s %d", s.Name, s.Count))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func sortedKeys(m map[string]int64) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// confirm shows the plan and wants the number of recipients typed: a habit of pressing y must not mail a whole list.
+func confirm(a *app, p *send.Plan) error {
+	if !a.interactive() {
+		return usage("nobody is here to confirm: add --yes (and --expect %d to be sure of the number)", p.Counts.Sendable())
+	}
+	l := planLine{Audience: p.Campaign.Segment, Planned: p.Counts.All, Sendable: p.Counts.Sendable(), Excluded: p.Counts.Excluded,
+		Relay: p.Relay.Name, Host: fmt.Sprintf("%s:%d", p.Relay.Host, p.Relay.Port), Connections: p.Connections}
+	printPlan(a, p, l)
+	fmt.Fprintf(a.out.Stderr(), "\nType the number of messages (%d) to send them, anything else to stop: ", l.Sendable)
+	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if strings.TrimSpace(answer) != fmt.Sprint(l.Sendable) {
+		return &exit{exitSafety, errors.New("not confirmed: nothing was sent")}
+	}
+	return nil
+}
+
+// deliver runs the send with a progress bar and tells how it ended.
+func deliver(ctx context.Context, a *app, s *send.Sender, p *send.Plan) error {
+	total := p.Counts.Sendable()
+	if !p.New {
+		total = p.Campaign.Balance.Remaining + p.Campaign.Balance.Deferred
+	}
+	var counts send.Counts
+	stop := watchProgress(a, p.Name, &counts, total)
+	sum, err := s.Run(ctx, a.hard, p, &counts)
+	stop()
+	if sum.Planned > 0 || err == nil {
+		tellSummary(a, sum)
+	}
+	return sendResult(a, ctx, sum, err)
+}
+
+// watchProgress draws the bar from the counters until it is stopped.
+func watchProgress(a *app, label string, counts *send.Counts, total int64) (stop func()) {
+	bar := a.out.Bar(label, "messages", total)
+	done, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				bar.Close()
+				return
+			case <-tick.C:
+				bar.Set(min(counts.Done(), total))
+			}
+		}
+	}()
+	return func() { close(done); <-gone }
+}
+
+func tellSummary(a *app, sum send.Summary) {
+	if sum.Doubtful > 0 {
+		a.out.Warnf("an earlier run was killed: %d recipients are uncertain, the relay may or may not have their message (mailer campaigns recipients %s --state uncertain)", sum.Doubtful, sum.Campaign)
+	}
+	if sum.Expired > 0 {
+		a.out.Warnf("%d deferred recipients were given up: the campaign's time is over", sum.Expired)
+	}
+	a.out.Emit("summary", sum)
+	if a.out.JSON {
+		return
+	}
+	a.out.Printf("%s: %d planned = %d accepted + %d deferred + %d failed + %d excluded + %d uncertain + %d remaining (%.1f s)\n", sum.Campaign,
+		sum.Planned, sum.Accepted, sum.Deferred, sum.Failed, sum.Excluded, sum.Uncertain, sum.Remaining, sum.Seconds)
+	if sum.Deferred+sum.Remaining > 0 {
+		a.out.Printf("run the same command again to go on\n")
+	}
+	if sum.Failed > 0 {
+		a.out.Printf("who failed and why: mailer campaigns recipients %s --state failed\n", sum.Campaign)
+	}
+}
+
+// sendResult turns how the run ended into an exit code.
+func sendResult(a *app, ctx context.Context, sum send.Summary, err error) error {
+	var de *relay.DialError
+	switch {
+	case errors.As(err, &de) && de.Config:
+		return &exit{exitUsage, err}
+	case errors.As(err, &de), errors.Is(err, send.ErrUnreachable), errors.Is(err, send.ErrNotNow), errors.Is(err, send.ErrPaused):
+		return &exit{exitLeft, err}
+	case errors.Is(err, send.ErrRefused), errors.Is(err, send.ErrBlocked), errors.Is(err, send.ErrCancelled):
+		return &exit{exitSafety, err}
+	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrLeaseLost):
+		return &exit{exitBusy, err}
+	case errors.Is(err, context.Canceled):
+		if ctx.Err() != nil {
+			err = errors.New("stopped; what was on the wire is recorded")
+		}
+		if sum.Deferred+sum.Remaining > 0 {
+			return &exit{exitLeft, err}
+		}
+	case err != nil:
+		return err
+	}
+	switch {
+	case sum.Deferred+sum.Remaining > 0:
+		return &exit{code: exitLeft}
+	case sum.Failed+sum.Uncertain > 0:
+		return &exit{code: exitSome}
+	}
+	return nil
+}
+
+func runTestSend(ctx context.Context, a *app, s *send.Sender, o sendOptions) error {
+	r, err := s.Test(ctx, o.request, o.test, o.as)
+	if err != nil {
+		return sendResult(a, ctx, send.Summary{}, err)
+	}
+	a.out.Emit("test", r)
+	a.out.Printf("test message for %s, filled in as for %s: %s\n", ui.Clean(r.Address), ui.Clean(r.As), ui.Clean(r.Reply))
+	if !r.Accepted {
+		return &exit{exitSome, fmt.Errorf("the relay did not take the test message (%s)", r.Phase)}
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package bounce
+
+import "strings"
+
+// addressIn returns the mail address in a field like "rfc822; <a@example.jp> (alias)", "" when there is none. A local part
+// in quotes loses them: that is how addresses are kept here.
+func addressIn(value string) string {
+	if _, after, ok := strings.Cut(value, ";"); ok && !strings.Contains(value[:len(value)-len(after)], "@") {
+		value = after
+	}
+	value = strings.TrimSpace(value)
+	if open := strings.LastIndexByte(value, '<'); open >= 0 {
+		if end := strings.IndexByte(value[open:], '>'); end > 0 {
+			value = value[open+1 : open+end]
+		}
+	}
+	start, end := addressSpan(value)
+	if end == 0 {
+		return ""
+	}
+	return tidyAddress(value[start:end])
+}
+
+// addressSpan finds the first address in a text.
+func addressSpan(s string) (start, end int) {
+	for offset := 0; ; {
+		at := strings.IndexByte(s[offset:], '@')
+		if at < 0 {
+			return 0, 0
+		}
+		at += offset
+		start, end = localStart(s, at), domainEnd(s, at)
+		if start < at && end > at+1 {
+			return start, end
+		}
+		offset = at + 1
+	}
+}
+
+func localStart(s string, at int) int {
+	if at > 0 && s[at-1] == '"' {
+		if q := strings.LastIndexByte(s[:at-1], '"'); q >= 0 && at-q <= 66 {
+			return q
+		}
+	}
+	i := at
+	for i > 0 && at-i < 254 && isLocal(s[i-1]) {
+		i--
+	}
+	return i
+}
+
+func isLocal(c byte) bool {
+	return isAlnum(c) || c >= 0x80 || strings.IndexByte(".!#$%&*+-/=?^_`{|}~", c) >= 0
+}
+
+// domainEnd returns the end of the domain after at. "#" stands in reports whose hosts were made unreadable.
+func domainEnd(s string, at int) int {
+	i := at + 1
+	for i < len(s) && (isAlnum(s[i]) || s[i] >= 0x80 || strings.IndexByte(".-_[]:#", s[i]) >= 0) {
+		i++
+	}
+	for i > at+1 && strings.IndexByte(".-:", s[i-1]) >= 0 {
+		i--
+	}
+	return i
+}
+
+func tidyAddress(a string) string {
+	a = strings.Trim(a, " <>'")
+	local, domain, _ := cutLast(a, '@')
+	if len(local) > 2 && local[0] == '"' && local[len(local)-1] == '"' {
+		local = local[1 : len(local)-1]
+	}
+	if local == "" || domain == "" || len(a) > 320 {
+		return ""
+	}
+	return local + "@" + domain
+}
+
+func cutLast(s string, c byte) (before, after string, ok bool) {
+	i := strings.LastIndexByte(s, c)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// sameAddress compares two addresses as far as a report can be trusted to keep them: without regard to case.
+func sameAddress(a, b string) bool { return strings.EqualFold(a, b) }

@@ -1,0 +1,165 @@
+package bounce
+
+import (
+	"strings"
+)
+
+// mail is a mail taken apart: what its author wrote, and the reports in it. A report within a returned message is not
+// looked at: it is about somebody else's mail.
+type mail struct {
+	header      header
+	kind        string // media type of the whole
+	reportType  string
+	texts       []string // text parts written by the sender of this mail
+	status      []string // message/delivery-status
+	feedback    []string // message/feedback-report
+	disposition []string // message/disposition-notification
+	original    header   // of the returned message
+	returned    string   // the returned message, as far as it is there
+	account     *account // what the texts say, once read
+	wrapped     bool     // found within another report
+}
+
+// Parse reads a whole mail. It never fails and takes time linear in the mail's size.
+func Parse(raw []byte) Verdict {
+	m := takeApart(normalise(raw))
+	v := m.judge()
+	v.MessageID = strings.Trim(m.header.get("message-id"), " <>")
+	v.Tokens = m.tokens()
+	return v
+}
+
+func takeApart(s string) *mail {
+	e := parseEntity(s)
+	m := &mail{header: e.header}
+	kind, params := mediaType(e.header.get("content-type"))
+	m.kind, m.reportType = kind, strings.ToLower(params["report-type"])
+	m.collect(e, 0)
+	return m
+}
+
+// collect sorts the parts of an entity.
+func (m *mail) collect(e entity, depth int) {
+	kind, params := mediaType(e.header.get("content-type"))
+	switch kind {
+	case "message/delivery-status", "message/global-delivery-status":
+		m.status = append(m.status, e.text())
+	case "message/feedback-report":
+		m.feedback = append(m.feedback, e.text())
+	case "message/disposition-notification", "message/global-disposition-notification":
+		m.disposition = append(m.disposition, e.text())
+	case "message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers", "text/rfc822-header", "message/rfc822-headers":
+		if m.original == nil {
+			m.returned = strings.TrimLeft(decodeTransfer(e.body, e.header.get("content-transfer-encoding")), "\n")
+			m.original, _ = parseHeader(m.returned)
+		}
+	default:
+		if strings.HasPrefix(kind, "multipart/") && depth < maxDepth {
+			if parts := split(e.body, params["boundary"]); len(parts) > 0 {
+				m.collectParts(parts, kind, depth)
+				return
+			}
+		}
+		if len(m.texts) < 20 && (kind == "" || strings.HasPrefix(kind, "text/") || depth == 0) {
+			m.texts = append(m.texts, e.text())
+		}
+	}
+}
+
+func (m *mail) collectParts(parts []entity, kind string, depth int) {
+	plain := false
+	for _, p := range parts {
+		sub, _ := mediaType(p.header.get("content-type"))
+		if kind == "multipart/alternative" && sub == "text/html" && plain {
+			continue // says the same as the plain part
+		}
+		plain = plain || sub == "text/plain"
+		m.collect(p, depth+1)
+	}
+}
+
+func (m *mail) judge() Verdict {
+	for _, try := range []func() (Verdict, bool){m.complaint, m.report, m.notification, m.receipt, m.unsubscribe, m.plainReport, m.autoreply} {
+		if v, ok := try(); ok {
+			return v
+		}
+	}
+	return Verdict{Kind: KindOther}
+}
+
+// report reads RFC 3464.
+func (m *mail) report() (Verdict, bool) {
+	v := Verdict{Family: "rfc3464"}
+	positive := false
+	said := m.said()
+	for _, group := range m.groups() {
+		switch group.verb() {
+		case ActionFailed, ActionDelayed:
+			v.add(group.judge(said.about(group.address())))
+		default:
+			positive = true
+		}
+	}
+	switch {
+	case len(v.Bounces) > 0:
+		v.Kind = KindBounce
+	case positive:
+		v.Kind = KindDelivered
+	default:
+		return v, false
+	}
+	return v, true
+}
+
+// add takes a recipient once: of two statements about one address the first that gives a reason counts.
+func (v *Verdict) add(r Recipient) {
+	if r.Recipient == "" || len(v.Bounces) >= maxFields {
+		return
+	}
+	for i, have := range v.Bounces {
+		if sameAddress(have.Recipient, r.Recipient) {
+			if open(have.Reason) && !open(r.Reason) {
+				v.Bounces[i] = r
+			}
+			return
+		}
+	}
+	v.Bounces = append(v.Bounces, r)
+}
+
+// groups returns the per-recipient groups of all reports in the mail. A server that forgets the media type, or loses the
+// part in broken MIME, still writes the fields: then they are read from the text.
+func (m *mail) groups() []statusRecipient {
+	var all []statusRecipient
+	for _, body := range m.status {
+		all = append(all, parseStatus(body).recipients...)
+	}
+	if len(all) > 0 {
+		return all
+	}
+	for _, text := range m.texts {
+		if i := strings.Index(text, "\n> Final-Recipient:"); i >= 0 {
+			text = strings.ReplaceAll(text[i:], "\n> ", "\n") // a report that a person forwarded
+			all = append(all, parseStatus(text).recipients...)
+		} else if at := fieldsWithin(text); at >= 0 {
+			all = append(all, parseStatus(text[at:]).recipients...)
+		}
+	}
+	return all
+}
+
+// fieldsWithin finds report fields in a text: the line that begins with Reporting-MTA or the first recipient's, -1 when
+// the mail does not hold both a recipient and an action.
+func fieldsWithin(text string) int {
+	report, _ := cutReturned(text)
+	low := strings.ToLower(report)
+	if !strings.Contains(low, "\naction:") {
+		return -1
+	}
+	for _, name := range []string{"\nreporting-mta:", "\naction:", "\noriginal-recipient:", "\nfinal-recipient:"} {
+		if i := strings.Index(low, name); i >= 0 && strings.Contains(low, "\nfinal-recipient:") {
+			return i + 1
+		}
+	}
+	return -1
+}

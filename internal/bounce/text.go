@@ -1,0 +1,79 @@
+package bounce
+
+import "strings"
+
+// maxText bounds what is searched of one refusal; longer ones repeat themselves or carry a licence text.
+const maxText = 4096
+
+// matchable prepares a refusal for the search of known texts: lower case, one space between words, the repeated codes of
+// a multi-line reply taken out ("550-5.1.1 The account 550-5.1.1 does not exist"), addresses blanked to <@>, so that
+// no local part is read as a reason.
+func matchable(text string) string {
+	if len(text) > maxText {
+		text = text[:maxText]
+	}
+	var b strings.Builder
+	b.Grow(len(text))
+	for _, word := range strings.Fields(strings.ToLower(text)) {
+		if continued(word) {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(blankAddress(word))
+	}
+	return strings.ReplaceAll(b.String(), "’", "'")
+}
+
+// continued reports whether a word is the code before a line of a multi-line reply: 550-5.1.1 or 550-
+func continued(word string) bool {
+	return len(word) >= 4 && word[3] == '-' && isClass(word[0]) && isDigit(word[1]) && isDigit(word[2]) &&
+		(len(word) == 4 || enhancedAt(word, 4) == word[4:])
+}
+
+// blankAddress replaces an address within a word by <@>, what stands round it is kept.
+func blankAddress(word string) string {
+	at := strings.IndexByte(word, '@')
+	if at <= 0 {
+		return word
+	}
+	start := strings.LastIndexAny(word[:at], "<>():;,='") + 1
+	end := at + 1
+	for end < len(word) && (isAlnum(word[end]) || strings.IndexByte(".-_@#", word[end]) >= 0) {
+		end++
+	}
+	trail := word[end:]
+	for body := word[start:end]; strings.HasSuffix(body, "."); body = body[:len(body)-1] {
+		trail = "." + trail
+	}
+	head := strings.TrimSuffix(word[:start], "<")
+	return head + "<@>" + strings.TrimPrefix(trail, ">")
+}
+
+// textReason returns the reason that the first matching rule gives.
+func textReason(text string) string {
+	for _, rule := range texts {
+		for _, phrase := range rule.phrases {
+			if holds(text, phrase) {
+				return rule.reason
+			}
+		}
+	}
+	return ""
+}
+
+// holds reports whether a phrase is in the text. Parts parted by "*" must stand in that order.
+func holds(text, phrase string) bool {
+	for {
+		part, rest, more := strings.Cut(phrase, "*")
+		i := strings.Index(text, part)
+		if i < 0 {
+			return false
+		}
+		if !more {
+			return true
+		}
+		text, phrase = text[i+len(part):], rest
+	}
+}

@@ -1,0 +1,171 @@
+package bounce
+
+// textRule says that any of the phrases means the reason. Phrases are matched against matchable text: lower case, single
+// spaces, addresses as <@>; "*" stands for anything between.
+type textRule struct {
+	reason  string
+	phrases []string
+}
+
+// texts are asked in order; the first that matches decides. What is about us or the message stands before what is about the
+// address: "user unknown" within a text that speaks of a block must never kill an address.
+var texts = []textRule{
+	{AuthFailure, []string{
+		"dmarc", "spf check", "spf record", "spf fail", "spf validation", "fails to pass spf", "failed spf", "spf: fail", "sender policy framework",
+		"dkim check", "dkim fail", "dkim sig", "dkim verif", "authentication checks fail", "unauthenticated email", "unauthenticated e-mail",
+		"required authentication level", "sender authentication", "is not allowed to send mail from", "is not allowed to send from",
+		"not authorized to send from", "not permitted to send", "sender not authenticated", "does not designate", "authentication results are all fail",
+	}},
+	{RequirePTR, []string{
+		"ptr record", "no ptr", "reverse dns", "rdns", "reverse lookup", "ip name lookup failed", "cannot find your hostname",
+		"cannot find your reverse hostname", "client host rejected: cannot find", "hostname lookup failed", "no reverse", "fcrdns",
+		"helo*does not resolve", "unresolvable relay host", "must have a valid ptr", "ip address does not resolve", "domain name*required in ehlo",
+		"all mail servers must have", "requires that all mail servers", "does not have a valid hostname", "dynamic ip", "dynamic/residential",
+		"dynamic pool", "generic ptr", "server access*forbidden by invalid record", "service permits*unverifyable sending ips", "unverifyable sending ip",
+		"connections not accepted from servers without", "access*forbidden*dns record", "forward-confirmed",
+	}},
+	{BadReputation, []string{
+		"low reputation", "poor reputation", "bad reputation", "reputation of the sending", "senderscore", "sender score", "reputation too low",
+		"domain reputation", "has a poor", "ip reputation",
+	}},
+	{RateLimited, []string{
+		"too many recipients", "too many connections", "too many concurrent", "too many sessions", "too many messages", "too many emails", "too many mails",
+		"too much mail from", "connection frequency", "frequency limit", "rate limit", "rate that prevents", "ratelimit", "exceeded*per hour", "throttl",
+		"unusual rate", "receiving mail too quickly", "receiving mail at a rate", "unexpected volume", "excessive volume", "message rate",
+		"sending limit", "sending rate", "maximum number of messages", "max message per connection", "connection limit", "concurrency limit",
+		"exceeded the maximum number of", "slow down", "too fast", "quota exceeded for sender", "daily message quota", "daily user sending",
+		"sender rejected*spectrum", "try again later*rate", "too many invalid", "server busy",
+	}},
+	{Blocked, []string{
+		"spamhaus", "spamcop", "barracudacentral", "sorbs", "dnsbl", "surbl", "uribl", "dnswl", "blacklist", "black list", "blocklist", "block list", "block-list",
+		"blacklisted", "denylist", "deny list", "blocked using", "blocked by", "is blocked", "was blocked", "are blocked", "been blocked", "ip blocked",
+		"blocked -", "blocked ip", "banned sending ip", "banned", "your ip", "sending ip", "client ip", "source ip", "your network", "ip address*rejected",
+		"ip address*denied", "ip address*blocked", "ip address*listed", " rbl", "rbl ", "rbl.", "/rbl", "is listed in", "is listed by", "is listed on", "is listed at", "bulk mailer", "open relay", "open proxy",
+		"client host rejected", "client host blocked", "host rejected", "access denied*banned", "access denied...", "connection refused by", "connection rejected", "connections from",
+		"not accepting connections from", "refused to talk to me: 5", "no access from mail server", "sender rejected*error", "sender ip", "mail server*blocked",
+		"spam source", "spam incident", "incident de spam", "spamming", "network is temporarily blocked", "abuse from your", "not accept*from this host",
+		"please use the smtp server", "use*your isp", "use*smtp relay", "bloquee", "bloqué", "host network not allowed", "not allowed to connect",
+		"service refuse", "service unavailable; client", "suspicious client", "unsolicited*ip", "poor sender", "you are not allowed to send mail to",
+	}},
+	{SpamDetected, []string{
+		"spam", " ube", "unsolicited", "junk mail", "bulk mail", "likely suspicious", "message looks like", "considered unsolicited", "message content rejected",
+		"content filter", "identified as junk", "mail appears to be", "phishing",
+	}},
+	{VirusDetected, []string{
+		"virus", "malware", "infected", "trojan", "worm detected",
+	}},
+	{Suppressed, []string{
+		"suppression list", "address is suppressed", "bounced address", "unsubscribed address", "spam reporting address",
+	}},
+	{NoRelaying, []string{
+		"relay access denied", "relaying denied", "unable to relay", "relay not permitted", "relaying not", "not permitted to relay", "relay denied", "mail relay",
+		"relaying to", "relay operation rejected", "no relaying", "not a relay", "is not in my rcpthosts", "isn't in my list of allowed", "rcpthosts", "cannot relay",
+		"we do not relay", "non-accepted domain", "email address is not verified", "not verified. the following identities", "relay rejected",
+		"domain isn't in my", "domain is not hosted", "not configured to relay", "authentication required to relay", "must be authenticated to relay", "insecure mail relay",
+	}},
+	{Rejected, []string{
+		"sender address rejected", "sender rejected", "sender denied", "sender verify failed", "sender verification", "sender address", "sender domain", "from address",
+		"domain of sender", "envelope sender", "but sender was rejected", "invalid sender", "bad sender", "unknown sender", "sender unknown", "sender not",
+		"from: domain is invalid", "from domain", "mail from domain", "mailfrom domain", "reverse-path", "return path", "null sender", "empty envelope sender", "backscatter",
+		"different address or alias", "send mail as", "rule imposed mailbox access", "only accepts mail from", "not accept mail from", "restricted*senders",
+		"sender is not allowed", "you don't have permission to", "not authorized to send to", "may not have permission to post", "badmailfrom",
+		"restricted to", "posting to this group", "not allowed to post",
+	}},
+	{NotCompliantRFC, []string{
+		"rfc 5322", "rfc5322", "rfc 2822", "rfc2822", "rfc 822 ", "not rfc", "multiple addresses in from", "missing from", "missing*header", "invalid header",
+		"duplicate header", "bare lf", "bare newline", "messages missing", "not compliant", "malformed", "header*malformed", "headers too large", "line too long", "lines too long",
+		"message-id header", "invalid date",
+	}},
+	{EmailTooLarge, []string{
+		"message too big", "message too large", "message size", "mail size", "size limit", "too large", "too big", "message length exceed", "max message size", "maximum message size",
+		"message is larger", "fixed maximum", "exceeds the maximum size", "exceeded max", "exceeds limit", "exceeds size", "message exceeds", "recipsizelimit", "size exceed",
+		"line limit exceeded",
+	}},
+	{MailboxFull, []string{
+		"mailbox full", "mailbox is full", "mailbox*is full", "mail box full", "mailbox size limit", "mailbox limit", "mailbox quota", "over quota", "overquota", "quota exceed",
+		"exceeded*quota", "exceeds*quota", "exceeds allowed size", "exceeded*storage", "storage quota", "out of storage", "exceeded allocation", "insufficient*storage space",
+		"not enough disk space", "not enough storage", "no disk space", "insufficient disk", "insufficient system storage", "disk full", "disk quota", "user is over",
+		"over the maximum", "over the allowed quota", "full mailbox", "inbox is full", "inbox full", "too much mail data", "mailbox has exceeded", "account is over",
+		"maildir delivery failed", "delivery would exceed", "account is full", "temporarily over quota", "mailbox is currently full", "folder is full", "quota full", "quota violation",
+		"out of quota", "over disk", "message would exceed", "has exceeded", "postfach*voll", "boîte*pleine", "buzón*lleno", "mailbox for user is full", "sorry, user's mailbox",
+		"メールボックス*いっぱい", "容量*超え", "容量オーバー", "容量超過",
+	}},
+	{Suspend, []string{
+		"account is disabled", "account has been disabled", "account disabled", "mailbox disabled", "mailbox is disabled", "account is inactive", "mailbox is inactive", "user is inactive",
+		"account*is inactive", "you tried to reach is disabled", "you tried to reach is inactive", "recipient is disabled", "disabled recipient", "account is locked", "account locked",
+		"account is suspended", "account suspended", "account has been suspended", "user suspended", "user is suspended", "mailbox suspended", "temporarily suspended", "recipient suspended", "has been suspended",
+		"account*deactivated", "mailbox*deactivated", "account expired", "account is not active", "inactive user", "inactive account", "inactive mailbox", "temporarily disabled", "user disabled",
+		"mailbox temporarily disabled", "account is temporarily limited", "temporarily limited", "is frozen", "currently suspended", "not active anymore", "domain is suspended", "has been disabled",
+		"recipient address disabled", "user account disabled", "account is*closed for", "account is on hold", "unpaid", "bad destination mailbox address: suspended",
+	}},
+	{Filtered, []string{
+		"refused due to recipient preferences", "recipient preferences", "message filtered", "filtered by the recipient", "rejected by recipient", "blocked by the recipient", "blocked by recipient",
+		"rejected by a remote mail server", "rejected by user", "refused by the recipient", "recipient does not accept", "user refuses to receive", "user does not wish",
+		"is in my badrcptto", "badrcptto", "not accepting mail from you", "because the recipient is not accepting", "recipient has refused", "does not accept mail from you", "受信拒否",
+	}},
+	{HasMoved, []string{
+		"recipient no longer", "no longer on server", "no longer on this server", "destination mailbox has moved", "has moved", "mailbox has been moved", "user has moved", "moved to another",
+		"not our user", "not our customer", "user not local", "is not local; please", "has left the company", "no longer with", "no longer employed", "no longer works", "no longer at", "has changed address", "new address is",
+		"mailbox is no longer", "email address has changed", "address no longer",
+	}},
+	{UserUnknown, []string{
+		"user unknown", "unknown user", "user <@> unknown", "unknown recipient", "recipient unknown", "unknown local", "unknown local-part", "unknown address", "unknown mailbox",
+		"unknown or illegal alias", "unknown account", "unknown email", "unknown destination address", "unknown or invalid",
+		"no such user", "no such recipient", "no such mailbox", "no such account", "no such address", "no such person", "no such email", "no such local user", "no mailbox here", "no mailbox by that name",
+		"no mailbox found", "no account by that name", "no valid recipient", "no user by", "not a valid recipient", "not a valid mailbox", "not a valid user", "not a known user", "is not a known",
+		"user not found", "recipient not found", "recipnotfound", "recipientnotfound", "mailbox not found", "account not found", "address not found", "addressee unknown", "alias not found", "user does not exist", "user doesn't exist", "user not exist", "user*does not exist", "recipient does not exist",
+		"recipient address does not exist", "recipient doesn't exist", "mailbox does not exist", "mailbox doesn't exist", "account does not exist", "account that you tried to reach does not exist",
+		"address does not exist", "address doesn't exist", "tried to reach does not exist", "does not exist here", "does not exist on this server", "does not exist in",
+		"doesn't have a*account", "does not have a*account", "doesn't have an account", "has no mailbox", "have a mailbox here",
+		"invalid recipient", "recipient invalid", "invalid mailbox", "invalid user", "invalid address", "invalid local", "bad recipient", "bad destination mailbox address", "bad destination email", "illegal alias", "illegal user", "undeliverable address",
+		"mailbox unavailable", "mailbox is unavailable", "mailbox not available", "mailbox name not allowed", "recipient rejected", "not listed in", "not in directory", "not present in directory", "is not a registered", "not registered", "is unknown",
+		"couldn't be found", "could not be found", "wasn't found at", "was not found at", "isn't a valid", "unable to find", "not our account", "user has no", "delivery to*unknown", "mail address not exist", "adresse destinataire invalide", "destinataire inconnu", "utilisateur inconnu", "usuario desconocido", "empfänger unbekannt", "existiert nicht",
+		"unroutable user", "user is not", "there is no user", "there is no one", "no one here", "this address no longer accepts mail", "address unknown", "addressee not found", "宛先不明", "存在しない", "存在しません", "見つかりません", "見つかりませんでした", "ユーザが不明", "account is no longer",
+		"name not found", "local address contains", "not exist",
+	}},
+	{NotAccept, []string{
+		"does not accept mail", "doesn't accept mail", "not accept email", "doesn't receive email", "does not receive email", "does not receive mail", "null mx", "nullmx", "no mx found for domain", "no mx record found", "couldn't find a mail exchanger",
+		"couldn't find any host", "host does not accept", "not accepting network messages", "mail receiving disabled", "no mail exchanger",
+	}},
+	{NetworkError, []string{
+		"not found, try again", "host name lookup failure", "temporary lookup failure", "name resolution*temporar", "temporary failure in name resolution",
+	}},
+	{HostUnknown, []string{
+		"host unknown", "unknown host", "host not found", "host or domain name not found", "domain not found", "domain name not found", "unknown domain", "domain does not exist", "domain doesn't exist", "no such domain", "no such host", "nxdomain", "invalid domain",
+		"bad destination system", "unrouteable address", "unrouteable mail domain", "unroutable address", "unroutable domain", "unrouteable domain", "domain must exist", "dns lookup failure: host", "domain unknown", "illegal host", "all relevant mx records point to non-existent",
+		"domain is not reachable", "recipient's domain name", "host/domain", "domain couldn't be found", "no such name", "illegal domain", "name or service not known", "null host", "domain isn't valid",
+	}},
+	{FailedSTARTTLS, []string{
+		"starttls", "tls required", "tls is required", "ssl error", "tls handshake", "tls negotiation", "certificate verif",
+	}},
+	{SystemFull, []string{
+		"mail system full", "system storage full", "no space left", "server full",
+	}},
+	{MailerError, []string{
+		"x-unix", "pipe to", "pipe command", "command died", "command failed", "command output", "child crashed", "exited with", "procmail", "local mailer", "mailer error", "error writing message", "user defined alias",
+	}},
+	{Expired, []string{
+		"queue too long", "retry timeout exceeded", "message expired", "envelope expired", "delivery time expired", "maximum retries", "timed out", "timeout", "time out", "timed-out", "failed*attempts", "retry time not reached",
+		"undeliverable after", "could not be delivered for", "unable to deliver this message after", "unable to connect", "did not accept our requests to connect", "host not reachable", "not reachable", "unable to contact", "was undeliverable within", "has been in the queue", "delivery expired", "gave up", "giving up",
+		"being unable to connect",
+	}},
+	{NetworkError, []string{
+		"lost connection", "connection lost", "connection dropped", "connection reset", "connection refused", "could not connect", "couldn't connect", "cannot connect", "no route to host", "network is unreachable", "network error", "host is unreachable", "host is down", "name service error",
+		"name server", "dns failure", "dns error", "dns query", "too many hops", "hop count", "mail loop", "routing loop", "loops back", "loop detected", "mail forwarding loop", "conversation with", "connection broken", "too many received", "malformed name server", "communicating with",
+	}},
+	{SystemError, []string{
+		"system error", "system config", "internal error", "internal server error", "server error", "internal software", "local configuration", "configuration error", "local error in processing", "temporary failure", "temporarily unavailable", "service currently unavailable", "service unavailable", "service not available",
+		"transaction failed", "ldap", "insufficient system resources", "resources temporarily", "could not load", "upstream error", "processing error", "cannot send e-mail to yourself", "duplicated message-id", "insufficient permission", "proxy", "timeout waiting", "lmtp", "temporary problem", "temporary error", "unexpected error", "storage", "try again later",
+		"please try later",
+	}},
+	{SyntaxError, []string{
+		"improper sequence", "bad sequence", "syntax error", "need rcpt", "need mail", "command not recognized", "unrecognized command", "command unrecognized", "unexpected*command", "nested mail command", "unknown command",
+	}},
+	{PolicyViolation, []string{
+		"policy reasons", "by policy", "local policy", "policy violation", "policy", "not allowed by", "prohibited", "illegal attachment", "blocked because its content", "attachment", "security policies", "forbidden", "not permitted", "message rejected", "message refused",
+		"message was rejected", "rejected by system", "rejected by the", "administrative prohibition", "administrative restriction",
+	}},
+	{SecurityError, []string{
+		"authentication", "unauthenticated", "not authorized", "unauthorized", "access denied", "permission denied", "security", "smtp auth", "insecure", "verification failure", "not authenticated",
+	}},
+}

@@ -1,0 +1,293 @@
+// Package config finds a workspace and reads its mailer.yaml.
+//
+// What is in force for a key is the first of: a flag, an environment variable, the file, the default. Every key
+// can be set by a variable named after its path: MAILER_ and the path in capitals, joined by underscores, every
+// other character than a letter or digit an underscore too. relays.main.host is MAILER_RELAYS_MAIN_HOST,
+// dkim.0.key_file is MAILER_DKIM_0_KEY_FILE; a list of plain values is written with commas between them. Relays,
+// lanes and DKIM keys must be named in the file first: a variable changes an entry, it does not make one.
+//
+// The file is read strictly. An unknown key, a key given twice, a wrong type and a value that cannot be right are
+// all reported at once, each with its line and column. Rules that hang on what a command is about to do (a sender
+// address, a bounce mailbox) belong to that command.
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+	_ "time/tzdata" // Windows and bare containers have no zone files
+)
+
+// FileName is the file that makes a folder a workspace.
+const FileName = "mailer.yaml"
+
+// DatabaseName is the database's file in a workspace.
+const DatabaseName = "mailer.db"
+
+// A Workspace is a folder with its configuration.
+type Workspace struct {
+	Dir      string // absolute
+	Path     string // of mailer.yaml
+	Config   Config
+	Warnings []*Error // what is allowed and still worth a word
+
+	sources map[string]Source
+}
+
+// Config is mailer.yaml, with the defaults filled in.
+type Config struct {
+	Sender   Sender          `yaml:"sender"`
+	Timezone string          `yaml:"timezone"`
+	Expires  time.Duration   `yaml:"expires"` // how long deferred mail of a campaign is retried
+	Retry    []time.Duration `yaml:"retry"`   // waits after a 4xx; the last one repeats
+	Relays   Relays          `yaml:"relays"`
+	DKIM     []DKIM          `yaml:"dkim"`
+	Bounces  Bounces         `yaml:"bounces"`
+	Domains  Lanes           `yaml:"domains"`
+	Checks   Checks          `yaml:"checks"`
+}
+
+// Sender is who the mail is from, and what the law wants said about them.
+type Sender struct {
+	From              string `yaml:"from"`
+	ReplyTo           string `yaml:"reply_to"`
+	Organization      string `yaml:"organization"`
+	PostalAddress     string `yaml:"postal_address"`
+	UnsubscribeURL    string `yaml:"unsubscribe_url"`
+	UnsubscribeMailto string `yaml:"unsubscribe_mailto"` // an address, fixed or with {token}; empty: the return path
+}
+
+// Relays are in the order of the file; the first is the one used when none is named.
+type Relays []Relay
+
+// Relay is one SMTP submission server.
+type Relay struct {
+	Name                  string        `yaml:",key"`
+	Host                  string        `yaml:"host"`
+	Port                  int           `yaml:"port"`
+	TLS                   TLS           `yaml:"tls"`
+	Insecure              bool          `yaml:"insecure"` // allows tls: none to another machine, and an unknown certificate
+	CAFile                string        `yaml:"ca_file"`  // trusted beside the system's own, for a private CA
+	Auth                  Auth          `yaml:"auth"`
+	Username              string        `yaml:"username"`
+	Secret                Secret        `yaml:",inline"`
+	Hello                 string        `yaml:"hello"` // name in EHLO; empty: this host's own
+	Connections           int           `yaml:"connections"`
+	MessagesPerConnection int           `yaml:"messages_per_connection"` // 0: no limit
+	Rates                 []Rate        `yaml:"rates"`
+	Pipelining            Pipelining    `yaml:"pipelining"`
+	Weight                int           `yaml:"weight"`
+	Timeout               time.Duration `yaml:"timeout"` // for connecting, and for one answer of the relay
+}
+
+// DKIM is a key that signs mail whose From is in the domain.
+type DKIM struct {
+	Domain   string `yaml:"domain"`
+	Selector string `yaml:"selector"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// Bounces says where failed mail comes back to.
+type Bounces struct {
+	ReturnPathPattern string  `yaml:"return_path"`
+	Mailbox           Mailbox `yaml:"mailbox"`
+}
+
+// Mailbox is the IMAP folder that bounces are read from.
+type Mailbox struct {
+	Protocol  string        `yaml:"protocol"`
+	Host      string        `yaml:"host"`
+	Port      int           `yaml:"port"`
+	TLS       TLS           `yaml:"tls"`
+	Insecure  bool          `yaml:"insecure"`
+	CAFile    string        `yaml:"ca_file"`
+	Username  string        `yaml:"username"`
+	Secret    Secret        `yaml:",inline"`
+	Folder    string        `yaml:"folder"`
+	Processed string        `yaml:"processed"`
+	Timeout   time.Duration `yaml:"timeout"`
+}
+
+// Lanes are the limits per receiving provider, in the order of the file.
+type Lanes []Lane
+
+// Lane limits what goes to one receiving domain.
+type Lane struct {
+	Domain      string `yaml:",key"`
+	Connections int    `yaml:"connections"` // 0: as many as the relay has
+	Rates       []Rate `yaml:"rates"`
+}
+
+// Checks says what each rule of the preflight does.
+type Checks struct {
+	MissingField  Level `yaml:"missing_field"`
+	Template      Level `yaml:"template"`
+	Attachment    Level `yaml:"attachment"`
+	Sender        Level `yaml:"sender"`
+	PostalAddress Level `yaml:"postal_address"`
+	Unsubscribe   Level `yaml:"unsubscribe"`
+	DKIM          Level `yaml:"dkim"`
+	Consent       Level `yaml:"consent"`
+	BounceMailbox Level `yaml:"bounce_mailbox"`
+	DNS           Level `yaml:"dns"`
+}
+
+// Default is what holds where nothing else is said.
+func Default() Config {
+	return Config{
+		Timezone: "Local",
+		Expires:  72 * time.Hour,
+		Retry: []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute,
+			time.Hour, 2 * time.Hour, 4 * time.Hour},
+		Bounces: Bounces{Mailbox: Mailbox{Protocol: "imap", Folder: "INBOX", Processed: "Processed", Timeout: time.Minute}},
+		Checks: Checks{
+			MissingField: LevelError, Template: LevelError, Attachment: LevelError, Sender: LevelError,
+			PostalAddress: LevelError, Unsubscribe: LevelError,
+			DKIM: LevelWarn, Consent: LevelWarn, BounceMailbox: LevelWarn, DNS: LevelWarn,
+		},
+	}
+}
+
+// setDefaults is the part of Default that every relay starts from. The five minutes are RFC 5321 section 4.5.3.2's.
+func (r *Relay) setDefaults() {
+	*r = Relay{Auth: AuthAuto, Connections: 10, Pipelining: PipeliningAuto, Weight: 1, Timeout: 5 * time.Minute}
+}
+
+// derive fills what follows from other keys: TLS from a well-known port, the port from TLS.
+func (c *Config) derive() {
+	for i := range c.Relays {
+		r := &c.Relays[i]
+		r.TLS, r.Port = tlsAndPort(r.TLS, r.Port, 465, 587, 25)
+	}
+	if m := &c.Bounces.Mailbox; m.Configured() {
+		m.TLS, m.Port = tlsAndPort(m.TLS, m.Port, 993, 143, 143)
+	}
+}
+
+func tlsAndPort(mode TLS, port, implicit, starttls, none int) (TLS, int) {
+	switch {
+	case mode == "" && port == implicit:
+		mode = TLSImplicit
+	case mode == "":
+		mode = TLSStartTLS
+	}
+	if port == 0 {
+		port = map[TLS]int{TLSImplicit: implicit, TLSStartTLS: starttls, TLSNone: none}[mode]
+	}
+	return mode, port
+}
+
+// Configured reports whether there is a bounce mailbox at all.
+func (m Mailbox) Configured() bool { return m.Host != "" }
+
+// ReturnPath is the envelope sender for a delivery with this signed token. Empty: none is configured.
+func (b Bounces) ReturnPath(token string) string {
+	return strings.ReplaceAll(b.ReturnPathPattern, tokenMark, token)
+}
+
+// Signed reports whether the return path names its delivery.
+func (b Bounces) Signed() bool { return strings.Contains(b.ReturnPathPattern, tokenMark) }
+
+// Lane is the one for a receiving domain.
+func (l Lanes) Lane(domain string) (Lane, bool) {
+	for _, lane := range l {
+		if strings.EqualFold(lane.Domain, domain) {
+			return lane, true
+		}
+	}
+	return Lane{}, false
+}
+
+// Signer is the DKIM key for mail from a domain: its own, or a parent domain's, which relaxed alignment
+// accepts (RFC 7489 section 3.1.1).
+func (c Config) Signer(domain string) (DKIM, bool) {
+	var best DKIM
+	domain = strings.ToLower(domain)
+	for _, k := range c.DKIM {
+		d := strings.ToLower(k.Domain)
+		if (domain == d || strings.HasSuffix(domain, "."+d)) && len(d) > len(best.Domain) {
+			best = k
+		}
+	}
+	return best, best.Domain != ""
+}
+
+// Location is the workspace's time zone.
+func (c Config) Location() *time.Location {
+	loc, err := time.LoadLocation(c.Timezone)
+	if err != nil { // Load has refused such a zone; a Config made by hand falls back
+		return time.UTC
+	}
+	return loc
+}
+
+// Relay is the relay of that name, or the first one when name is empty.
+func (w *Workspace) Relay(name string) (Relay, error) {
+	if len(w.Config.Relays) == 0 {
+		return Relay{}, &Error{File: w.Path, Key: "relays", Message: "no relay is configured; add one under relays:"}
+	}
+	if name == "" {
+		return w.Config.Relays[0], nil
+	}
+	var names []string
+	for _, r := range w.Config.Relays {
+		if r.Name == name {
+			return r, nil
+		}
+		names = append(names, r.Name)
+	}
+	return Relay{}, &Error{File: w.Path, Key: "relays", Nearest: nearest(name, names),
+		Message: fmt.Sprintf("no relay is named %q; there is %s", name, strings.Join(names, ", "))}
+}
+
+// Abs makes a path of the configuration absolute: it is meant from the workspace's folder.
+func (w *Workspace) Abs(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(w.Dir, path)
+}
+
+// Database is the path of the workspace's database.
+func (w *Workspace) Database() string { return filepath.Join(w.Dir, DatabaseName) }
+
+// Find says which folder is the workspace: the one named by -C, else the one in $MAILER_DIR, else the first with a
+// mailer.yaml from the working folder upwards.
+func Find(explicit string) (string, error) {
+	cwd, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the workspace: %w", err)
+	}
+	return find(explicit, os.Getenv("MAILER_DIR"), cwd)
+}
+
+func find(explicit, fromEnv, cwd string) (string, error) {
+	if explicit != "" {
+		return existing(explicit, "-C "+explicit)
+	}
+	if fromEnv != "" {
+		return existing(fromEnv, "MAILER_DIR="+fromEnv)
+	}
+	for dir := cwd; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, FileName)); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", &Error{Message: fmt.Sprintf("no %s in %s or any folder above it; "+
+				"make a workspace with `mailer init DIR`, or name one with -C DIR or $MAILER_DIR", FileName, cwd)}
+		}
+	}
+}
+
+func existing(dir, named string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", &Error{Message: fmt.Sprintf("%s: %v", named, err)}
+	}
+	if _, err := os.Stat(filepath.Join(abs, FileName)); err != nil {
+		return "", &Error{Message: fmt.Sprintf("%s: no %s there; make a workspace with `mailer init %s`", named, FileName, dir)}
+	}
+	return abs, nil
+}

@@ -1,0 +1,167 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// TLS is how a connection is protected.
+type TLS string
+
+// STARTTLS is required where it is asked for: a server that does not offer it is refused, not spoken to in clear.
+const (
+	TLSStartTLS TLS = "starttls"
+	TLSImplicit TLS = "implicit"
+	TLSNone     TLS = "none"
+)
+
+// UnmarshalText reads a TLS mode.
+func (t *TLS) UnmarshalText(b []byte) error {
+	return oneOf(t, string(b), TLSStartTLS, TLSImplicit, TLSNone)
+}
+
+// Auth is a SASL mechanism, auto for the best that the relay offers, or none.
+type Auth string
+
+// The mechanisms, named as in mailer.yaml.
+const (
+	AuthAuto        Auth = "auto"
+	AuthNone        Auth = "none"
+	AuthPlain       Auth = "plain"
+	AuthLogin       Auth = "login"
+	AuthCRAMMD5     Auth = "cram-md5"
+	AuthSCRAMSHA256 Auth = "scram-sha-256"
+	AuthXOAUTH2     Auth = "xoauth2"
+)
+
+// UnmarshalText reads a mechanism's name.
+func (a *Auth) UnmarshalText(b []byte) error {
+	return oneOf(a, string(b), AuthAuto, AuthNone, AuthPlain, AuthLogin, AuthCRAMMD5, AuthSCRAMSHA256, AuthXOAUTH2)
+}
+
+// Pipelining says whether RFC 2920 is used where it is offered.
+type Pipelining string
+
+// Auto uses it where the relay offers it.
+const (
+	PipeliningAuto Pipelining = "auto"
+	PipeliningOff  Pipelining = "off"
+)
+
+// UnmarshalText reads auto or off.
+func (p *Pipelining) UnmarshalText(b []byte) error {
+	return oneOf(p, string(b), PipeliningAuto, PipeliningOff)
+}
+
+// Level is what a failed check does.
+type Level string
+
+// An error stops a send, a warning is printed, off says nothing.
+const (
+	LevelError Level = "error"
+	LevelWarn  Level = "warn"
+	LevelOff   Level = "off"
+)
+
+// UnmarshalText reads a level.
+func (l *Level) UnmarshalText(b []byte) error {
+	return oneOf(l, string(b), LevelError, LevelWarn, LevelOff)
+}
+
+func oneOf[T ~string](dst *T, text string, allowed ...T) error {
+	var names []string
+	for _, a := range allowed {
+		if text == string(a) {
+			*dst = a
+			return nil
+		}
+		names = append(names, string(a))
+	}
+	return fmt.Errorf("%q is not one of %s", text, strings.Join(names, ", "))
+}
+
+// Rate is a limit: at most N in every Per.
+type Rate struct {
+	N   int
+	Per time.Duration
+}
+
+// ParseRate reads 100/s, 600/m, 5000/h or 50000/d.
+func ParseRate(s string) (Rate, error) {
+	count, unit, ok := strings.Cut(strings.ReplaceAll(s, " ", ""), "/")
+	per, known := ratePeriod(unit)
+	n, err := strconv.Atoi(count)
+	if !ok || !known || err != nil || n < 1 {
+		return Rate{}, fmt.Errorf("%q is not a rate; write 100/s, 600/m, 5000/h or 50000/d", s)
+	}
+	return Rate{N: n, Per: per}, nil
+}
+
+func ratePeriod(unit string) (time.Duration, bool) {
+	switch strings.ToLower(unit) {
+	case "s", "sec", "second":
+		return time.Second, true
+	case "m", "min", "minute":
+		return time.Minute, true
+	case "h", "hour":
+		return time.Hour, true
+	case "d", "day":
+		return 24 * time.Hour, true
+	}
+	return 0, false
+}
+
+// UnmarshalText reads a rate.
+func (r *Rate) UnmarshalText(b []byte) (err error) {
+	*r, err = ParseRate(string(b))
+	return err
+}
+
+// String writes a rate as it is read.
+func (r Rate) String() string {
+	for _, u := range []string{"s", "m", "h", "d"} {
+		if per, _ := ratePeriod(u); per == r.Per {
+			return fmt.Sprintf("%d/%s", r.N, u)
+		}
+	}
+	return fmt.Sprintf("%d/%s", r.N, r.Per)
+}
+
+var days = regexp.MustCompile(`^(\d+)d`)
+
+// ParseDuration reads what time.ParseDuration reads, and days: 72h, 3d, 1d12h. It must not be negative.
+func ParseDuration(s string) (time.Duration, error) {
+	rest, whole := s, 0
+	if m := days.FindStringSubmatch(s); m != nil {
+		whole, _ = strconv.Atoi(m[1])
+		rest = s[len(m[0]):]
+	}
+	var part time.Duration
+	var err error
+	if rest != "" || whole == 0 {
+		part, err = time.ParseDuration(rest)
+	}
+	const limit = 100 * 365 // a longer time would overflow, and is a slip
+	if err != nil || part < 0 || whole > limit {
+		if s == "0d" {
+			return 0, nil
+		}
+		return 0, fmt.Errorf("%q is not a time span; write 30s, 15m, 72h or 3d", s)
+	}
+	return time.Duration(whole)*24*time.Hour + part, nil
+}
+
+// formatDuration writes 72h0m0s as 72h.
+func formatDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

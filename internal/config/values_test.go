@@ -1,0 +1,59 @@
+package config
+
+import (
+	"testing"
+	"time"
+)
+
+func TestParseRate(t *testing.T) {
+	for text, want := range map[string]string{
+		"100/s": "100/s", "600/min": "600/m", "5000/h": "5000/h", "50000/day": "50000/d", "1 / second": "1/s", "7/H": "7/h",
+	} {
+		if r, err := ParseRate(text); err != nil || r.String() != want {
+			t.Errorf("%q: %v, %v; want %s", text, r, err, want)
+		}
+	}
+	for _, text := range []string{"", "100", "/s", "0/s", "-1/s", "1.5/s", "10/w", "99999999999999999999/s", "10/s/s"} {
+		if r, err := ParseRate(text); err == nil {
+			t.Errorf("%q: got %v, want an error", text, r)
+		}
+	}
+}
+
+func TestParseDuration(t *testing.T) {
+	const day = 24 * time.Hour
+	for text, want := range map[string]time.Duration{
+		"72h": 72 * time.Hour, "3d": 3 * day, "1d12h": 36 * time.Hour, "90s": 90 * time.Second, "0s": 0, "0": 0, "0d": 0, "1h30m": 90 * time.Minute,
+	} {
+		if d, err := ParseDuration(text); err != nil || d != want {
+			t.Errorf("%q: %v, %v; want %v", text, d, err, want)
+		}
+	}
+	for _, text := range []string{"", "d", "-1h", "-3d", "3", "1d-2h", "999999999d", "99999999999999999999d", "h"} {
+		if d, err := ParseDuration(text); err == nil {
+			t.Errorf("%q: got %v, want an error", text, d)
+		}
+	}
+}
+
+func TestFormatDuration(t *testing.T) {
+	for want, d := range map[string]time.Duration{
+		"72h": 72 * time.Hour, "1m": time.Minute, "30s": 30 * time.Second, "1h30m": 90 * time.Minute, "10s": 10 * time.Second, "1h0m5s": time.Hour + 5*time.Second,
+	} {
+		if got := formatDuration(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+		if back, err := ParseDuration(want); err != nil || back != d {
+			t.Errorf("%q reads back as %v, %v", want, back, err)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"host", "port", "tls", "username", "connections"}
+	for word, want := range map[string]string{"hots": "host", "HOST": "host", "prot": "port", "conections": "connections", "zebra": "", "x": "", "tsl": "tls"} {
+		if got := nearest(word, names); got != want {
+			t.Errorf("%q: %q, want %q", word, got, want)
+		}
+	}
+}

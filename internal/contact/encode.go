@@ -1,0 +1,211 @@
+package contact
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// EncodeFields makes the stored JSON of one contact from its cells by field id: "f<id>" holds the value that compares,
+// "t<id>" the cell's exact text where it differs. An empty cell leaves no trace. Equal cells always give equal text,
+// provided that fields come in one order. The error is a *MismatchError when a cell does not fit its field.
+func EncodeFields(fields []Field, cells map[int64]string) (string, error) {
+	dst := make([]byte, 1, 256)
+	dst[0] = '{'
+	for _, f := range fields {
+		var err error
+		if dst, err = appendMember(dst, f, cells[f.ID]); err != nil {
+			return "", err
+		}
+	}
+	return string(append(dst, '}')), nil
+}
+
+// appendMember adds the one or two members of a cell to an object that is open.
+func appendMember(dst []byte, f Field, cell string) ([]byte, error) {
+	if cell == "" {
+		return dst, nil
+	}
+	if len(dst) > 1 {
+		dst = append(dst, ',')
+	}
+	dst = append(dst, '"', 'f')
+	dst = strconv.AppendInt(dst, f.ID, 10)
+	dst = append(dst, '"', ':')
+	exact := true
+	switch f.Type {
+	case Number:
+		if !isNumber(cell) {
+			return nil, &MismatchError{f, cell}
+		}
+		dst = append(dst, cell...)
+	case Date:
+		day, ok := parseDate(cell)
+		if !ok {
+			return nil, &MismatchError{f, cell}
+		}
+		exact = day == cell
+		dst = appendString(dst, day)
+	case Boolean:
+		value, ok := parseBoolean(cell)
+		if !ok {
+			return nil, &MismatchError{f, cell}
+		}
+		exact = cell == strconv.FormatBool(value)
+		dst = strconv.AppendBool(dst, value)
+	case List:
+		items := splitList(cell)
+		exact = cell == strings.Join(items, listJoin)
+		dst = append(dst, '[')
+		for i, item := range items {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendString(dst, item)
+		}
+		dst = append(dst, ']')
+	default:
+		dst = appendString(dst, cell)
+	}
+	if !exact {
+		dst = append(dst, `,"t`...)
+		dst = strconv.AppendInt(dst, f.ID, 10)
+		dst = append(dst, '"', ':')
+		dst = appendString(dst, cell)
+	}
+	return dst, nil
+}
+
+// listJoin stands between the items of a list that prints plainly.
+const listJoin = ";"
+
+// appendString writes a JSON string (RFC 8259 section 7). Unlike encoding/json it leaves <, > and & alone.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' {
+			dst = append(dst, s[start:i]...)
+			dst = appendEscape(dst, c)
+			start = i + 1
+		}
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
+}
+
+func appendEscape(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	}
+	return fmt.Appendf(dst, `\u%04x`, c)
+}
+
+// DecodeFields is the cells of a stored contact by field name, as they print.
+func DecodeFields(fields []Field, jsonText string) (map[string]string, error) {
+	cells, err := DecodeCells(jsonText)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string]string, len(cells))
+	for _, f := range fields {
+		if cell, ok := cells[f.ID]; ok {
+			values[f.Name] = cell
+		}
+	}
+	return values, nil
+}
+
+// DecodeCells is the cells of a stored contact by field id, as they print. It needs no types: a stored value tells its
+// own, so that cells survive a change of type.
+func DecodeCells(jsonText string) (map[int64]string, error) {
+	if jsonText == "{}" {
+		return map[int64]string{}, nil
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(jsonText), &raw); err != nil {
+		return nil, fmt.Errorf("read stored fields: %w", err)
+	}
+	cells := make(map[int64]string, len(raw))
+	for name, value := range raw {
+		id, err := strconv.ParseInt(name[min(1, len(name)):], 10, 64)
+		if err != nil || !slices.Contains([]byte("ft"), name[0]) {
+			return nil, fmt.Errorf("read stored fields: %q is no field", name)
+		}
+		if _, both := raw["t"+itoa(id)]; both && name[0] == 'f' {
+			continue // the exact text stands beside it
+		}
+		if cells[id], err = plain(value); err != nil {
+			return nil, fmt.Errorf("read stored field %s: %w", name, err)
+		}
+	}
+	return cells, nil
+}
+
+// plain is how a stored value prints when no exact text stands beside it.
+func plain(value json.RawMessage) (string, error) {
+	switch value[0] {
+	case '"':
+		var s string
+		err := json.Unmarshal(value, &s)
+		return s, err
+	case '[':
+		var items []string
+		err := json.Unmarshal(value, &items)
+		return strings.Join(items, listJoin), err
+	}
+	return string(value), nil
+}
+
+// CheckCell says what keeps a cell out of the store whatever its type: a NUL ends texts in SQLite, and U+FFFD stands for
+// a character that was lost before the cell came here.
+func CheckCell(cell string) error {
+	switch {
+	case !utf8.ValidString(cell):
+		return fmt.Errorf("the cell is not valid UTF-8")
+	case strings.IndexByte(cell, 0) >= 0:
+		return fmt.Errorf("the cell holds a NUL byte")
+	case strings.ContainsRune(cell, utf8.RuneError):
+		return fmt.Errorf("the cell holds U+FFFD: a character was lost when the file was written")
+	}
+	return nil
+}
+
+// EncodeRow is EncodeFields for a row of cells in columns' order. Columns must come in the order of their ids, so that
+// equal cells give equal text.
+func EncodeRow(columns []Field, cells []string) (string, error) {
+	dst := make([]byte, 1, 256)
+	dst[0] = '{'
+	for i, f := range columns {
+		var err error
+		if dst, err = appendMember(dst, f, cells[i]); err != nil {
+			return "", err
+		}
+	}
+	return string(append(dst, '}')), nil
+}
+
+// Changed lists the columns whose cell differs from what is stored. An empty cell changes nothing (a list that lacks a
+// value does not erase it), unless clears says that it does.
+func Changed(columns []Field, cells []string, stored map[int64]string, clears bool) []int {
+	var changed []int
+	for i, f := range columns {
+		if cells[i] == "" && !clears {
+			continue
+		}
+		if stored[f.ID] != cells[i] {
+			changed = append(changed, i)
+		}
+	}
+	return changed
+}

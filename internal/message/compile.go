@@ -1,0 +1,631 @@
+package message
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"io"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	texttemplate "text/template"
+	"time"
+	"unicode"
+
+	"mailer/internal/address"
+	"mailer/internal/campaign"
+)
+
+// Template is a compiled campaign.
+type Template struct {
+	content   campaign.Content
+	documents []*document
+}
+
+// document is one language of it.
+type document struct {
+	variant  campaign.Variant
+	id       string
+	class    string
+	from     address.Address
+	replyTo  *address.Address
+	sender   senderInfo
+	location *time.Location
+	signers  []Signer
+	program  *program
+	sources  map[string]*source // of every template, for the places of errors
+	headers  []headerTemplate   // the front matter's headers:
+	subject  *texttemplate.Template
+	toName   *texttemplate.Template // nil: no name in To
+	text     *texttemplate.Template
+	html     *htmltemplate.Template // nil: no HTML part
+	attach   []*part
+	embed    []*part
+}
+
+type headerTemplate struct {
+	name string
+	*texttemplate.Template
+}
+
+// Compile prepares a campaign. signers are the workspace's DKIM keys; each document takes those for its From.
+func Compile(c campaign.Content, signers []Signer) (*Template, error) {
+	location, err := time.LoadLocation(c.Timezone)
+	if err != nil {
+		return nil, fmt.Errorf("compile %s: %w", c.ID, err)
+	}
+	t := &Template{content: c}
+	for _, v := range c.Variants {
+		d := &document{variant: v, id: c.ID, class: c.Class, location: location, sources: map[string]*source{},
+			program: newProgram(v.Lang, c.Class, location)}
+		if err := d.setSender(c.Sender, signers); err != nil {
+			return nil, err
+		}
+		if err := d.compile(); err != nil {
+			return nil, err
+		}
+		t.documents = append(t.documents, d)
+	}
+	if len(t.documents) == 0 {
+		return nil, fmt.Errorf("compile %s: the campaign has no document", c.ID)
+	}
+	return t, nil
+}
+
+// document chooses the language for a recipient.
+func (t *Template) document(r Recipient) (*document, error) {
+	if len(t.documents) == 1 && t.documents[0].variant.Language == "" {
+		return t.documents[0], nil
+	}
+	want := t.language(r)
+	for _, lang := range []string{want, primary(want), "", t.content.DefaultLanguage} {
+		for _, d := range t.documents {
+			if strings.EqualFold(d.variant.Language, lang) && (lang != "" || d.variant.Language == "") {
+				return d, nil
+			}
+		}
+	}
+	first := t.documents[0].variant.Document
+	return nil, &RenderError{File: first.Path, Line: 1, Address: r.Address, msg: fmt.Sprintf(
+		"there is no file for the language %q of the contact; add %s for everybody else, or set default_language", want, withoutTag(first))}
+}
+
+func (t *Template) language(r Recipient) string {
+	if f := t.content.LanguageField; f != "" {
+		return strings.TrimSpace(r.Values[f])
+	}
+	if v := r.Values["lang"]; v != "" {
+		return strings.TrimSpace(v)
+	}
+	return strings.TrimSpace(r.Values["language"])
+}
+
+func primary(tag string) string {
+	tag, _, _ = strings.Cut(strings.ReplaceAll(tag, "_", "-"), "-")
+	return tag
+}
+
+func withoutTag(d campaign.Document) string {
+	return strings.Replace(d.Path, "."+d.Language+".", ".", 1)
+}
+
+func (d *document) setSender(s campaign.Sender, signers []Signer) error {
+	v := d.variant
+	from, key := v.Front.From, "from"
+	if from == "" {
+		from = s.From
+	}
+	if from == "" {
+		return d.errorAt(key, `the mail has no From; set sender.from in mailer.yaml, or "from:" here`)
+	}
+	var err error
+	if d.from, err = address.Parse(from); err != nil {
+		return d.errorAt(key, fmt.Sprintf("from %q: %v", from, err))
+	}
+	d.from.Name = unquoteName(d.from.Name)
+	reply := v.Front.ReplyTo
+	if reply == "" {
+		reply = s.ReplyTo
+	}
+	if reply != "" {
+		a, err := address.Parse(reply)
+		if err != nil {
+			return d.errorAt("reply_to", fmt.Sprintf("reply_to %q: %v", reply, err))
+		}
+		a.Name = unquoteName(a.Name)
+		d.replyTo = &a
+	}
+	for _, s := range signers {
+		if s.signs(d.from.Domain()) {
+			d.signers = append(d.signers, s)
+		}
+	}
+	d.sender = senderInfo{"from": from, "name": d.from.Name, "address": d.from.Text, "organization": s.Organization,
+		"postal_address": s.PostalAddress, "reply_to": d.from.Text}
+	if d.replyTo != nil {
+		d.sender["reply_to"] = d.replyTo.Text
+	}
+	return errors.Join(checkHeaderText(d.from.Name), checkHeaderText(d.sender["reply_to"]))
+}
+
+// unquoteName takes the quotes of RFC 5322 off a display name.
+func unquoteName(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return s
+	}
+	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(s[1 : len(s)-1])
+}
+
+func (d *document) errorAt(key, msg string) error {
+	return &RenderError{File: d.variant.Path, Line: max(1, d.variant.Lines[key]), msg: msg}
+}
+
+func (d *document) front(key, text string) *source {
+	return &source{file: d.variant.Path, line: max(1, d.variant.Lines[key]), inFront: true, orig: text, text: text}
+}
+
+func (d *document) body() *source {
+	return newSource(d.variant.Path, d.variant.BodyLine, d.variant.Body)
+}
+
+// compile parses everything. A body is parsed as the user wrote it first, so that its errors name the user's lines, and
+// then as what was made of it.
+func (d *document) compile() (err error) {
+	f := d.variant.Front
+	if d.subject, err = d.single("subject", d.front("subject", f.Subject)); err != nil {
+		return err
+	}
+	if f.ToName != "" {
+		if d.toName, err = d.single("to_name", d.front("to_name", f.ToName)); err != nil {
+			return err
+		}
+	}
+	for i, h := range f.Headers {
+		t, err := d.single(fmt.Sprintf("headers.%d", i), d.front("headers", h.Value))
+		if err != nil {
+			return err
+		}
+		d.headers = append(d.headers, headerTemplate{h.Name, t})
+	}
+	if err := newProgram("", "", d.location).add(newTrees(), "body", d.body()); err != nil {
+		return err
+	}
+	if err := d.compileHTML(); err != nil {
+		return err
+	}
+	if err := d.compileText(); err != nil {
+		return err
+	}
+	d.compileFiles()
+	return nil
+}
+
+// single is a template of one line.
+func (d *document) single(name string, s *source) (*texttemplate.Template, error) {
+	t := newTrees()
+	if err := d.program.add(t, name, s); err != nil {
+		return nil, err
+	}
+	return d.textTemplate(t, name)
+}
+
+func (d *document) textTemplate(t *trees, name string) (*texttemplate.Template, error) {
+	if err := t.closed(); err != nil {
+		return nil, err
+	}
+	out := texttemplate.New(name).Funcs(d.program.all)
+	for _, n := range t.names() {
+		if _, err := out.AddParseTree(n, t.list[n]); err != nil {
+			return nil, locate(t.sources, err)
+		}
+	}
+	d.keep(t)
+	return out.Lookup(name), nil
+}
+
+// keep remembers where templates came from; the names of the two parts' templates differ by their prefix.
+func (d *document) keep(t *trees) {
+	for name, s := range t.sources {
+		d.sources[name] = s
+	}
+}
+
+// Names of the templates that a layout puts together: {{template "body" .}}.
+const (
+	nameBody      = "body"
+	nameSubject   = "subject"
+	namePreheader = "preheader"
+)
+
+// frame parses what the layout may call, then the layout, then the body, whose definitions take precedence.
+func (d *document) frame(prefix string, layout *campaign.Layout, body *source) (*trees, string, error) {
+	t, f, root := newTrees(), d.variant.Front, nameBody
+	if err := d.program.add(t, nameSubject, d.front("subject", f.Subject)); err != nil {
+		return nil, "", err
+	}
+	if err := d.program.add(t, namePreheader, d.front("preheader", f.Preheader)); err != nil {
+		return nil, "", err
+	}
+	if layout != nil {
+		root = prefix + "layout"
+		text := layout.Source
+		if err := d.program.add(t, root, newSource(layout.Name, 1, text)); err != nil {
+			return nil, "", err
+		}
+	}
+	return t, root, d.program.add(t, nameBody, body)
+}
+
+func (d *document) compileHTML() error {
+	v := d.variant
+	if v.Format == campaign.Text {
+		return nil
+	}
+	body := d.body()
+	if v.Format == campaign.Markdown {
+		held, text := hold(v.Body)
+		page, err := markdownToHTML(text, held)
+		if err != nil {
+			return fmt.Errorf("%s: markdown: %w", v.Path, err)
+		}
+		body = held.restore(page, v.Path, v.BodyLine)
+	}
+	t, root, err := d.frame("html.", v.HTMLLayout, body)
+	if err != nil {
+		return err
+	}
+	if err := t.closed(); err != nil {
+		return err
+	}
+	d.html = htmltemplate.New(root).Funcs(htmltemplate.FuncMap(d.program.all))
+	for _, n := range t.names() {
+		if _, err := d.html.AddParseTree(n, t.list[n]); err != nil {
+			return locate(t.sources, err)
+		}
+	}
+	for name, s := range t.sources {
+		d.sources["html."+strings.TrimPrefix(name, "html.")] = s
+	}
+	return d.escape(t, root)
+}
+
+// escape makes html/template choose the escaping of every action now. It does so at the first execution, and gives the
+// error of that before any of the execution's own.
+func (d *document) escape(t *trees, root string) error {
+	d.html = d.html.Lookup(root)
+	var e *htmltemplate.Error
+	err := d.html.Execute(io.Discard, &scope{})
+	if !errors.As(err, &e) {
+		return nil
+	}
+	out := locate(t.sources, err)
+	if e.Node != nil && t.list[e.Name] != nil {
+		s := t.sources[t.list[e.Name].ParseName]
+		out.File = s.file
+		out.Line, out.Col = s.position(int(e.Node.Position()))
+	}
+	out.msg = e.Description
+	return out
+}
+
+// compileText takes the text part from, in this order: the front matter's text, the body of a .txt campaign, the HTML.
+func (d *document) compileText() error {
+	v, body := d.variant, d.body()
+	switch {
+	case v.Front.Text != "":
+		body = newSource(v.Path, max(1, v.Lines["text"]), v.Front.Text)
+		body.inFront = true
+	case v.Format != campaign.Text:
+		held, text := hold(v.Body)
+		if v.Format == campaign.Markdown {
+			page, err := markdownToHTML(text, held)
+			if err != nil {
+				return fmt.Errorf("%s: markdown: %w", v.Path, err)
+			}
+			text = page
+		}
+		body = held.restore(htmlToText(text, held), v.Path, v.BodyLine)
+	}
+	t, root, err := d.frame("text.", v.TextLayout, body)
+	if err == nil {
+		d.text, err = d.textTemplate(t, root)
+	}
+	var e *RenderError
+	if errors.As(err, &e) && body.spans != nil {
+		e.msg = "make the text part: " + e.message() + `; an action may stand where text cannot keep it: write the part yourself, under "text:"`
+	}
+	return err
+}
+
+// cidLink is a reference to an embedded file.
+var cidUnsafe = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+
+func (d *document) compileFiles() {
+	for _, f := range d.variant.Attach {
+		d.attach = append(d.attach, filePart(f.Name, f.Content, ""))
+	}
+	for _, f := range d.variant.Embed {
+		d.embed = append(d.embed, filePart(f.Name, f.Content, contentID(f.Name, d.from.Domain())))
+	}
+}
+
+// contentID names an embedded file as RFC 2392 asks: like a Message-ID.
+func contentID(name, domain string) string {
+	return cidUnsafe.ReplaceAllString(name, "_") + "@" + domain
+}
+
+// linkEmbedded makes cid:logo.png in the HTML the file's content id.
+func (d *document) linkEmbedded(page string) string {
+	for _, f := range d.variant.Embed {
+		for _, quote := range []string{`"`, `'`} {
+			page = strings.ReplaceAll(page, quote+"cid:"+f.Name+quote, quote+"cid:"+contentID(f.Name, d.from.Domain())+quote)
+		}
+	}
+	return page
+}
+
+// output is an executed document.
+type output struct {
+	doc       *document
+	subject   string
+	toName    string
+	headers   []campaign.Header
+	html      string
+	text      string
+	unsub     string
+	smtputf8  bool
+	addresses []string
+}
+
+// maxOutput bounds one part: a template cannot fill the memory.
+const maxOutput = 8 << 20
+
+type bounded struct{ bytes.Buffer }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxOutput {
+		return 0, fmt.Errorf("the part becomes larger than %d MB", maxOutput>>20)
+	}
+	return b.Buffer.Write(p)
+}
+
+// executor is a template of text/template or html/template.
+type executor interface {
+	Execute(w io.Writer, data any) error
+}
+
+func (d *document) execute(r Recipient, m Mark) (output, error) {
+	out := output{doc: d, unsub: m.UnsubscribeURL}
+	if out.unsub == "" {
+		out.unsub = m.UnsubscribeMailto
+	}
+	data := &scope{values: r.Values, own: map[string]any{"email": r.Address, "unsubscribe_url": out.unsub, "campaign": d.id,
+		"sender": d.sender, "now": m.Date.In(d.location)}}
+	var err error
+	run := func(key string, t executor) string {
+		if err != nil {
+			return ""
+		}
+		var b bounded
+		if e := t.Execute(&b, data); e != nil {
+			err = d.explain(e)
+			return ""
+		}
+		return b.String()
+	}
+	line := func(key string, t executor) string {
+		s := run(key, t)
+		if e := checkHeaderText(s); e != nil && err == nil {
+			err = &RenderError{File: d.variant.Path, Line: d.variant.Lines[key], Err: e, msg: key + ": " + e.Error()}
+		}
+		return strings.TrimSpace(strings.ToValidUTF8(s, "\ufffd"))
+	}
+	out.subject = line("subject", d.subject)
+	if d.toName != nil {
+		out.toName = line("to_name", d.toName)
+	}
+	for _, h := range d.headers {
+		out.headers = append(out.headers, campaign.Header{Name: h.name, Value: line("headers", h)})
+	}
+	out.text = canonical(reflow(run("text", d.text)))
+	if d.html != nil {
+		out.html = canonical(d.linkEmbedded(run("html", d.html)))
+	}
+	return out, err
+}
+
+// explain turns an error of executing into ours.
+func (d *document) explain(err error) error {
+	var missing *fieldError
+	if errors.As(err, &missing) {
+		return &RenderError{File: missing.ref.File, Line: missing.ref.Line, Col: missing.ref.Col, Field: missing.name, Err: err}
+	}
+	out := locate(d.sources, err)
+	if i := strings.LastIndex(out.msg, "error calling "); i >= 0 {
+		if _, what, ok := strings.Cut(out.msg[i:], ": "); ok {
+			out.msg = what
+		}
+	}
+	return out
+}
+
+// explain adds what to write instead to the errors that a newcomer meets.
+func explain(e *RenderError, p *program) error {
+	if name, ok := between(e.msg, `function "`, `" not defined`); ok {
+		var known []string
+		for f := range p.public {
+			known = append(known, f)
+		}
+		slices.Sort(known)
+		e.msg = fmt.Sprintf("there is no function %q; a field is written with a dot: {{.%s}}", name, name)
+		if near := campaign.Nearest(name, known); near != "" {
+			e.msg = fmt.Sprintf("there is no function %q; did you mean %q, or the field {{.%s}}?", name, near, name)
+		}
+	}
+	if strings.Contains(e.msg, "bad character") {
+		e.msg += `; write a field whose name has spaces or signs as {{field "its name"}}`
+	}
+	return e
+}
+
+func between(s, before, after string) (string, bool) {
+	_, rest, ok := strings.Cut(s, before)
+	if !ok {
+		return "", false
+	}
+	return strings.Cut(rest, after)
+}
+
+// operand is how a template asks for a field.
+func operand(field string) string {
+	for i, r := range field {
+		if r != '_' && !unicode.IsLetter(r) && (i == 0 || !unicode.IsDigit(r)) {
+			return fmt.Sprintf("(field %q)", field)
+		}
+	}
+	return "." + field
+}
+
+// compose writes the message (RFC 5322, 2045) and signs it.
+func (d *document) compose(r Recipient, m Mark, out output) (Message, error) {
+	head, err := d.header(r, m, out)
+	if err != nil {
+		return Message{}, err
+	}
+	raw := d.structure(out).append(head, m.MessageID)
+	signatures := ""
+	present := fieldNames(raw)
+	for _, s := range d.signers {
+		sig, err := s.sign(raw, present)
+		if err != nil {
+			return Message{}, err
+		}
+		signatures += sig
+	}
+	utf8 := !isASCII(r.Address) || d.from.SMTPUTF8 || d.replyTo != nil && d.replyTo.SMTPUTF8
+	return Message{Subject: out.subject, From: d.from.Text, HTML: out.html, Text: out.text,
+		Raw: append([]byte(signatures), raw...), SMTPUTF8: utf8}, nil
+}
+
+// structure: the parts that say the same with the best one last (RFC 2046 section 5.1.4), the pictures beside the HTML that
+// shows them, the attachments around all.
+func (d *document) structure(out output) *part {
+	body := &part{kind: "text/plain; charset=utf-8", text: out.text}
+	if d.html != nil {
+		page := multipart("related", append([]*part{{kind: "text/html; charset=utf-8", text: out.html}}, d.embed...)...)
+		if page.parts != nil {
+			page.kind += ";\r\n type=\"text/html\""
+		}
+		body = multipart("alternative", body, page)
+	}
+	return multipart("mixed", append([]*part{body}, d.attach...)...)
+}
+
+func (d *document) header(r Recipient, m Mark, out output) ([]byte, error) {
+	if !messageID.MatchString(m.MessageID) {
+		return nil, fmt.Errorf("%q cannot be a Message-ID", m.MessageID)
+	}
+	b := make([]byte, 0, 4096+2*(len(out.text)+len(out.html)))
+	b = append(b, "Date: "+m.Date.In(d.location).Format(dateLayout)+"\r\n"...)
+	b = appendMailbox(b, "From", d.from.Name, d.from.Text)
+	if d.replyTo != nil {
+		b = appendMailbox(b, "Reply-To", d.replyTo.Name, d.replyTo.Text)
+	}
+	b = appendMailbox(b, "To", out.toName, r.Address)
+	b = appendText(b, "Subject", out.subject)
+	b = append(b, "Message-ID: <"+m.MessageID+">\r\n"...)
+	b, err := d.streamFields(b, m, out)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range out.headers {
+		if h.Value != "" {
+			b = appendText(b, h.Name, h.Value)
+		}
+	}
+	return append(b, "MIME-Version: 1.0\r\n"...), nil
+}
+
+// messageID is RFC 5322 section 3.6.4, dot-atoms only.
+var messageID = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+$")
+
+// dateLayout is RFC 5322 section 3.3; the zone as a number, because receivers do not know its name.
+const dateLayout = "Mon, 02 Jan 2006 15:04:05 -0700"
+
+// streamFields say what kind of mail this is, and how to leave it. A header of the front matter of the same name takes
+// the place of the ones that a user may set.
+func (d *document) streamFields(b []byte, m Mark, out output) ([]byte, error) {
+	field := func(name, value string) {
+		if !slices.ContainsFunc(out.headers, func(h campaign.Header) bool { return strings.EqualFold(h.Name, name) }) {
+			b = append(b, name+": "+value+"\r\n"...)
+		}
+	}
+	if !slices.ContainsFunc(out.headers, func(h campaign.Header) bool { return strings.EqualFold(h.Name, "List-Id") }) {
+		b = appendListID(b, d.from)
+	}
+	field("X-Auto-Response-Suppress", "OOF, AutoReply")
+	if d.class == campaign.Operational {
+		field("Auto-Submitted", "auto-generated") // RFC 3834 section 5
+		return b, nil
+	}
+	field("Precedence", "bulk")
+	var uris []string
+	for _, u := range []string{m.UnsubscribeURL, m.UnsubscribeMailto} {
+		if u == "" {
+			continue
+		}
+		if err := checkURI(u); err != nil {
+			return nil, err
+		}
+		uris = append(uris, u)
+	}
+	if len(uris) > 0 {
+		b = appendList(b, "List-Unsubscribe", uris...)
+	}
+	if strings.HasPrefix(m.UnsubscribeURL, "https://") { // RFC 8058 section 3.1: exactly this text, and only with https
+		b = append(b, "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"...)
+	}
+	return b, nil
+}
+
+// appendListID names the stream of mail (RFC 2919): everything from one address is one, news@example.com is
+// news.example.com.
+func appendListID(b []byte, from address.Address) []byte {
+	local := strings.Trim(strings.ToLower(cidUnsafe.ReplaceAllString(strings.TrimSuffix(from.Text, "@"+from.Domain()), "-")), ".-_")
+	id := strings.Trim(local+"."+from.Domain(), ".")
+	const name = "List-Id"
+	if from.Name == "" || needsWords(from.Name) || !isPhrase(from.Name) {
+		return append(b, name+": <"+id+">\r\n"...)
+	}
+	b, _ = appendFolded(append(b, name+": "...), len(name)+2, from.Name+" <"+id+">")
+	return append(b, "\r\n"...)
+}
+
+// Attachments lists the files that go with each message, for the plan.
+func (t *Template) Attachments() []string {
+	var names []string
+	for _, d := range t.documents {
+		for _, f := range d.variant.Attach {
+			if name := path.Base(f.Name); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// Refs lists every place where the campaign asks for a field.
+func (t *Template) Refs() []Ref {
+	var refs []Ref
+	for _, d := range t.documents {
+		for _, r := range d.program.refs {
+			if r.Field != "" && !slices.Contains(refs, r) {
+				refs = append(refs, r)
+			}
+		}
+	}
+	return refs
+}

@@ -1,0 +1,152 @@
+package message
+
+import (
+	"bytes"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/ast"
+	"github.com/yuin/goldmark/extension"
+	"github.com/yuin/goldmark/parser"
+	"github.com/yuin/goldmark/renderer"
+	"github.com/yuin/goldmark/renderer/html"
+	"github.com/yuin/goldmark/text"
+	"github.com/yuin/goldmark/util"
+)
+
+// markdownToHTML converts a Markdown body whose actions are held as tokens. The author's own HTML stays: the file is
+// theirs. A contact's values are not in it yet, so none of them can become Markdown, HTML or a link.
+func markdownToHTML(body string, t *tokens) (string, error) {
+	blocks := &controlBlocks{t}
+	md := goldmark.New(
+		goldmark.WithExtensions(
+			extension.Table, extension.Strikethrough, extension.Linkify,
+			extension.NewCJK(extension.WithEastAsianLineBreaks(extension.EastAsianLineBreaksCSS3Draft)),
+		),
+		goldmark.WithParserOptions(
+			parser.WithBlockParsers(util.Prioritized(blocks, 50)),
+			parser.WithASTTransformers(util.Prioritized(blocks, 500)),
+			parser.WithInlineParsers(util.Prioritized(cjkEmphasis{parser.NewEmphasisParser()}, 450)),
+		),
+		goldmark.WithRendererOptions(
+			html.WithUnsafe(),
+			renderer.WithNodeRenderers(util.Prioritized(blocks, 500)),
+		),
+	)
+	var b bytes.Buffer
+	if err := md.Convert([]byte(body), &b); err != nil {
+		return "", err
+	}
+	return b.String(), nil
+}
+
+// controlBlocks makes a line that holds nothing but {{if}}, {{else}}, {{end}}, {{range}} and the like a block of its
+// own, outside every paragraph: as part of one it would open or close an element too few.
+type controlBlocks struct{ tokens *tokens }
+
+var kindControl = ast.NewNodeKind("TemplateControl")
+
+type controlNode struct{ ast.BaseBlock }
+
+func (n *controlNode) Kind() ast.NodeKind            { return kindControl }
+func (n *controlNode) Dump(source []byte, level int) { ast.DumpHelper(n, source, level, nil, nil) }
+
+func (c *controlBlocks) Trigger() []byte { return []byte{c.tokens.prefix[0]} }
+
+func (c *controlBlocks) Open(_ ast.Node, r text.Reader, _ parser.Context) (ast.Node, parser.State) {
+	line, segment := r.PeekLine()
+	if !c.tokens.isControl(string(line)) {
+		return nil, parser.NoChildren
+	}
+	n := &controlNode{}
+	n.Lines().Append(segment)
+	r.AdvanceToEOL()
+	return n, parser.NoChildren
+}
+
+func (c *controlBlocks) Continue(ast.Node, text.Reader, parser.Context) parser.State {
+	return parser.Close
+}
+func (c *controlBlocks) Close(ast.Node, text.Reader, parser.Context) {}
+func (c *controlBlocks) CanInterruptParagraph() bool                 { return true }
+func (c *controlBlocks) CanAcceptIndentedLine() bool                 { return false }
+
+// RegisterFuncs renders a control block as its tokens.
+func (c *controlBlocks) RegisterFuncs(r renderer.NodeRendererFuncRegisterer) {
+	r.Register(kindControl, func(w util.BufWriter, source []byte, n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if entering {
+			for _, segment := range n.Lines().Sliced(0, n.Lines().Len()) {
+				_, _ = w.Write(util.TrimRightSpace(util.TrimLeftSpace(segment.Value(source))))
+			}
+			_ = w.WriteByte('\n')
+		}
+		return ast.WalkContinue, nil
+	})
+}
+
+// Transform moves the control blocks around a list into it, so that a range over items makes one list instead of many:
+//
+//	{{range .items}}
+//	- {{.}}
+//	{{end}}
+func (c *controlBlocks) Transform(doc *ast.Document, _ text.Reader, _ parser.Context) {
+	var lists []*ast.List
+	_ = ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if l, ok := n.(*ast.List); ok && entering {
+			lists = append(lists, l)
+		}
+		return ast.WalkContinue, nil
+	})
+	for _, l := range lists {
+		before, after := l.PreviousSibling(), l.NextSibling()
+		if l.Parent() == nil || before == nil || after == nil || before.Kind() != kindControl || after.Kind() != kindControl {
+			continue
+		}
+		l.InsertBefore(l, l.FirstChild(), before)
+		l.AppendChild(l, after)
+		join(l)
+	}
+}
+
+// join appends a list that went on before the control blocks to the one that had them.
+func join(l *ast.List) {
+	if prev, ok := l.PreviousSibling().(*ast.List); ok && prev.Marker == l.Marker {
+		for n := prev.LastChild(); n != nil; n = prev.LastChild() {
+			l.InsertBefore(l, l.FirstChild(), n)
+		}
+		l.Start = prev.Start
+		prev.Parent().RemoveChild(prev.Parent(), prev)
+	}
+	if next, ok := l.NextSibling().(*ast.List); ok && next.Marker == l.Marker {
+		for n := next.FirstChild(); n != nil; n = next.FirstChild() {
+			l.AppendChild(l, n)
+		}
+		next.Parent().RemoveChild(next.Parent(), next)
+	}
+}
+
+// cjkEmphasis lets ** begin and end beside Japanese, Chinese and Korean letters. CommonMark's flanking rules wait for
+// white space around punctuation, which these scripts do not write: **「セール」**です stays literal without this.
+type cjkEmphasis struct{ parser.InlineParser }
+
+func (e cjkEmphasis) Parse(parent ast.Node, block text.Reader, pc parser.Context) ast.Node {
+	before := block.PrecendingCharacter()
+	n := e.InlineParser.Parse(parent, block, pc)
+	d, ok := n.(*parser.Delimiter)
+	if !ok || d.Char != '*' {
+		return n
+	}
+	line, _ := block.PeekLine() // behind the delimiter
+	after, _ := utf8.DecodeRune(line)
+	if len(line) == 0 {
+		after = '\n'
+	}
+	d.CanOpen = d.CanOpen || isCJK(before) && !unicode.IsSpace(after)
+	d.CanClose = d.CanClose || isCJK(after) && !unicode.IsSpace(before)
+	return n
+}
+
+func isCJK(r rune) bool {
+	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul) || 0x3000 <= r && r <= 0x303f || 0xff00 <= r && r <= 0xffef
+}

@@ -1,0 +1,120 @@
+// Package message makes the exact bytes of each message.
+//
+//	Compile  campaign.Content -> Template, once: parse, Markdown to HTML, HTML to text, layouts, DKIM keys
+//	Render   Template + Recipient + Mark -> Message, once a recipient: execute, encode, sign
+//	Check    the same without the bytes; Preflight gathers its findings over all recipients
+//
+// How a contact's value is kept from being anything but itself:
+//
+//   - in Markdown: the conversion happens at Compile, with every action held as a token (tokens.go);
+//   - in HTML and its URLs: html/template escapes it for the place where it stands;
+//   - in headers: line breaks and control characters are refused (header.go);
+//   - in the text part: it is inserted as it is, into text/plain.
+//
+// Templates are strict: a field that a contact lacks is an error with its place in the file, except where the template
+// says what then (rewrite.go).
+package message
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"mailer/internal/campaign"
+)
+
+// Recipient is whom a message is for.
+type Recipient struct {
+	Address string            // as address.Parse gives it
+	Values  map[string]string // the contact's fields by name, as their cells held them
+}
+
+// Mark is what makes one delivery's message that delivery's.
+type Mark struct {
+	MessageID         string // without the angle brackets
+	UnsubscribeMailto string // a mailto: URI
+	UnsubscribeURL    string // https, or ""
+	Date              time.Time
+}
+
+// Message is one finished message.
+type Message struct {
+	Subject  string
+	From     string // addr-spec
+	HTML     string // as it is in the message, before its transfer encoding; lines end in \n
+	Text     string
+	Raw      []byte // CRLF, signed, before dot-stuffing
+	SMTPUTF8 bool   // an address in the header is not ASCII: the relay must speak SMTPUTF8
+}
+
+// RenderError is a template that cannot be executed, or a result that cannot be sent.
+type RenderError struct {
+	File      string // the campaign's file or layout
+	Line, Col int    // 0: not known
+	Field     string // the field that the contact lacks, or ""
+	Address   string // the contact
+	Err       error
+
+	msg string
+}
+
+func (e *RenderError) Error() string {
+	at := campaign.Error{File: e.File, Line: e.Line, Col: e.Col, Msg: e.message()}
+	if e.Address != "" {
+		at.Msg = fmt.Sprintf("%s (contact %s)", at.Msg, e.Address)
+	}
+	return at.Error()
+}
+
+// message says what is wrong, without the place and the contact: the same for every contact it concerns.
+func (e *RenderError) message() string {
+	switch {
+	case e.Field != "":
+		return fmt.Sprintf(`the contact has no %q; give it a fallback, {{default "..." %s}}, or leave the contact out`, e.Field, operand(e.Field))
+	case e.msg != "":
+		return e.msg
+	case e.Err != nil:
+		return e.Err.Error()
+	}
+	return "the template cannot be rendered"
+}
+
+// Unwrap gives the error of the template package.
+func (e *RenderError) Unwrap() error { return e.Err }
+
+// Render makes the message of one recipient. It may be called from several goroutines.
+func (t *Template) Render(r Recipient, m Mark) (Message, error) {
+	d, err := t.document(r)
+	if err != nil {
+		return Message{}, err
+	}
+	out, err := d.execute(r, m)
+	if err != nil {
+		return Message{}, withContact(err, r.Address)
+	}
+	msg, err := d.compose(r, m, out)
+	return msg, withContact(err, r.Address)
+}
+
+// Check executes the templates for one recipient, and composes and signs nothing.
+func (t *Template) Check(r Recipient, m Mark) error {
+	_, err := t.check(r, m)
+	return err
+}
+
+func (t *Template) check(r Recipient, m Mark) (output, error) {
+	d, err := t.document(r)
+	if err != nil {
+		return output{}, err
+	}
+	out, err := d.execute(r, m)
+	return out, withContact(err, r.Address)
+}
+
+func withContact(err error, address string) error {
+	var e *RenderError
+	if errors.As(err, &e) {
+		e.Address = address
+	}
+	return err
+}

@@ -1,0 +1,200 @@
+package message
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// The encoder is plain on purpose: it composes each message afresh, from the top, so that anything faster can be compared
+// with it byte for byte.
+
+// part is a node of a message's MIME tree (RFC 2045, 2046): a leaf with a body, or a multipart with parts.
+type part struct {
+	kind    string // "text/plain; charset=utf-8", "multipart/alternative"
+	fields  string // further header lines of the part, each ended
+	text    string // a text leaf: lines end in \n
+	encoded []byte // any other leaf: base64, ready
+	parts   []*part
+}
+
+// multipart makes a node of several parts, and no node of a single one.
+func multipart(subtype string, parts ...*part) *part {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	return &part{kind: "multipart/" + subtype, parts: parts}
+}
+
+// append writes the part's header, the empty line and its body. seed makes the boundaries.
+func (p *part) append(b []byte, seed string) []byte {
+	if p.parts == nil {
+		return p.appendLeaf(b)
+	}
+	mark := boundary(seed)
+	b = append(b, "Content-Type: "+p.kind+";\r\n boundary=\""+mark+"\"\r\n"+p.fields+"\r\n"...)
+	for i, sub := range p.parts {
+		b = append(b, "--"+mark+"\r\n"...)
+		b = sub.append(b, seed+"."+strconv.Itoa(i))
+		b = append(b, "\r\n"...)
+	}
+	return append(b, "--"+mark+"--\r\n"...)
+}
+
+// boundary cannot occur in a body: quoted-printable writes = as =3D and base64 has no _.
+func boundary(seed string) string {
+	sum := sha256.Sum256([]byte(seed))
+	return "=_" + hex.EncodeToString(sum[:14])
+}
+
+func (p *part) appendLeaf(b []byte) []byte {
+	b = append(b, "Content-Type: "+p.kind+"\r\n"+p.fields...)
+	if p.encoded != nil {
+		b = append(b, "Content-Transfer-Encoding: base64\r\n\r\n"...)
+		return append(b, p.encoded...)
+	}
+	qp := appendQP(nil, p.text)
+	raw := strings.ReplaceAll(p.text, "\n", "\r\n")
+	if len(qp) <= base64Len(len(raw)) {
+		b = append(b, "Content-Transfer-Encoding: quoted-printable\r\n\r\n"...)
+		return append(b, qp...)
+	}
+	b = append(b, "Content-Transfer-Encoding: base64\r\n\r\n"...)
+	return appendBase64(b, []byte(raw))
+}
+
+// Lines of an encoded body have 76 characters at most (RFC 2045 sections 6.7 and 6.8); 57 bytes are 76 in base64.
+const (
+	maxBodyLine = 76
+	base64Chunk = 57
+)
+
+func appendBase64(b, data []byte) []byte {
+	for len(data) > 0 {
+		n := min(base64Chunk, len(data))
+		b = base64.StdEncoding.AppendEncode(b, data[:n])
+		b = append(b, "\r\n"...)
+		data = data[n:]
+	}
+	return b
+}
+
+func base64Len(n int) int {
+	return base64.StdEncoding.EncodedLen(n) + 2*((n+base64Chunk-1)/base64Chunk)
+}
+
+// appendQP writes text in quoted-printable (RFC 2045 section 6.7). Each line of the text is encoded by itself. Beyond
+// what the RFC asks, a dot and a "From " that begin a line are escaped, for the hops that would stuff them.
+func appendQP(b []byte, text string) []byte {
+	for text != "" {
+		line, rest, _ := strings.Cut(text, "\n")
+		b = appendQPLine(b, line)
+		b = append(b, "\r\n"...)
+		text = rest
+	}
+	return b
+}
+
+func appendQPLine(b []byte, line string) []byte {
+	column := 0
+	for i := range len(line) {
+		last := i == len(line)-1
+		width := 1
+		escape := qpEscapes(line[i], last, column == 0, line[i:])
+		if escape {
+			width = 3
+		}
+		// The = of a soft break needs a column too, except behind the line's last character.
+		if room := maxBodyLine - column; width > room || width == room && !last {
+			b = append(b, "=\r\n"...)
+			column = 0
+			escape = qpEscapes(line[i], last, true, line[i:])
+			if width = 1; escape {
+				width = 3
+			}
+		}
+		if escape {
+			b = append(b, '=', upperHex[line[i]>>4], upperHex[line[i]&15])
+		} else {
+			b = append(b, line[i])
+		}
+		column += width
+	}
+	return b
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// qpEscapes: is the octet at the head of rest written as =XX?
+func qpEscapes(c byte, last, atStart bool, rest string) bool {
+	switch {
+	case c == '=' || c > '~' || c < ' ' && c != '\t':
+		return true
+	case c == ' ' || c == '\t':
+		return last // white space at the end of a line is lost on the way
+	case atStart && c == '.':
+		return true
+	}
+	return atStart && strings.HasPrefix(rest, "From ")
+}
+
+// canonical is text as it stands in a text part: valid UTF-8, lines ended by \n, the last one too.
+func canonical(s string) string {
+	s = strings.ToValidUTF8(s, "\ufffd")
+	s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
+	if !strings.HasSuffix(s, "\n") {
+		s += "\n"
+	}
+	return s
+}
+
+// mediaTypes are the files that newsletters bring along; a table of our own, because the system's differs from host to
+// host and a message must not.
+var mediaTypes = map[string]string{
+	".pdf": "application/pdf", ".zip": "application/zip", ".json": "application/json", ".ics": "text/calendar; charset=utf-8",
+	".csv": "text/csv", ".txt": "text/plain", ".html": "text/html", ".xml": "application/xml",
+	".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp", ".svg": "image/svg+xml",
+	".mp3": "audio/mpeg", ".mp4": "video/mp4", ".epub": "application/epub+zip",
+	".doc": "application/msword", ".xls": "application/vnd.ms-excel", ".ppt": "application/vnd.ms-powerpoint",
+	".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+	".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+	".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+}
+
+// filePart is an attachment, or with a content id a file shown within the HTML.
+func filePart(name string, content []byte, contentID string) *part {
+	kind := mediaTypes[strings.ToLower(path.Ext(name))]
+	if kind == "" {
+		kind = "application/octet-stream"
+	}
+	// Content-Disposition carries the name; name= of Content-Type is for programs that know neither it nor RFC 2231.
+	// A second filename= beside filename*= would do the same and is a defect to strict readers.
+	head := appendParameter([]byte(kind), "name", plainName(name))
+	disposition, id := "attachment", ""
+	if contentID != "" {
+		disposition, id = "inline", "Content-ID: <"+contentID+">\r\n"
+	}
+	fields := appendParameter([]byte("Content-Disposition: "+disposition), "filename", name)
+	return &part{kind: string(head), fields: string(fields) + "\r\n" + id, encoded: append([]byte{}, appendBase64(nil, content)...)}
+}
+
+// plainName is a file name in ASCII that keeps its ending.
+func plainName(name string) string {
+	var b strings.Builder
+	for _, r := range name {
+		if r < 0x7f && (isAlphanumeric(byte(r)) || strings.ContainsRune("._- ", r)) {
+			b.WriteRune(r)
+		} else if !strings.HasSuffix(b.String(), "_") {
+			b.WriteByte('_')
+		}
+	}
+	ext := path.Ext(b.String())
+	if stem := strings.Trim(strings.TrimSuffix(b.String(), ext), "_ "); stem == "" {
+		return "file" + ext
+	}
+	s := b.String()
+	return s[max(0, len(s)-60):]
+}

@@ -1,0 +1,321 @@
+package message
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"text/template"
+	"text/template/parse"
+
+	"mailer/internal/campaign"
+)
+
+// A program is what all templates of one document share: their functions, and a table of every place where they ask for
+// a field. text/template cannot say which field a contact lacks without stopping at `if` and `default` too, so each
+// access is rewritten, once, in the parsed tree:
+//
+//	{{.name}}                    -> {{_get . 7 "name"}}      missing: an error that names field, file, line and column
+//	{{default "x" .name}}        -> {{default "x" (_opt . 8 "name")}}         missing: ""
+//	{{if .name}}, with, range    -> the same
+//	{{field "Company Name"}}     -> {{_field $ 9 "Company Name"}}
+//	{{range .tags}}              -> {{range _opt . 10 "tags" | _items}}       lists only, so that no loop is endless
+//
+// The number is an index into refs.
+type program struct {
+	refs   []Ref
+	public template.FuncMap // what an author may call
+	all    template.FuncMap
+}
+
+// Ref is one place where a template asks for a field.
+type Ref struct {
+	Field     string // "" where the name is computed
+	File      string
+	Line, Col int
+	Optional  bool // it may be missing here
+	Own       bool // asked for with field or has: a column even where the name is one of ours
+}
+
+// trees are the parsed templates of one output, by name, and where they came from.
+type trees struct {
+	list    map[string]*parse.Tree
+	sources map[string]*source
+}
+
+func newTrees() *trees {
+	return &trees{list: map[string]*parse.Tree{}, sources: map[string]*source{}}
+}
+
+// add parses a source under a name, with every template that it defines. A later one of the same name wins: a body can
+// fill a block of the layout.
+func (p *program) add(t *trees, name string, s *source) error {
+	t.sources[name] = s
+	funcs := p.public
+	if s.spans != nil {
+		funcs = p.all // the text was generated from one that has been checked
+	}
+	tmpl, err := template.New(name).Funcs(funcs).Parse(s.text)
+	if err != nil {
+		return explain(locate(t.sources, err), p)
+	}
+	t.list[name] = &parse.Tree{Name: name, ParseName: name, Root: &parse.ListNode{NodeType: parse.NodeList}}
+	for _, d := range tmpl.Templates() {
+		if d.Tree == nil || d.Name() != name && parse.IsEmptyTree(d.Root) {
+			continue
+		}
+		w := &rewriter{program: p, source: s, tree: d.Tree}
+		w.list(d.Root, d.Name() == name)
+		if w.err != nil {
+			return w.err
+		}
+		t.list[d.Name()] = d.Tree
+	}
+	return nil
+}
+
+// rewriter walks one tree.
+type rewriter struct {
+	*program
+	source *source
+	tree   *parse.Tree
+	err    error
+}
+
+func (w *rewriter) fail(pos parse.Pos, format string, args ...any) {
+	if w.err == nil {
+		line, col := w.source.position(int(pos))
+		w.err = &RenderError{File: w.source.file, Line: line, Col: col, msg: fmt.Sprintf(format, args...)}
+	}
+}
+
+// list rewrites the nodes of a list; root: the dot is the contact here.
+func (w *rewriter) list(l *parse.ListNode, root bool) {
+	if l == nil {
+		return
+	}
+	for _, n := range l.Nodes {
+		switch n := n.(type) {
+		case *parse.ActionNode:
+			if c := n.Pipe.Cmds; root && len(n.Pipe.Decl) == 0 && len(c) == 1 && c[0].Args[0].Type() == parse.NodeDot {
+				w.fail(n.Pos, "{{.}} is the whole contact here; name a field: {{.email}}")
+			}
+			w.pipe(n.Pipe, false)
+		case *parse.TemplateNode:
+			w.pipe(n.Pipe, false)
+		case *parse.IfNode:
+			w.branch(&n.BranchNode, root, root)
+		case *parse.WithNode:
+			w.branch(&n.BranchNode, false, root)
+		case *parse.RangeNode:
+			w.branch(&n.BranchNode, false, root)
+			items := parse.NewIdentifier("_items").SetPos(n.Pipe.Pos).SetTree(w.tree)
+			n.Pipe.Cmds = append(n.Pipe.Cmds, command(n.Pipe.Pos, items))
+		}
+	}
+}
+
+func (w *rewriter) branch(n *parse.BranchNode, body, otherwise bool) {
+	w.pipe(n.Pipe, true)
+	w.list(n.List, body)
+	w.list(n.ElseList, otherwise)
+}
+
+// pipe rewrites a pipeline; lenient: a missing field is "" in it.
+func (w *rewriter) pipe(p *parse.PipeNode, lenient bool) {
+	if p == nil {
+		return
+	}
+	for i, c := range p.Cmds {
+		w.command(c, lenient || slices.ContainsFunc(p.Cmds[i+1:], takesMissing))
+	}
+}
+
+// takesMissing: the function says what stands for a missing field that is piped into it.
+func takesMissing(c *parse.CommandNode) bool {
+	f := function(c)
+	return f == "default" || f == "sama" || f == "onchu"
+}
+
+func function(c *parse.CommandNode) string {
+	if id, ok := c.Args[0].(*parse.IdentifierNode); ok {
+		return id.Ident
+	}
+	return ""
+}
+
+func (w *rewriter) command(c *parse.CommandNode, lenient bool) {
+	name, last := function(c), len(c.Args)-1
+	for i, arg := range c.Args {
+		c.Args[i] = w.arg(arg, lenient || argMayMiss(name, i, last))
+	}
+	switch name {
+	case "field", "has":
+		w.contactFunction(c, name, lenient)
+	case "":
+		w.unwrap(c)
+	}
+}
+
+// argMayMiss: `default` takes a missing field in its last argument only (the fallback must be there), `or` in all but
+// its last.
+func argMayMiss(function string, i, last int) bool {
+	switch function {
+	case "default":
+		return i == last && i > 1
+	case "or":
+		return i > 0 && i < last
+	case "sama", "onchu":
+		return i > 0
+	}
+	return false
+}
+
+// contactFunction gives field and has the contact, which functions of text/template cannot see by themselves.
+func (w *rewriter) contactFunction(c *parse.CommandNode, name string, lenient bool) {
+	if name == "field" && lenient {
+		name = "fieldopt"
+	}
+	field := ""
+	if len(c.Args) > 1 {
+		if s, ok := c.Args[1].(*parse.StringNode); ok {
+			field = s.Text
+		}
+	}
+	id := parse.NewIdentifier("_" + name).SetPos(c.Pos).SetTree(w.tree)
+	root := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: c.Pos, Ident: []string{"$"}}
+	ref := w.ref(c.Pos, Ref{Field: field, Optional: name != "field", Own: true})
+	c.Args = append([]parse.Node{id, root, ref}, c.Args[1:]...)
+}
+
+// unwrap makes {{(_get . 1 "x")}} of one command into that command.
+func (w *rewriter) unwrap(c *parse.CommandNode) {
+	p, ok := c.Args[0].(*parse.PipeNode)
+	if !ok || len(p.Cmds) != 1 || len(p.Decl) > 0 || function(p.Cmds[0]) == "" {
+		return
+	}
+	if len(c.Args) > 1 {
+		w.fail(c.Pos, "a field is no function: it takes no arguments")
+		return
+	}
+	c.Args = p.Cmds[0].Args
+}
+
+// arg rewrites one argument.
+func (w *rewriter) arg(n parse.Node, lenient bool) parse.Node {
+	switch n := n.(type) {
+	case *parse.FieldNode:
+		dot := &parse.DotNode{NodeType: parse.NodeDot, Pos: n.Pos}
+		return w.get(n.Pos, dot, n.Ident, lenient)
+	case *parse.VariableNode:
+		if len(n.Ident) > 1 {
+			v := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: n.Pos, Ident: n.Ident[:1]}
+			return w.get(n.Pos, v, n.Ident[1:], lenient)
+		}
+	case *parse.ChainNode:
+		n.Node = w.arg(n.Node, lenient)
+		return w.get(n.Pos, n.Node, n.Field, lenient)
+	case *parse.PipeNode:
+		w.pipe(n, lenient)
+	}
+	return n
+}
+
+// get is (_get OF ref "a"), for each name of a chain around the one before.
+func (w *rewriter) get(pos parse.Pos, of parse.Node, names []string, lenient bool) parse.Node {
+	function := "_get"
+	if lenient {
+		function = "_opt"
+	}
+	for i, name := range names {
+		ref := Ref{Field: name, Optional: lenient}
+		if i > 0 {
+			ref.Field = ""
+		}
+		id := parse.NewIdentifier(function).SetPos(pos).SetTree(w.tree)
+		text := &parse.StringNode{NodeType: parse.NodeString, Pos: pos, Quoted: strconv.Quote(name), Text: name}
+		of = &parse.PipeNode{NodeType: parse.NodePipe, Pos: pos, Cmds: []*parse.CommandNode{
+			command(pos, id, of, w.ref(pos, ref), text)}}
+	}
+	return of
+}
+
+func command(pos parse.Pos, args ...parse.Node) *parse.CommandNode {
+	return &parse.CommandNode{NodeType: parse.NodeCommand, Pos: pos, Args: args}
+}
+
+// ref enters a place in the table and gives the constant that stands for it.
+func (w *rewriter) ref(pos parse.Pos, r Ref) parse.Node {
+	r.File = w.source.file
+	r.Line, r.Col = w.source.position(int(pos))
+	w.refs = append(w.refs, r)
+	i := len(w.refs) - 1
+	return &parse.NumberNode{NodeType: parse.NodeNumber, Pos: pos, IsInt: true, Int64: int64(i), Text: strconv.Itoa(i)}
+}
+
+// closed checks that every {{template}} is there and none comes back to itself: a template's run is bounded.
+func (t *trees) closed() error {
+	state := map[string]int{} // 1: being visited, 2: done
+	var visit func(name string) error
+	visit = func(name string) error {
+		state[name] = 1
+		for _, call := range calls(t.list[name].Root, nil) {
+			s := t.sources[t.list[name].ParseName]
+			line, col := s.position(int(call.Pos))
+			at := &RenderError{File: s.file, Line: line, Col: col}
+			switch {
+			case t.list[call.Name] == nil:
+				at.msg = fmt.Sprintf("there is no template %q", call.Name)
+				if near := campaign.Nearest(call.Name, t.names()); near != "" {
+					at.msg += fmt.Sprintf("; did you mean %q?", near)
+				}
+				return at
+			case state[call.Name] == 1:
+				at.msg = fmt.Sprintf("the template %q calls itself", call.Name)
+				return at
+			case state[call.Name] == 0:
+				if err := visit(call.Name); err != nil {
+					return err
+				}
+			}
+		}
+		state[name] = 2
+		return nil
+	}
+	for _, name := range t.names() {
+		if state[name] == 0 {
+			if err := visit(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *trees) names() []string {
+	var names []string
+	for name := range t.list {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// calls lists the {{template}} actions under a list.
+func calls(l *parse.ListNode, found []*parse.TemplateNode) []*parse.TemplateNode {
+	if l == nil {
+		return found
+	}
+	for _, n := range l.Nodes {
+		switch n := n.(type) {
+		case *parse.TemplateNode:
+			found = append(found, n)
+		case *parse.IfNode:
+			found = calls(n.ElseList, calls(n.List, found))
+		case *parse.WithNode:
+			found = calls(n.ElseList, calls(n.List, found))
+		case *parse.RangeNode:
+			found = calls(n.ElseList, calls(n.List, found))
+		}
+	}
+	return found
+}

@@ -1,0 +1,168 @@
+package message
+
+import (
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/width"
+)
+
+// lineWidth is the widest line of a text part that mailer makes itself (RFC 3676 section 4.2 asks for 78 at most).
+const lineWidth = 76
+
+// A paragraph with actions in it can be wrapped only when its values are known. It stands in the template between
+// these marks: begin, the first line's prefix, sep, the other lines' prefix, sep, the paragraph, end. Values never
+// contain them (see column).
+const (
+	markBegin = "\x0e"
+	markEnd   = "\x0f"
+	markSep   = "\x1f"
+	marks     = markBegin + markEnd + markSep
+)
+
+// reflow wraps the marked paragraphs of an executed text part. One that came out empty goes with the blank lines
+// behind it. An {{if}} that begins in one paragraph and ends in another can take a mark away: what is then unmarked stays
+// as it is.
+func reflow(s string) string {
+	if !strings.ContainsAny(s, marks) {
+		return s
+	}
+	var b strings.Builder
+	for {
+		i := strings.IndexAny(s, markBegin+markEnd)
+		if i < 0 {
+			b.WriteString(s)
+			return b.String()
+		}
+		b.WriteString(s[:i])
+		if s[i:i+1] == markEnd {
+			s = s[i+1:]
+			continue
+		}
+		block := s[i+1:]
+		end := len(block)
+		if j := strings.IndexAny(block, markBegin+markEnd); j >= 0 {
+			end = j
+		}
+		s = strings.TrimPrefix(block[end:], markEnd)
+		first, text, _ := strings.Cut(block[:end], markSep)
+		other, text, _ := strings.Cut(text, markSep)
+		if strings.TrimSpace(text) == "" {
+			s = strings.TrimLeft(s, "\n")
+			continue
+		}
+		b.WriteString(wrap(text, first, other))
+	}
+}
+
+// wrap breaks a paragraph into lines of at most lineWidth columns, full-width characters counted as two. It breaks at
+// white space, between characters of scripts that are written without it, and never within a URL.
+func wrap(s, first, other string) string {
+	var b strings.Builder
+	prefix := first
+	for _, line := range strings.Split(s, "\n") {
+		column := columns(prefix)
+		b.WriteString(prefix)
+		empty := true
+		for _, p := range pieces(line) {
+			space := 0
+			if p.space && !empty {
+				space = 1
+			}
+			if !empty && column+space+p.width > lineWidth {
+				b.WriteString("\n" + other)
+				column, space = columns(other), 0
+			}
+			if space == 1 {
+				b.WriteByte(' ')
+			}
+			b.WriteString(p.text)
+			column += space + p.width
+			empty = false
+		}
+		b.WriteByte('\n')
+		prefix = other
+	}
+	return trimLines(strings.TrimSuffix(b.String(), "\n"))
+}
+
+// trimLines takes the white space off the ends of lines: nothing shows it, and transports change it.
+func trimLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimRight(l, " \t")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// piece is what a line break cannot come into.
+type piece struct {
+	text  string
+	width int
+	space bool // white space stood before it
+}
+
+func pieces(line string) []piece {
+	var list []piece
+	for _, word := range words(line) {
+		start := 0
+		if !isURL(word) {
+			var prev rune
+			for i, r := range word {
+				if i > start && breaks(prev, r) {
+					list = append(list, piece{word[start:i], columns(word[start:i]), start == 0})
+					start = i
+				}
+				prev = r
+			}
+		}
+		list = append(list, piece{word[start:], columns(word[start:]), start == 0})
+	}
+	return list
+}
+
+// words splits at ASCII white space; an ideographic space is the author's layout and stays.
+func words(line string) []string {
+	return strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' })
+}
+
+// isURL: a word with a URL in it is kept whole from its first letter on, because where a URL ends in running Japanese
+// cannot be told.
+func isURL(word string) bool {
+	return strings.Contains(word, "://") || strings.Contains(word, "mailto:") || strings.HasPrefix(word, "<")
+}
+
+// Characters that do not begin a line, and that do not end one (JIS X 4051, the usual subset).
+const (
+	notFirst = "、。，．・：；？！゛゜ヽヾゝゞ々ー）］｝〕〉》」』】〙〗〟’”»ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ‥…％℃～〜,.!?:;)]}'\""
+	notLast  = "（［｛〔〈《「『【〘〖〝‘“«([{"
+)
+
+// breaks reports whether a line may end between two characters.
+func breaks(a, b rune) bool {
+	if !isWide(a) && !isWide(b) {
+		return false
+	}
+	return !strings.ContainsRune(notFirst, b) && !strings.ContainsRune(notLast, a) && !unicode.In(b, unicode.Mn, unicode.Me, unicode.Cf) && a != '\u200d'
+}
+
+func isWide(r rune) bool {
+	k := width.LookupRune(r).Kind()
+	return k == width.EastAsianWide || k == width.EastAsianFullwidth
+}
+
+// columns is the width of s on a terminal and in a mail program with a fixed font.
+func columns(s string) int {
+	n := 0
+	for _, r := range s {
+		switch {
+		case r < 0x7f:
+			n++
+		case isWide(r):
+			n += 2
+		case !unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+			n++
+		}
+	}
+	return n
+}

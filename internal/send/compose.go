@@ -1,0 +1,201 @@
+package send
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"mailer/internal/address"
+	"mailer/internal/bounce"
+	"mailer/internal/campaign"
+	"mailer/internal/config"
+	"mailer/internal/delivery"
+	"mailer/internal/message"
+	"mailer/internal/relay"
+	"mailer/internal/store"
+)
+
+// composer makes the bytes of a message and its envelope. It is safe for concurrent use.
+type composer struct {
+	template *message.Template
+	keys     delivery.Keys
+	bounces  config.Bounces
+	sender   config.Sender
+	domain   string // of the From address: Message-IDs are made in it
+	now      func() time.Time
+}
+
+func (s *Sender) composer(ctx context.Context, p *Plan) (*composer, error) {
+	signers, err := s.signers()
+	if err != nil {
+		return nil, err
+	}
+	t, err := message.Compile(p.Content, signers)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.Store.TokenKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conf := s.Workspace.Config
+	return &composer{template: t, keys: keys, bounces: conf.Bounces, sender: conf.Sender, domain: fromDomain(p.Content), now: s.Now}, nil
+}
+
+// fromDomain is the domain that the campaign is sent from; Message-IDs are made in it, because it is ours.
+func fromDomain(c campaign.Content) string {
+	from := c.Sender.From
+	if len(c.Variants) > 0 && c.Variants[0].Front.From != "" {
+		from = c.Variants[0].Front.From
+	}
+	if a, err := address.Parse(from); err == nil {
+		return a.Domain()
+	}
+	return "localhost.invalid" // the check before sending refuses such a From
+}
+
+// compose makes one message, or decides that it cannot be made.
+func (c *composer) compose(d store.Due) outgoing {
+	out := outgoing{due: d}
+	if d.Gone {
+		out.why = "the contact was removed after the audience was frozen"
+		out.verdict = &delivery.Decision{State: delivery.Excluded, Reason: "contact removed"}
+		return out
+	}
+	m, mark, err := c.render(d.ID, d.Address, d.Values)
+	if err != nil {
+		out.why = err.Error()
+		out.verdict = &delivery.Decision{State: delivery.Failed, Reason: "compose"}
+		return out
+	}
+	out.messageID, out.raw = mark.MessageID, m.Raw
+	out.envelope = c.envelope(d.ID, d.Address, m)
+	return out
+}
+
+// render fills in a recipient. The tokens are the same over all attempts: greylisting wants the same envelope back, and
+// receivers that de-duplicate do it by Message-ID.
+func (c *composer) render(id int64, to string, values map[string]string) (message.Message, message.Mark, error) {
+	unsubscribe := c.keys.Sign(delivery.TokenUnsubscribe, id)
+	mark := message.Mark{
+		MessageID:         c.keys.Sign(delivery.TokenMessageID, id) + "@" + c.domain,
+		UnsubscribeMailto: c.mailto(unsubscribe),
+		Date:              c.now(),
+	}
+	if c.sender.UnsubscribeURL != "" {
+		mark.UnsubscribeURL = strings.TrimSuffix(c.sender.UnsubscribeURL, "/") + "/u/" + unsubscribe
+	}
+	m, err := c.template.Render(message.Recipient{Address: to, Values: values}, mark)
+	return m, mark, err
+}
+
+// mailto is where a mail program sends the wish to be left alone. The token stands in the address where the mailbox
+// allows it, else in the subject.
+func (c *composer) mailto(token string) string {
+	to := c.sender.UnsubscribeMailto
+	if to == "" {
+		to = c.bounces.ReturnPathPattern
+	}
+	if to == "" {
+		return ""
+	}
+	subject := "unsubscribe"
+	if strings.Contains(to, "{token}") {
+		to = strings.ReplaceAll(to, "{token}", token)
+	} else {
+		subject += " " + token
+	}
+	// RFC 6068: "+" needs no escape in the address, and a space in a header value is %20.
+	return "mailto:" + to + "?subject=" + url.PathEscape(subject)
+}
+
+func (c *composer) envelope(id int64, to string, m message.Message) relay.Envelope {
+	token := c.keys.Sign(delivery.TokenBounce, id)
+	from := c.bounces.ReturnPath(token)
+	if from == "" {
+		from = m.From
+	}
+	a := address.Wire(to)
+	return relay.Envelope{From: address.Wire(from), To: a, ENVID: token, SMTPUTF8: !ascii(from + a)}
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// trial is a delivery id for messages that belong to no delivery (tests): beyond all real ones, and never twice, because
+// some providers drop a second message with the same Message-ID.
+func trial() int64 { return 1<<62 | rand.Int64N(1<<61) }
+
+// signers reads the DKIM keys.
+func (s *Sender) signers() ([]message.Signer, error) {
+	var all []message.Signer
+	for i, k := range s.Workspace.Config.DKIM {
+		path := s.Workspace.Abs(k.KeyFile)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, &config.Error{File: s.Workspace.Path, Key: fmt.Sprintf("dkim.%d.key_file", i), Message: fmt.Sprintf("read the key: %v", err)}
+		}
+		key, err := message.ParseKey(text)
+		if err != nil {
+			return nil, &config.Error{File: s.Workspace.Path, Key: fmt.Sprintf("dkim.%d.key_file", i), Message: fmt.Sprintf("%s: %v", path, err)}
+		}
+		all = append(all, message.Signer{Domain: k.Domain, Selector: k.Selector, Key: key})
+	}
+	return all, nil
+}
+
+// server is how the relay of a configuration is talked to.
+func (s *Sender) server(r config.Relay) (relay.Server, error) {
+	t := relay.DefaultTimeouts
+	t.Connect = min(t.Connect, r.Timeout)
+	// The wait after the final dot is never shortened: that makes duplicates.
+	t.Command, t.Data, t.Block = r.Timeout, r.Timeout, r.Timeout
+	server := relay.Server{
+		Name: r.Name, Host: r.Host, Port: r.Port, TLS: relay.TLS(r.TLS), Insecure: r.Insecure, Auth: string(r.Auth), Username: r.Username,
+		Hello: r.Hello, Pipelining: r.Pipelining != config.PipeliningOff, Timeouts: t,
+	}
+	if !r.Secret.IsZero() {
+		server.Password = func(ctx context.Context) (string, error) { return r.Secret.Resolve(ctx, s.Workspace.Dir) }
+	}
+	if r.CAFile != "" {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		pem, err := os.ReadFile(s.Workspace.Abs(r.CAFile))
+		if err != nil || !pool.AppendCertsFromPEM(pem) {
+			return server, &config.Error{File: s.Workspace.Path, Key: "relays." + r.Name + ".ca_file", Message: fmt.Sprintf("no certificate can be read from %s", r.CAFile)}
+		}
+		server.RootCAs = pool
+	}
+	return server, nil
+}
+
+// judge asks the classifier of bounces what a refusal during the session means.
+func judge(a delivery.Attempt, domain string) delivery.Judgement {
+	if a.Reply.Code/100 != 4 && a.Reply.Code/100 != 5 {
+		return delivery.Judgement{}
+	}
+	c := bounce.Classify(bounce.Reply{Code: a.Reply.Code, Enhanced: a.Reply.Enhanced, Text: a.Reply.Text, Phase: string(a.Phase)}, domain)
+	return delivery.Judgement{Reason: c.Reason, Hard: c.Hard, Ours: ours(c.Scope)}
+}
+
+// ours reports whether a refusal is about us: then it says nothing about the address.
+func ours(scope string) bool {
+	switch scope {
+	case "our_host", "our_domain", "relay":
+		return true
+	}
+	return false
+}

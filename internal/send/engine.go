@@ -1,0 +1,392 @@
+package send
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"mailer/internal/contact"
+	"mailer/internal/delivery"
+	"mailer/internal/relay"
+	"mailer/internal/store"
+)
+
+// The engine, from left to right:
+//
+//	feeder -> composers -> workers (one relay connection each) -> recorder
+//
+// The feeder reads what is due. Composers render and sign on all cores, ahead of the connections. A worker claims a
+// message (the intent is committed before it leaves), sends it, and hands the outcome to the recorder; while it waits for
+// a reply its next claim is under way, so at most two deliveries a connection are `sending`. The recorder is the only one
+// that writes.
+//
+// Two contexts: when claiming ends (signal, pause, limit) what is on the wire is finished; when wire ends too (second
+// signal) the sockets are closed under it.
+type engine struct {
+	run         *store.Run
+	campaign    store.Campaign
+	fields      []contact.Field
+	compose     func(store.Due) outgoing
+	dial        func(context.Context) (*relay.Conn, error)
+	judge       func(delivery.Attempt, string) delivery.Judgement
+	relay       string
+	connections int
+	perConn     int // messages a connection; 0: no limit
+	limit       int64
+	retry       []time.Duration
+	waitUntil   time.Time // stay for deferred mail until then
+	pace        *pace
+	counts      *Counts
+	now         func() time.Time
+	firstPause  time.Duration // after a lane event, doubled each time up to maxPause
+	lease       time.Duration
+
+	rec      *recorder
+	jobs     chan store.Due
+	ready    chan outgoing
+	claiming context.Context
+	wire     context.Context
+	stopWith context.CancelCauseFunc
+	wake     chan struct{}
+
+	mu       sync.Mutex
+	inFlight map[int64]bool
+	lane     lane
+	live     int // workers with a connection
+	working  int // workers that have not given up
+	fed      int64
+}
+
+// outgoing is one composed message on its way.
+type outgoing struct {
+	due       store.Due
+	envelope  relay.Envelope
+	messageID string
+	raw       []byte
+	verdict   *delivery.Decision // decided without the relay: it could not be composed, or the contact is gone
+	why       string
+	attempt   int
+}
+
+// Reasons to stop before everybody was sent to. Each knows its exit code in the command.
+var (
+	ErrUnreachable = errors.New("the relay cannot be reached")
+	ErrNotNow      = errors.New("the relay takes no mail at the moment")
+	ErrRefused     = errors.New("the relay refuses this sender")
+	ErrBlocked     = errors.New("the receiving side refuses us, not the addresses")
+	ErrPaused      = errors.New("the campaign was paused")
+	ErrCancelled   = errors.New("the campaign was cancelled")
+	errLimit       = errors.New("the limit of this run is reached")
+	errDone        = errors.New("nothing is left")
+)
+
+// When the engine gives up on a relay.
+const (
+	maxPause         = time.Minute
+	laneFailures     = 8  // lane events in a row without one message taken
+	ourRefusals      = 20 // refusals in a row that are about us
+	dialFailures     = 4  // of one worker, while others are connected
+	queuePerWorker   = 4
+	readAhead        = 500
+	unreachableAfter = 5 // dial failures in a row when nobody is connected
+)
+
+// lane is how the relay takes our mail at the moment.
+type lane struct {
+	pause    time.Duration
+	until    time.Time
+	failures int // lane events in a row
+	ours     int // refusals about us in a row
+	dials    int // failed dials in a row
+}
+
+// work sends what is due until nothing is left or something stops it; the error says what.
+func (e *engine) work(soft, hard context.Context) error {
+	claiming, stop := context.WithCancelCause(soft)
+	defer stop(nil)
+	wire, cut := context.WithCancel(hard)
+	defer cut()
+	e.claiming, e.stopWith, e.wire = claiming, stop, wire
+	e.jobs, e.ready = make(chan store.Due, e.connections), make(chan outgoing, e.connections*queuePerWorker)
+	e.wake, e.inFlight = make(chan struct{}, 1), map[int64]bool{}
+
+	first, err := e.dial(claiming)
+	if err != nil {
+		return err
+	}
+	e.rec = newRecorder(e)
+	recorded := make(chan error, 1)
+	go func() { recorded <- e.rec.loop() }()
+
+	var composing, sending sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		composing.Go(e.composeLoop)
+	}
+	e.working = e.connections
+	for i := range e.connections {
+		conn := first
+		if i > 0 {
+			conn = nil
+		}
+		sending.Go(func() {
+			(&worker{e: e, conn: conn}).loop()
+			e.left()
+		})
+	}
+	e.feed()
+	close(e.jobs)
+	composing.Wait()
+	close(e.ready)
+	sending.Wait()
+	close(e.rec.in)
+	if err := <-recorded; err != nil {
+		return err
+	}
+	return e.cause()
+}
+
+// cause is why claiming ended; nil when everything was done.
+func (e *engine) cause() error {
+	err := context.Cause(e.claiming)
+	if errors.Is(err, errDone) || errors.Is(err, errLimit) {
+		return nil
+	}
+	return err
+}
+
+// feed reads what is due and hands it on until nothing is left to do now.
+func (e *engine) feed() {
+	for e.claiming.Err() == nil {
+		e.mu.Lock()
+		busy := len(e.inFlight)
+		e.mu.Unlock()
+		// Rows in flight may still read as due: ask for that many more, so that there is always something new among them.
+		due, err := e.run.Due(e.claiming, e.fields, busy+readAhead)
+		if err != nil {
+			e.stopWith(err)
+			return
+		}
+		if e.hand(due) {
+			continue
+		}
+		if !e.waitForMore(busy) {
+			return
+		}
+	}
+}
+
+// hand passes on the deliveries that are not in flight yet, and reports whether there were any.
+func (e *engine) hand(due []store.Due) bool {
+	any := false
+	for _, d := range due {
+		e.mu.Lock()
+		known := e.inFlight[d.ID]
+		e.inFlight[d.ID] = true
+		e.mu.Unlock()
+		if known {
+			continue
+		}
+		if e.limit > 0 && e.fed >= e.limit {
+			e.forget(d.ID)
+			return any
+		}
+		e.fed++
+		any = true
+		select {
+		case e.jobs <- d:
+		case <-e.claiming.Done():
+			e.landed(d.ID)
+			return true
+		}
+	}
+	return any
+}
+
+// waitForMore waits until something in flight lands or a deferred delivery is due; false when nothing more will come in
+// this run.
+func (e *engine) waitForMore(busy int) bool {
+	if busy > 0 {
+		select {
+		case <-e.wake:
+			return true
+		case <-e.claiming.Done():
+			return false
+		}
+	}
+	if e.limit > 0 && e.fed >= e.limit {
+		e.stopWith(errLimit)
+		return false
+	}
+	next, waiting, err := e.run.NextDue(e.claiming)
+	if err != nil {
+		e.stopWith(err)
+		return false
+	}
+	if !waiting || next.After(e.waitUntil) {
+		e.stopWith(errDone)
+		return false
+	}
+	return sleep(e.claiming, next.Sub(e.now()))
+}
+
+// landed takes a delivery out of flight: its outcome is committed, or it goes back.
+func (e *engine) landed(id int64) {
+	e.forget(id)
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (e *engine) forget(id int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.inFlight, id)
+}
+
+func (e *engine) composeLoop() {
+	for d := range e.jobs {
+		out := e.compose(d)
+		select {
+		case e.ready <- out:
+		case <-e.claiming.Done():
+			e.landed(d.ID)
+		}
+	}
+}
+
+// take returns the next composed message when the relay may have one; false when claiming has ended.
+func (e *engine) take() (outgoing, bool) {
+	for {
+		if !sleep(e.claiming, e.pausedFor()) {
+			return outgoing{}, false
+		}
+		select {
+		case out, ok := <-e.ready:
+			if !ok {
+				return outgoing{}, false
+			}
+			if err := e.pace.wait(e.claiming); err != nil {
+				e.landed(out.due.ID)
+				return outgoing{}, false
+			}
+			return out, true
+		case <-e.claiming.Done():
+			return outgoing{}, false
+		}
+	}
+}
+
+func (e *engine) pausedFor() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return time.Until(e.lane.until)
+}
+
+// learn keeps the lane's state after an attempt, and stops the run when the relay has had enough of us. A connection that
+// ends at MAIL after it has served (a limit of messages, an idle timeout) is only replaced.
+func (e *engine) learn(a delivery.Attempt, j delivery.Judgement, d delivery.Decision, served int) {
+	if a.Phase == delivery.PhaseMail && (a.Lost || a.Reply.Code == 421) && served > 1 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := &e.lane
+	switch {
+	case d.State == delivery.Accepted:
+		*l = lane{dials: l.dials}
+	case d.Stop:
+		e.stopWith(fmt.Errorf("%w: it said %q to %s; nobody was marked", ErrRefused, a.Reply, phaseCommand(a.Phase)))
+	case d.Lane:
+		l.failures++
+		l.pause = min(max(2*l.pause, e.firstPause), maxPause)
+		l.until = time.Now().Add(l.pause)
+		if l.failures >= laneFailures {
+			e.stopWith(fmt.Errorf("%w: %s", ErrNotNow, said(a)))
+		}
+	case d.State == delivery.Failed && j.Ours:
+		if l.ours++; l.ours >= ourRefusals {
+			e.stopWith(fmt.Errorf("%w: %d in a row, the last one %q; see FROM, DKIM, SPF and the relay's reputation, then use --retry failed", ErrBlocked, l.ours, a.Reply))
+		}
+	case d.State == delivery.Failed:
+		l.ours = 0
+	}
+}
+
+// dialFailed decides what a worker does that cannot connect: try again, give its place up to the others, or stop the run.
+func (e *engine) dialFailed(err error, mine int) (again bool) {
+	var de *relay.DialError
+	if errors.As(err, &de) && de.Config {
+		e.stopWith(err)
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lane.dials++
+	if e.live > 0 {
+		// The relay may simply allow fewer connections than were asked for.
+		return mine < dialFailures
+	}
+	if e.lane.dials >= unreachableAfter {
+		e.stopWith(fmt.Errorf("%w: %w", ErrUnreachable, err))
+		return false
+	}
+	return true
+}
+
+func (e *engine) connected(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.live += n
+	if n > 0 {
+		e.lane.dials = 0
+	}
+}
+
+// left notes that a worker has ended. The last one ends the run, if nothing else has.
+func (e *engine) left() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.working--; e.working == 0 {
+		e.stopWith(ErrUnreachable)
+	}
+}
+
+func said(a delivery.Attempt) string {
+	if a.Lost {
+		return a.Error
+	}
+	return fmt.Sprintf("it said %q to %s", a.Reply, phaseCommand(a.Phase))
+}
+
+func phaseCommand(p delivery.Phase) string {
+	switch p {
+	case delivery.PhaseMail:
+		return "MAIL FROM"
+	case delivery.PhaseRcpt:
+		return "RCPT TO"
+	case delivery.PhaseData:
+		return "DATA"
+	case delivery.PhaseDot:
+		return "the end of the message"
+	}
+	return string(p)
+}
+
+// sleep waits and reports whether the context is still good.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

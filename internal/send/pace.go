@@ -1,0 +1,64 @@
+package send
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"mailer/internal/delivery"
+
+	"golang.org/x/time/rate"
+)
+
+// Rate is how many messages may leave in a span of time.
+type Rate struct {
+	N   int
+	Per time.Duration
+}
+
+// pace holds a message back until every rate allows it. A rate is smooth, with a burst of at most one in a hundred.
+type pace struct {
+	limits []*rate.Limiter
+}
+
+func newPace(rates []Rate) *pace {
+	p := &pace{}
+	for _, r := range rates {
+		p.limits = append(p.limits, rate.NewLimiter(rate.Limit(float64(r.N)/r.Per.Seconds()), max(1, r.N/100)))
+	}
+	return p
+}
+
+func (p *pace) wait(ctx context.Context) error {
+	for _, l := range p.limits {
+		if err := l.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Counts are what this run has done so far. They are for showing; the store's balance is the truth.
+type Counts struct {
+	Accepted, Deferred, Failed, Uncertain, Excluded atomic.Int64
+}
+
+func (c *Counts) add(s delivery.State) {
+	switch s {
+	case delivery.Accepted:
+		c.Accepted.Add(1)
+	case delivery.Deferred:
+		c.Deferred.Add(1)
+	case delivery.Failed:
+		c.Failed.Add(1)
+	case delivery.Uncertain:
+		c.Uncertain.Add(1)
+	case delivery.Excluded:
+		c.Excluded.Add(1)
+	}
+}
+
+// Done is how many deliveries this run has ended, for now or for good.
+func (c *Counts) Done() int64 {
+	return c.Accepted.Load() + c.Deferred.Load() + c.Failed.Load() + c.Uncertain.Load() + c.Excluded.Load()
+}

@@ -1,0 +1,313 @@
+package send
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"mailer/internal/campaign"
+	"mailer/internal/config"
+	"mailer/internal/relay"
+	"mailer/internal/segment"
+	"mailer/internal/store"
+)
+
+// Plan is what a send would do.
+type Plan struct {
+	Request  Request
+	Name     string // the campaign's id
+	New      bool   // it was never sent; Audience and Counts are set
+	Campaign store.Campaign
+	Content  campaign.Content
+	Spec     Spec
+	Audience store.Audience
+	Counts   store.Planned // of a new campaign
+
+	Relay       config.Relay
+	Connections int
+	Rates       []Rate
+
+	dial func(context.Context) (*relay.Conn, error)
+}
+
+// Spec is what freezes with a campaign beside its content: who it goes to and by which way.
+type Spec struct {
+	Segment    string   `json:"segment,omitempty"` // the saved segment's name
+	Expression string   `json:"expression,omitempty"`
+	Where      string   `json:"where,omitempty"`
+	Lists      []string `json:"lists,omitempty"`
+	Exclude    string   `json:"exclude,omitempty"`
+	Relay      string   `json:"relay"`
+	Host       string   `json:"host"`
+	ReturnPath string   `json:"return_path"`
+}
+
+// Prepare reads the campaign and its audience and writes nothing. A campaign that was sent before must be as it was.
+func (s *Sender) Prepare(ctx context.Context, r Request) (*Plan, error) {
+	p := &Plan{Request: r}
+	c, err := campaign.Load(os.DirFS(s.Workspace.Dir), r.Campaign)
+	if errors.Is(err, fs.ErrNotExist) {
+		// A frozen campaign needs its file no more: everything is in the database.
+		if frozen, ferr := s.Store.Campaign(ctx, r.Campaign); ferr == nil {
+			return p, s.prepareFrozen(p, frozen, nil)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.Name = c.ID
+	frozen, err := s.Store.Campaign(ctx, c.ID)
+	if errors.Is(err, store.ErrNoCampaign) {
+		return p, s.prepareNew(ctx, p, c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, s.prepareFrozen(p, frozen, c)
+}
+
+func (s *Sender) prepareNew(ctx context.Context, p *Plan, c *campaign.Campaign) error {
+	p.New = true
+	var err error
+	if p.Content, err = s.content(c); err != nil {
+		return err
+	}
+	if p.Spec, err = s.spec(p.Request, c); err != nil {
+		return err
+	}
+	if p.Spec.Segment == "" && p.Spec.Where == "" && len(p.Spec.Lists) == 0 {
+		return &UsageError{"who is it for? name --segment, --list or --where (--where 'true' is everybody), or segment: in the campaign file"}
+	}
+	if p.Request.Resolve != "" || p.Request.RetryFailed {
+		return &UsageError{fmt.Sprintf("campaign %s was never sent: there is nothing to retry or to resolve", c.ID)}
+	}
+	if p.Audience, err = s.audience(ctx, p.Spec, c.Class); err != nil {
+		return err
+	}
+	if p.Counts, err = s.Store.Plan(ctx, p.Audience); err != nil {
+		return err
+	}
+	content, err := p.Content.Encode()
+	if err != nil {
+		return err
+	}
+	p.Campaign = store.Campaign{Name: c.ID, Class: c.Class, ContentHash: p.Content.Hash(), Content: content,
+		Segment: p.Spec.String(), Options: marshal(p.Spec), Expires: s.Now().Add(s.Workspace.Config.Expires)}
+	return s.route(p)
+}
+
+// prepareFrozen compares today's files with what was frozen; c is nil when the file is gone.
+func (s *Sender) prepareFrozen(p *Plan, frozen store.Campaign, c *campaign.Campaign) error {
+	p.Name, p.Campaign = frozen.Name, frozen
+	var err error
+	if p.Content, err = campaign.Decode(frozen.Content); err != nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(frozen.Options), &p.Spec); err != nil {
+		return fmt.Errorf("read the frozen options of %s: %w", frozen.Name, err)
+	}
+	var differences []string
+	if c != nil {
+		now, err := s.content(c)
+		if err != nil {
+			return err
+		}
+		if now.Hash() != frozen.ContentHash {
+			differences = campaign.Diff(p.Content, now)
+		}
+	}
+	now, err := s.spec(p.Request, c)
+	if err != nil {
+		return err
+	}
+	differences = append(differences, p.Spec.differences(now, p.Request)...)
+	if len(differences) > 0 {
+		return &FrozenError{Campaign: frozen.Name, Differences: differences}
+	}
+	return s.route(p)
+}
+
+// content is what the files hold today.
+func (s *Sender) content(c *campaign.Campaign) (campaign.Content, error) {
+	conf := s.Workspace.Config
+	return campaign.Freeze(os.DirFS(s.Workspace.Dir), c, campaign.Sender{
+		From: conf.Sender.From, ReplyTo: conf.Sender.ReplyTo, Organization: conf.Sender.Organization, PostalAddress: conf.Sender.PostalAddress,
+	}, conf.Timezone)
+}
+
+// spec reads the audience from the flags and, where they are silent, from the front matter. c may be nil.
+func (s *Sender) spec(r Request, c *campaign.Campaign) (Spec, error) {
+	spec := Spec{Segment: r.Segment, Where: r.Where, Lists: r.Lists, Exclude: r.Exclude, ReturnPath: s.Workspace.Config.Bounces.ReturnPathPattern}
+	if c != nil && spec.Segment == "" {
+		spec.Segment = c.Front.Segment
+	}
+	if c != nil && len(spec.Lists) == 0 && c.Front.List != "" {
+		spec.Lists = []string{c.Front.List}
+	}
+	if spec.Segment != "" {
+		text, err := segment.Load(os.DirFS(s.Workspace.Dir), spec.Segment)
+		if err != nil {
+			return spec, err
+		}
+		spec.Expression = text
+	}
+	way, err := s.Workspace.Relay(r.Relay)
+	if err != nil {
+		return spec, err
+	}
+	spec.Relay, spec.Host = way.Name, way.Host
+	return spec, nil
+}
+
+// differences lists what of now is not as it was frozen. Flags that were not given are not compared: the command that
+// goes on may be shorter than the one that began.
+func (f Spec) differences(now Spec, r Request) []string {
+	var d []string
+	add := func(what, was, is string) {
+		if was != is {
+			d = append(d, fmt.Sprintf("%s: was %q, is %q", what, was, is))
+		}
+	}
+	if now.Segment != "" {
+		add("segment", f.Segment, now.Segment)
+		add("expression of segment "+now.Segment, f.Expression, now.Expression)
+	}
+	if now.Where != "" {
+		add("--where", f.Where, now.Where)
+	}
+	if len(now.Lists) > 0 {
+		add("list", strings.Join(f.Lists, ", "), strings.Join(now.Lists, ", "))
+	}
+	if now.Exclude != "" {
+		add("--exclude", f.Exclude, now.Exclude)
+	}
+	if r.Relay != "" || now.Relay == f.Relay {
+		add("relay", f.Relay, now.Relay)
+		add("host of relay "+now.Relay, f.Host, now.Host)
+	}
+	add("bounces.return_path", f.ReturnPath, now.ReturnPath)
+	return d
+}
+
+// String says in words who the campaign is for.
+func (f Spec) String() string {
+	var parts []string
+	if f.Segment != "" {
+		parts = append(parts, fmt.Sprintf("segment %s (%s)", f.Segment, oneLine(f.Expression)))
+	}
+	if len(f.Lists) > 0 {
+		parts = append(parts, "list "+strings.Join(f.Lists, " or "))
+	}
+	if f.Where != "" {
+		parts = append(parts, "where "+oneLine(f.Where))
+	}
+	text := strings.Join(parts, ", ")
+	if f.Exclude != "" {
+		text += ", without " + oneLine(f.Exclude)
+	}
+	return text
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// audience compiles a spec. Segment, lists and --where must all hold; several lists are a choice.
+func (s *Sender) audience(ctx context.Context, spec Spec, class string) (store.Audience, error) {
+	a := store.Audience{Class: class}
+	schema, err := s.schema(ctx)
+	if err != nil {
+		return a, err
+	}
+	for _, text := range []string{spec.Expression, spec.Where} {
+		if strings.TrimSpace(text) == "" {
+			continue
+		}
+		q, err := segment.Compile(text, schema)
+		if err != nil {
+			return a, err
+		}
+		a.Include = a.Include.And(store.Where{SQL: q.SQL, Args: q.Args})
+	}
+	if len(spec.Lists) > 0 {
+		on, err := onAnyList(spec.Lists, schema.Lists)
+		if err != nil {
+			return a, err
+		}
+		a.Include = a.Include.And(on)
+	}
+	if strings.TrimSpace(spec.Exclude) != "" {
+		q, err := segment.Compile(spec.Exclude, schema)
+		if err != nil {
+			return a, err
+		}
+		a.Exclude = store.Where{SQL: q.SQL, Args: q.Args}
+	}
+	return a, nil
+}
+
+func (s *Sender) schema(ctx context.Context) (segment.Schema, error) {
+	fields, err := s.Store.Fields(ctx)
+	if err != nil {
+		return segment.Schema{}, err
+	}
+	lists, err := s.Store.Lists(ctx)
+	if err != nil {
+		return segment.Schema{}, err
+	}
+	return segment.Schema{Fields: fields, Lists: lists, Now: s.Now(), Location: s.Workspace.Config.Location()}, nil
+}
+
+func onAnyList(names []string, lists map[string]int64) (store.Where, error) {
+	var any store.Where
+	var parts []string
+	for _, name := range names {
+		id, ok := lists[name]
+		if !ok {
+			return any, &UsageError{fmt.Sprintf("there is no list %q; mailer contacts list shows what there is", name)}
+		}
+		on := store.OnList(id)
+		parts = append(parts, "("+on.SQL+")")
+		any.Args = append(any.Args, on.Args...)
+	}
+	any.SQL = strings.Join(parts, " OR ")
+	return any, nil
+}
+
+// route picks the relay and its limits.
+func (s *Sender) route(p *Plan) error {
+	name := p.Request.Relay
+	if name == "" {
+		name = p.Spec.Relay
+	}
+	var err error
+	if p.Relay, err = s.Workspace.Relay(name); err != nil {
+		return err
+	}
+	p.Connections = p.Relay.Connections
+	if p.Request.Connections > 0 {
+		p.Connections = p.Request.Connections
+	}
+	for _, r := range p.Relay.Rates {
+		p.Rates = append(p.Rates, Rate{N: r.N, Per: r.Per})
+	}
+	p.Rates = append(p.Rates, p.Request.Rates...)
+	server, err := s.server(p.Relay)
+	if err != nil {
+		return err
+	}
+	p.dial = func(ctx context.Context) (*relay.Conn, error) { return relay.Dial(ctx, server) }
+	return nil
+}
+
+// Estimate is how long n messages take at least under the rates; 0: as fast as the relay takes them.
+func (p *Plan) Estimate(n int64) time.Duration {
+	var longest time.Duration
+	for _, r := range p.Rates {
+		longest = max(longest, time.Duration(float64(n)/float64(r.N)*float64(r.Per)))
+	}
+	return longest
+}

@@ -1,0 +1,172 @@
+package send
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"mailer/internal/store"
+)
+
+// recorder is the one writer of deliveries. It gathers what comes in while a commit is under way into the next one: one
+// sync of the disk serves many messages.
+type recorder struct {
+	e  *engine
+	in chan request
+
+	unsaved []store.Outcome // facts that could not be written yet
+	broken  error
+}
+
+// request is a claim with its answer, or an outcome.
+type request struct {
+	claim   *store.Claim
+	answer  chan<- answer
+	outcome *store.Outcome
+}
+
+type answer struct {
+	claimed store.Claimed
+	err     error
+}
+
+const (
+	maxBatch    = 512
+	pollEvery   = time.Second // how soon a pause from another terminal is seen
+	saveTries   = 5
+	saveBackoff = 500 * time.Millisecond
+)
+
+func newRecorder(e *engine) *recorder {
+	return &recorder{e: e, in: make(chan request, 4*e.connections)}
+}
+
+// claim commits the intent to send a delivery and returns its attempt number.
+func (r *recorder) claim(c store.Claim) (store.Claimed, error) {
+	ch := make(chan answer, 1)
+	r.in <- request{claim: &c, answer: ch}
+	a := <-ch
+	return a.claimed, a.err
+}
+
+// settle hands over an outcome. The caller does not wait for the commit.
+func (r *recorder) settle(o store.Outcome) {
+	r.in <- request{outcome: &o}
+}
+
+// loop runs until in is closed, and then until everything it knows is written. It uses no context of the run: what is
+// known must be written also when the run was stopped.
+func (r *recorder) loop() error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case first, open := <-r.in:
+			if !open {
+				return r.finish()
+			}
+			r.commit(r.gather(first))
+		case <-tick.C:
+			r.commit(nil)
+		}
+	}
+}
+
+// gather takes what is waiting, up to a batch.
+func (r *recorder) gather(first request) []request {
+	batch := []request{first}
+	for len(batch) < maxBatch {
+		select {
+		case next, open := <-r.in:
+			if !open {
+				return batch
+			}
+			batch = append(batch, next)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit writes a batch. When that fails no claim was made and the outcomes are kept for the next try.
+func (r *recorder) commit(batch []request) {
+	var claims []store.Claim
+	var answers []chan<- answer
+	for _, q := range batch {
+		if q.claim != nil {
+			claims, answers = append(claims, *q.claim), append(answers, q.answer)
+		} else {
+			r.unsaved = append(r.unsaved, *q.outcome)
+		}
+	}
+	if r.broken != nil {
+		refuse(answers, r.broken)
+		claims, answers = nil, nil
+	}
+	claimed, state, err := r.e.run.Commit(context.Background(), claims, r.unsaved)
+	if errors.Is(err, store.ErrLeaseLost) && len(r.unsaved) > 0 {
+		// What we know of messages that left is true whoever holds the lease.
+		refuse(answers, err)
+		answers = nil
+		r.fail(err)
+		_, _, err = r.e.run.Commit(context.Background(), nil, r.unsaved)
+	}
+	if err != nil {
+		refuse(answers, err)
+		r.fail(err)
+		return
+	}
+	for i, ch := range answers {
+		ch <- answer{claimed: claimed[i]}
+	}
+	for _, o := range r.unsaved {
+		r.e.landed(o.Delivery)
+	}
+	r.unsaved = r.unsaved[:0]
+	r.e.obey(state)
+}
+
+func refuse(answers []chan<- answer, err error) {
+	for _, ch := range answers {
+		ch <- answer{err: err}
+	}
+}
+
+// fail ends claiming; outcomes go on being written.
+func (r *recorder) fail(err error) {
+	if r.broken == nil {
+		r.broken = err
+	}
+	r.e.stopWith(err)
+}
+
+// finish writes what is left. What cannot be written stays `sending` in the store and will be shown as uncertain.
+func (r *recorder) finish() error {
+	for try := 0; len(r.unsaved) > 0; try++ {
+		_, _, err := r.e.run.Commit(context.Background(), nil, r.unsaved)
+		if err == nil {
+			for _, o := range r.unsaved {
+				r.e.landed(o.Delivery)
+			}
+			r.unsaved = nil
+			break
+		}
+		if try == saveTries {
+			return fmt.Errorf("%d outcomes could not be written, the next run shows these recipients as uncertain: %w", len(r.unsaved), err)
+		}
+		time.Sleep(saveBackoff << try)
+	}
+	return nil
+}
+
+// obey follows what another terminal said about the campaign.
+func (e *engine) obey(state string) {
+	switch state {
+	case store.CampaignPaused:
+		e.stopWith(ErrPaused)
+	case store.CampaignCancelled:
+		e.stopWith(ErrCancelled)
+	}
+}

@@ -1,0 +1,201 @@
+// Package send takes a campaign from its file to a recorded reply for every recipient.
+//
+// The flow, top down:
+//
+//	Prepare  reads the campaign and who it is for: a new one, or a frozen one that goes on. It writes nothing.
+//	Check    renders every recipient of a new campaign before anybody is mailed.
+//	Run      freezes a new campaign, takes its lease, sends what is due, and gives the balance.
+//
+// Why an id freezes its content and audience: running the same command again must send what is left, to the same people,
+// with the same words, or not at all.
+package send
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"mailer/internal/config"
+	"mailer/internal/delivery"
+	"mailer/internal/store"
+)
+
+// Sender sends campaigns of one workspace.
+type Sender struct {
+	Workspace *config.Workspace
+	Store     *store.Store
+	Now       func() time.Time
+}
+
+// Request is what the user asked for.
+type Request struct {
+	Campaign     string // id, stem or path
+	Segment      string // name of a saved segment; empty: the front matter's
+	Where        string
+	Exclude      string
+	Lists        []string
+	Relay        string // name; empty: the first one, or the one it was frozen with
+	Connections  int    // 0: the relay's own
+	Rates        []Rate // beside the relay's own
+	Limit        int64  // at most so many in this run; 0: all
+	Wait         time.Duration
+	RetryFailed  bool
+	Resolve      string // "", resend or sent: what becomes of the uncertain
+	FirstBackoff time.Duration
+}
+
+// The words of Request.Resolve.
+const (
+	ResolveResend = "resend"
+	ResolveSent   = "sent"
+)
+
+// UsageError is a request that cannot be carried out as it stands.
+type UsageError struct{ Text string }
+
+func (e *UsageError) Error() string { return e.Text }
+
+// FrozenError says that a campaign was edited after its first send.
+type FrozenError struct {
+	Campaign    string
+	Differences []string
+}
+
+func (e *FrozenError) Error() string {
+	text := fmt.Sprintf("campaign %s is frozen since its first send, and this differs from it:", e.Campaign)
+	for _, d := range e.Differences {
+		text += "\n  " + d
+	}
+	return text + "\nput it back to go on, or give the file a new id to make a new campaign"
+}
+
+// Summary is the balance of a campaign after a run.
+type Summary struct {
+	Campaign string `json:"campaign"`
+	delivery.Balance
+	Seconds  float64 `json:"seconds"`
+	Doubtful int64   `json:"-"` // became uncertain at the start: an earlier run was killed
+	Expired  int64   `json:"-"`
+	Resolved int64   `json:"-"` // uncertain or failed ones that this run reopened or settled
+}
+
+// leaseTime is how long a process that stopped answering keeps its campaign. A process that is known to have ended loses
+// it at once.
+const leaseTime = time.Minute
+
+// Run sends what is due of a prepared campaign. When soft ends it finishes what is on the wire, when hard ends it cuts the
+// connections. The summary is right whatever the error: it is counted from the store.
+func (s *Sender) Run(soft, hard context.Context, p *Plan, counts *Counts) (Summary, error) {
+	begin := time.Now()
+	// What happened is recorded whether or not the user has had enough.
+	ctx := context.WithoutCancel(hard)
+	if p.New {
+		if err := s.freeze(ctx, p); err != nil {
+			return Summary{Campaign: p.Name}, err
+		}
+	}
+	run, doubtful, err := s.Store.Acquire(ctx, p.Campaign, self(), leaseTime, gone)
+	if err != nil {
+		return Summary{Campaign: p.Name}, err
+	}
+	sum := Summary{Campaign: p.Name, Doubtful: doubtful}
+	err = s.sendDue(soft, hard, ctx, p, run, counts, &sum)
+	if closing := run.Close(ctx); err == nil {
+		err = closing
+	}
+	balance, counting := s.Store.Balance(ctx, p.Campaign.ID)
+	if err == nil {
+		err = counting
+	}
+	sum.Balance, sum.Seconds = balance, time.Since(begin).Seconds()
+	return sum, err
+}
+
+// freeze makes the campaign, or finds that another process was quicker with the same one.
+func (s *Sender) freeze(ctx context.Context, p *Plan) error {
+	made, err := s.Store.CreateCampaign(ctx, p.Campaign, p.Audience)
+	if errors.Is(err, store.ErrExists) {
+		return fmt.Errorf("%w: it was started a moment ago", store.ErrBusy)
+	}
+	if err != nil {
+		return err
+	}
+	p.Campaign, p.New = made, false
+	return nil
+}
+
+func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Run, counts *Counts, sum *Summary) error {
+	if err := s.reopen(ctx, p, run, sum); err != nil {
+		return err
+	}
+	if !s.Now().Before(p.Campaign.Expires) {
+		n, err := run.Expire(ctx)
+		if err != nil {
+			return err
+		}
+		sum.Expired = n
+	}
+	if _, waiting, err := run.NextDue(ctx); err != nil || !waiting {
+		return err
+	}
+	if p.Campaign.State == store.CampaignPaused {
+		return fmt.Errorf("%w: mailer campaigns resume %s", ErrPaused, p.Name)
+	}
+	c, err := s.composer(ctx, p)
+	if err != nil {
+		return err
+	}
+	fields, err := s.Store.Fields(ctx)
+	if err != nil {
+		return err
+	}
+	e := &engine{
+		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, dial: p.dial, judge: judge,
+		relay: p.Relay.Name, connections: p.Connections, perConn: p.Relay.MessagesPerConnection, limit: p.Request.Limit,
+		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), pace: newPace(p.Rates), counts: counts,
+		now: s.Now, firstPause: p.Request.FirstBackoff,
+	}
+	if e.firstPause == 0 {
+		e.firstPause = time.Second
+	}
+	return e.work(soft, hard)
+}
+
+// reopen does what the user decided about earlier outcomes.
+func (s *Sender) reopen(ctx context.Context, p *Plan, run *store.Run, sum *Summary) error {
+	expires := s.Now().Add(s.Workspace.Config.Expires)
+	if p.Request.Resolve != "" {
+		n, err := run.Resolve(ctx, p.Request.Resolve == ResolveResend, expires)
+		if err != nil {
+			return err
+		}
+		sum.Resolved += n
+	}
+	if p.Request.RetryFailed {
+		n, err := run.RetryFailed(ctx, expires)
+		if err != nil {
+			return err
+		}
+		sum.Resolved += n
+	}
+	if sum.Resolved == 0 {
+		return nil
+	}
+	c, err := s.Store.Campaign(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	p.Campaign = c
+	return nil
+}
+
+// marshal is for values that always marshal: strings, numbers, lists of them.
+func marshal(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}

@@ -1,0 +1,302 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"mailer/internal/delivery"
+)
+
+// A campaign's states. It is frozen when it is made, so there is no draft: a draft is a file.
+const (
+	CampaignSending   = "sending"
+	CampaignPaused    = "paused"
+	CampaignFinished  = "finished"
+	CampaignCancelled = "cancelled"
+)
+
+// Campaign is one frozen campaign.
+type Campaign struct {
+	ID          int64
+	Name        string // the id in the campaign file
+	Class       string // marketing or operational
+	ContentHash string
+	Content     string // JSON of campaign.Content
+	Segment     string // the audience as it was asked for, for people
+	Options     string // JSON of what froze with it
+	State       string
+	Note        string // why it was stopped, for people
+	Created     time.Time
+	Expires     time.Time
+	Finished    time.Time
+	Holder      string // who sends it right now; empty: nobody
+	Balance     delivery.Balance
+}
+
+// Audience is who a campaign goes to, as SQL conditions over contacts AS c.
+type Audience struct {
+	Class   string // marketing or operational: an unsubscribe blocks marketing only
+	Include Where
+	Exclude Where // people of Include who get a row `excluded`; empty SQL: nobody
+}
+
+// Errors of campaigns.
+var (
+	ErrNoCampaign = errors.New("no such campaign")
+	ErrExists     = errors.New("the campaign exists already")
+)
+
+// suppressed is the reason why a contact c must not be mailed, or NULL. ?1 of it is the class. The worst comes first.
+const suppressed = `(SELECT 'suppressed: ' || s.reason FROM suppressions s
+	WHERE s.scope = 'address' AND s.key = c.key AND (s.blocks = 'all' OR ? = 'marketing')
+	ORDER BY s.blocks, s.id LIMIT 1)`
+
+const suppressedDomain = `(SELECT 'suppressed domain: ' || s.reason FROM suppressions s
+	WHERE s.scope = 'domain' AND s.key = substr(c.key, instr(c.key, '@') + 1) AND (s.blocks = 'all' OR ? = 'marketing')
+	ORDER BY s.blocks, s.id LIMIT 1)`
+
+// selectAudience is one row a person: the contact and why they are excluded, or NULL.
+func selectAudience(a Audience) (string, []any) {
+	exclude, args := "NULL", []any{a.Class, a.Class}
+	if a.Exclude.SQL != "" {
+		exclude = "CASE WHEN (" + a.Exclude.SQL + ") THEN 'excluded by expression' END"
+		args = append(args, a.Exclude.Args...)
+	}
+	include := "1"
+	if a.Include.SQL != "" {
+		include = a.Include.SQL
+		args = append(args, a.Include.Args...)
+	}
+	return `SELECT c.id, c.key, c.address, substr(c.address, instr(c.address, '@') + 1) AS domain,
+		coalesce(` + suppressed + `, ` + suppressedDomain + `, ` + exclude + `) AS reason
+		FROM contacts AS c WHERE (` + include + `)`, args
+}
+
+// Planned is what an audience comes to before it is frozen.
+type Planned struct {
+	All      int64            // everybody in the segment
+	Excluded map[string]int64 // by reason
+	Domains  []Share          // who is not excluded, by receiving domain, the largest first
+}
+
+// Share is a part of a whole.
+type Share struct {
+	Name  string
+	Count int64
+}
+
+// Sendable is how many would be sent a message.
+func (p Planned) Sendable() int64 {
+	n := p.All
+	for _, x := range p.Excluded {
+		n -= x
+	}
+	return n
+}
+
+// Plan counts an audience and writes nothing.
+func (s *Store) Plan(ctx context.Context, a Audience) (Planned, error) {
+	p := Planned{Excluded: map[string]int64{}}
+	query, args := selectAudience(a)
+	rows, err := s.read.QueryContext(ctx, `SELECT coalesce(reason, ''), CASE WHEN reason IS NULL THEN domain ELSE '' END AS d, count(*)
+		FROM (`+query+`) AS audience GROUP BY 1, 2 ORDER BY 3 DESC, 2`, args...)
+	if err != nil {
+		return p, fmt.Errorf("count the audience: %w", explain(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var reason, domain string
+		var n int64
+		if err := rows.Scan(&reason, &domain, &n); err != nil {
+			return p, fmt.Errorf("count the audience: %w", err)
+		}
+		p.All += n
+		if reason != "" {
+			p.Excluded[reason] += n
+		} else {
+			p.Domains = append(p.Domains, Share{domain, n})
+		}
+	}
+	return p, explain(rows.Err())
+}
+
+// CreateCampaign freezes a campaign with its audience in one transaction: one row a person, the suppressed among them
+// `excluded` with the reason. From then on neither an edited file nor an edited list changes who gets what.
+func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Campaign, error) {
+	now := s.millis()
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `INSERT INTO campaigns (name, class, content_hash, content, segment, options, state, created_at, expires_at)
+			VALUES (?, ?, ?, ?, ?, ?, 'sending', ?, ?) ON CONFLICT (name) DO NOTHING RETURNING id`,
+			c.Name, c.Class, c.ContentHash, c.Content, c.Segment, c.Options, now, c.Expires.UnixMilli()).Scan(&c.ID)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrExists
+		}
+		if err != nil {
+			return err
+		}
+		query, args := selectAudience(a)
+		_, err = tx.ExecContext(ctx, `INSERT INTO deliveries (campaign, contact, key, address, domain, state, reason, updated_at)
+			SELECT ?, id, key, address, domain, CASE WHEN reason IS NULL THEN 'pending' ELSE 'excluded' END, coalesce(reason, ''), ?
+			FROM (`+query+`) AS audience ORDER BY id`, append([]any{c.ID, now}, args...)...)
+		if err != nil {
+			return err
+		}
+		return s.audit(ctx, tx, "campaign.freeze", map[string]any{"campaign": c.Name, "content": c.ContentHash, "segment": c.Segment})
+	})
+	if err != nil {
+		return c, fmt.Errorf("freeze campaign %s: %w", c.Name, err)
+	}
+	c.State = CampaignSending
+	return c, nil
+}
+
+const campaignColumns = `id, name, class, content_hash, content, segment, options, state, note, created_at, expires_at,
+	coalesce(finished_at, 0), CASE WHEN lease_expires > ? THEN lease_holder ELSE '' END`
+
+func scanCampaign(row interface{ Scan(...any) error }) (Campaign, error) {
+	var c Campaign
+	var created, expires, finished int64
+	err := row.Scan(&c.ID, &c.Name, &c.Class, &c.ContentHash, &c.Content, &c.Segment, &c.Options, &c.State, &c.Note,
+		&created, &expires, &finished, &c.Holder)
+	c.Created, c.Expires, c.Finished = timeOf(created), timeOf(expires), timeOf(finished)
+	return c, err
+}
+
+// Campaign returns a campaign by its id (ErrNoCampaign when it was never sent), with its balance.
+func (s *Store) Campaign(ctx context.Context, name string) (Campaign, error) {
+	c, err := scanCampaign(s.read.QueryRowContext(ctx, "SELECT "+campaignColumns+" FROM campaigns WHERE name = ?", s.millis(), name))
+	if errors.Is(err, sql.ErrNoRows) {
+		return c, fmt.Errorf("%w: %q was never sent", ErrNoCampaign, name)
+	}
+	if err != nil {
+		return c, fmt.Errorf("read campaign %s: %w", name, explain(err))
+	}
+	c.Balance, err = s.Balance(ctx, c.ID)
+	return c, err
+}
+
+// Campaigns returns all campaigns with their balances, the newest first.
+func (s *Store) Campaigns(ctx context.Context) ([]Campaign, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT "+campaignColumns+" FROM campaigns ORDER BY id DESC", s.millis())
+	if err != nil {
+		return nil, fmt.Errorf("read campaigns: %w", explain(err))
+	}
+	defer rows.Close()
+	var all []Campaign
+	for rows.Next() {
+		c, err := scanCampaign(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read campaigns: %w", err)
+		}
+		all = append(all, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read campaigns: %w", explain(err))
+	}
+	for i := range all {
+		if all[i].Balance, err = s.Balance(ctx, all[i].ID); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// Balance counts a campaign's deliveries by state, and checks that everybody is accounted for.
+func (s *Store) Balance(ctx context.Context, campaign int64) (delivery.Balance, error) {
+	var b delivery.Balance
+	rows, err := s.read.QueryContext(ctx, `SELECT state, count(*), (SELECT count(*) FROM deliveries WHERE campaign = ?)
+		FROM deliveries WHERE campaign = ? GROUP BY state`, campaign, campaign)
+	if err != nil {
+		return b, fmt.Errorf("count deliveries: %w", explain(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var state delivery.State
+		var n int64
+		if err := rows.Scan(&state, &n, &b.Planned); err != nil {
+			return b, fmt.Errorf("count deliveries: %w", err)
+		}
+		b.Add(state, n)
+	}
+	if err := rows.Err(); err != nil {
+		return b, fmt.Errorf("count deliveries: %w", explain(err))
+	}
+	if !b.Balanced() {
+		return b, fmt.Errorf("count deliveries: the states of campaign %d do not add up: %+v", campaign, b)
+	}
+	return b, nil
+}
+
+// SetCampaignState pauses, resumes or cancels a campaign; a process that sends it notices within a second. The
+// recipients of a cancelled campaign who were not sent it become `excluded`, so that the balance says what happened.
+func (s *Store) SetCampaignState(ctx context.Context, name, state, note string) error {
+	return s.update(ctx, func(tx *sql.Tx) error {
+		var id int64
+		var have string
+		err := tx.QueryRowContext(ctx, "SELECT id, state FROM campaigns WHERE name = ?", name).Scan(&id, &have)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("%w: %q was never sent", ErrNoCampaign, name)
+		}
+		if err != nil {
+			return err
+		}
+		if have == CampaignCancelled || have == CampaignFinished {
+			return fmt.Errorf("campaign %s is %s already", name, have)
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE campaigns SET state = ?, note = ? WHERE id = ?", state, note, id); err != nil {
+			return err
+		}
+		if state == CampaignCancelled {
+			_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'excluded', reason = 'cancelled', updated_at = ?
+				WHERE campaign = ? AND state IN ('pending','deferred')`, s.millis(), id)
+			if err != nil {
+				return err
+			}
+		}
+		return s.audit(ctx, tx, "campaign."+state, map[string]any{"campaign": name, "note": note})
+	})
+}
+
+// Recipient is one delivery as people ask for it.
+type Recipient struct {
+	Address   string         `json:"address"`
+	State     delivery.State `json:"state"`
+	Reason    string         `json:"reason"`
+	Reply     string         `json:"reply"`
+	Attempts  int            `json:"attempts"`
+	MessageID string         `json:"message_id"`
+	Relay     string         `json:"relay"`
+	At        time.Time      `json:"at"`
+}
+
+// EachRecipient calls fn for every delivery of a campaign in the given states (all when none), in the order they were
+// planned.
+func (s *Store) EachRecipient(ctx context.Context, campaign int64, states []delivery.State, fn func(Recipient) error) error {
+	query, args := `SELECT address, state, reason, reply, attempts, message_id, relay, updated_at FROM deliveries WHERE campaign = ?`, []any{campaign}
+	if len(states) > 0 {
+		query += " AND state IN (" + placeholders(len(states)) + ")"
+		for _, st := range states {
+			args = append(args, string(st))
+		}
+	}
+	rows, err := s.read.QueryContext(ctx, query+" ORDER BY id", args...)
+	if err != nil {
+		return fmt.Errorf("read recipients: %w", explain(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r Recipient
+		var at int64
+		if err := rows.Scan(&r.Address, &r.State, &r.Reason, &r.Reply, &r.Attempts, &r.MessageID, &r.Relay, &at); err != nil {
+			return fmt.Errorf("read recipients: %w", err)
+		}
+		r.At = timeOf(at)
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
+	return explain(rows.Err())
+}

@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"mailer/internal/contact"
+)
+
+// Where is a boolean SQL expression over `contacts AS c` with its arguments. The zero value is everybody.
+type Where struct {
+	SQL  string
+	Args []any
+}
+
+// And is everybody in w who is in x too.
+func (w Where) And(x Where) Where {
+	switch {
+	case w.SQL == "":
+		return x
+	case x.SQL == "":
+		return w
+	}
+	return Where{SQL: "(" + w.SQL + ") AND (" + x.SQL + ")", Args: append(append([]any{}, w.Args...), x.Args...)}
+}
+
+// OnList is everybody on the list with this id.
+func OnList(list int64) Where {
+	return Where{SQL: "c.id IN (SELECT contact FROM memberships WHERE list = ?)", Args: []any{list}}
+}
+
+func (w Where) clause() string {
+	if w.SQL == "" {
+		return ""
+	}
+	return " WHERE " + w.SQL
+}
+
+// Contact reads one contact by its address key.
+func (s *Store) Contact(ctx context.Context, key string) (contact.Contact, bool, error) {
+	var found contact.Contact
+	var ok bool
+	err := s.EachContact(ctx, Where{SQL: "c.key = ?", Args: []any{key}}, func(c contact.Contact) error {
+		found, ok = c, true
+		return nil
+	})
+	return found, ok, err
+}
+
+// CountContacts counts the contacts in w.
+func (s *Store) CountContacts(ctx context.Context, w Where) (int64, error) {
+	var n int64
+	err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM contacts AS c"+w.clause(), w.Args...).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count contacts: %w", explain(err))
+	}
+	return n, nil
+}
+
+// EachContact calls fn for every contact in w, in the order in which they came, as they were when it began. It holds one
+// contact in memory. An error of fn ends it and is returned as it is.
+func (s *Store) EachContact(ctx context.Context, w Where, fn func(contact.Contact) error) error {
+	fields, err := s.Fields(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := s.read.QueryContext(ctx,
+		"SELECT c.id, c.address, c.key, c.fields, c.created_at, c.updated_at FROM contacts AS c"+w.clause()+" ORDER BY c.id", w.Args...)
+	if err != nil {
+		return fmt.Errorf("read contacts: %w", explain(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var c contact.Contact
+		var text string
+		var created, updated int64
+		if err := rows.Scan(&c.ID, &c.Address, &c.Key, &text, &created, &updated); err != nil {
+			return fmt.Errorf("read contacts: %w", err)
+		}
+		if c.Values, err = contact.DecodeFields(fields, text); err != nil {
+			return fmt.Errorf("read contact %s: %w", c.Address, err)
+		}
+		c.Created, c.Updated = timeOf(created), timeOf(updated)
+		if err := fn(c); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read contacts: %w", explain(err))
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// migrate runs the migrations that the file has not seen, each in a transaction of its own, forward only. user_version
+// counts them.
+func (s *Store) migrate(ctx context.Context, version int64) error {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	if version > int64(len(names)) {
+		return fmt.Errorf("%w (schema %d, this one knows %d): update mailer", ErrNewer, version, len(names))
+	}
+	if version == int64(len(names)) {
+		return nil
+	}
+	if version > 0 {
+		if err := s.copyBefore(ctx, version); err != nil {
+			return err
+		}
+	}
+	for i := version; i < int64(len(names)); i++ {
+		if err := s.runMigration(ctx, i, names[i]); err != nil {
+			return fmt.Errorf("migration %s: %w", filepath.Base(names[i]), err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) runMigration(ctx context.Context, number int64, name string) error {
+	text, err := migrations.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	return s.update(ctx, func(tx *sql.Tx) error {
+		// Another process may have run it while this one waited for the lock.
+		var have int64
+		if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil || have > number {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, string(text)); err != nil {
+			return err
+		}
+		if number == 0 {
+			if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+				return err
+			}
+			if err := s.newTokenKey(ctx, tx); err != nil {
+				return err
+			}
+		}
+		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", number+1))
+		return err
+	})
+}
+
+// copyBefore keeps the file as it was before a migration, beside it. VACUUM INTO reads a consistent state, WAL included.
+func (s *Store) copyBefore(ctx context.Context, version int64) error {
+	name := fmt.Sprintf("%s.schema%d-%s", s.path, version, s.now().UTC().Format("20060102T150405"))
+	if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("copy before migration: %s is in the way", name)
+	}
+	if err := createPrivate(name); err != nil {
+		return fmt.Errorf("copy before migration: %w", err)
+	}
+	if _, err := s.write.ExecContext(ctx, "VACUUM INTO ?", name); err != nil {
+		os.Remove(name)
+		return fmt.Errorf("copy before migration: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,351 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"mailer/internal/contact"
+	"mailer/internal/delivery"
+)
+
+// Errors of a run.
+var (
+	ErrBusy      = errors.New("another process is sending this campaign")
+	ErrLeaseLost = errors.New("another process has taken this campaign over")
+)
+
+// Run is the right to send one campaign: a lease with a fencing token that only grows. Every claim is checked against it
+// in its own transaction, so a process that was suspended and comes back late can record what it knows, but claims
+// nothing more.
+type Run struct {
+	s        *Store
+	campaign int64
+	class    string
+	token    int64
+	ttl      time.Duration
+
+	claim, exclude, release, settle *sql.Stmt
+}
+
+// Claimed is what a claim came to.
+type Claimed struct {
+	Attempt  int  // this one's number; 0: not claimed
+	Excluded bool // suppressed since the audience was frozen
+}
+
+// Claim is the intent to send: committed before the message leaves.
+type Claim struct {
+	Delivery  int64
+	Relay     string
+	MessageID string
+}
+
+// Outcome is how a claimed delivery ended.
+type Outcome struct {
+	Delivery int64
+	Key      string
+	Campaign int64
+	Attempt  int
+	Relay    string
+	Phase    delivery.Phase
+	Reply    delivery.Reply
+	Text     string // instead of a reply: what broke
+	Decision delivery.Decision
+}
+
+// Acquire takes the lease of a campaign. ErrBusy when a living process holds it: gone says whether the process behind a
+// holder has ended (then the lease falls at once). Deliveries that the last holder left in `sending` become `uncertain`:
+// nobody knows whether they left. It returns how many.
+func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, ttl time.Duration, gone func(holder string) bool) (*Run, int64, error) {
+	r := &Run{s: s, campaign: campaign.ID, class: campaign.Class, ttl: ttl}
+	var doubtful int64
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		var have string
+		var expires int64
+		err := tx.QueryRowContext(ctx, "SELECT lease_holder, lease_token, lease_expires FROM campaigns WHERE id = ?", campaign.ID).Scan(&have, &r.token, &expires)
+		if err != nil {
+			return err
+		}
+		if have != "" && expires > s.millis() && !gone(have) {
+			return fmt.Errorf("%w (%s)", ErrBusy, have)
+		}
+		r.token++
+		_, err = tx.ExecContext(ctx, "UPDATE campaigns SET lease_holder = ?, lease_token = ?, lease_expires = ? WHERE id = ?",
+			holder, r.token, s.now().Add(ttl).UnixMilli(), campaign.ID)
+		if err != nil {
+			return err
+		}
+		doubtful, err = s.doubt(ctx, tx, campaign.ID)
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("take campaign %s: %w", campaign.Name, err)
+	}
+	if err := r.prepare(ctx); err != nil {
+		return nil, 0, fmt.Errorf("take campaign %s: %w", campaign.Name, explain(err))
+	}
+	return r, doubtful, nil
+}
+
+// doubt marks what a dead process left in flight.
+func (s *Store) doubt(ctx context.Context, tx *sql.Tx, campaign int64) (int64, error) {
+	const why = "the process ended between sending and recording"
+	_, err := tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, phase, outcome, reason)
+		SELECT id, attempts, ?, relay, 'dot', 'uncertain', ? FROM deliveries WHERE campaign = ? AND state = 'sending'`, s.millis(), why, campaign)
+	if err != nil {
+		return 0, err
+	}
+	res, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'uncertain', reason = ?, updated_at = ?
+		WHERE campaign = ? AND state = 'sending'`, why, s.millis(), campaign)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// prepare compiles the statements that run once a message.
+func (r *Run) prepare(ctx context.Context) error {
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{
+		// Suppressions are looked at again in the statement that claims: who unsubscribed a second ago is not mailed.
+		{&r.claim, `UPDATE deliveries SET state = 'sending', attempts = attempts + 1, relay = ?, message_id = ?, updated_at = ?
+			WHERE id = ? AND state IN ('pending','deferred')
+			AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'address' AND s.key = deliveries.key AND (s.blocks = 'all' OR ? = 'marketing'))
+			AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'domain' AND s.key = deliveries.domain AND (s.blocks = 'all' OR ? = 'marketing'))
+			RETURNING attempts`},
+		{&r.exclude, `UPDATE deliveries SET state = 'excluded', updated_at = ?, reason = 'suppressed: ' || (
+				SELECT s.reason FROM suppressions s WHERE (s.scope = 'address' AND s.key = deliveries.key OR s.scope = 'domain' AND s.key = deliveries.domain)
+				AND (s.blocks = 'all' OR ? = 'marketing') ORDER BY s.blocks, s.id LIMIT 1)
+			WHERE id = ? AND state IN ('pending','deferred')`},
+		{&r.release, `UPDATE deliveries SET attempts = attempts - 1, updated_at = ?, state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'deferred' END
+			WHERE id = ? AND attempts = ? AND state IN ('sending','uncertain')`},
+		// A bounce may have settled it before its own reply was recorded; then there is nothing to say any more.
+		{&r.settle, `UPDATE deliveries SET state = ?, reason = ?, code = ?, enhanced = ?, reply = ?, next_try = ?, updated_at = ?
+			WHERE id = ? AND attempts = ? AND state IN ('sending','uncertain')`},
+	} {
+		var err error
+		if *p.stmt, err = r.s.write.PrepareContext(ctx, p.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Commit writes claims and outcomes in one durable transaction and renews the lease with it. Outcomes come first. With
+// claims the lease must still be ours (ErrLeaseLost, and nothing is written); outcomes alone are facts and are written in
+// any case. state is the campaign's state, which another terminal may have changed.
+func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (claimed []Claimed, state string, err error) {
+	err = r.s.update(ctx, func(tx *sql.Tx) error {
+		claimed = claimed[:0]
+		for _, o := range outcomes {
+			if err := r.settleOne(ctx, tx, o); err != nil {
+				return err
+			}
+		}
+		err := tx.QueryRowContext(ctx, "UPDATE campaigns SET lease_expires = ? WHERE id = ? AND lease_token = ? RETURNING state",
+			r.s.now().Add(r.ttl).UnixMilli(), r.campaign, r.token).Scan(&state)
+		if errors.Is(err, sql.ErrNoRows) && len(outcomes) > 0 && len(claims) == 0 {
+			return nil
+		}
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrLeaseLost
+		}
+		if err != nil {
+			return err
+		}
+		for _, c := range claims {
+			got, err := r.claimOne(ctx, tx, c)
+			if err != nil {
+				return err
+			}
+			claimed = append(claimed, got)
+		}
+		return nil
+	})
+	return claimed, state, err
+}
+
+func (r *Run) claimOne(ctx context.Context, tx *sql.Tx, c Claim) (Claimed, error) {
+	var got Claimed
+	err := tx.StmtContext(ctx, r.claim).QueryRowContext(ctx, c.Relay, c.MessageID, r.s.millis(), c.Delivery, r.class, r.class).Scan(&got.Attempt)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return got, err
+	}
+	res, err := tx.StmtContext(ctx, r.exclude).ExecContext(ctx, r.s.millis(), r.class, c.Delivery)
+	if err != nil {
+		return got, err
+	}
+	n, err := res.RowsAffected()
+	got.Excluded = n > 0
+	return got, err
+}
+
+// settleOne writes one outcome, its attempt and, for a dead address, the suppression, all in the same transaction.
+func (r *Run) settleOne(ctx context.Context, tx *sql.Tx, o Outcome) error {
+	now := r.s.now()
+	if o.Decision.State == "" {
+		_, err := tx.StmtContext(ctx, r.release).ExecContext(ctx, now.UnixMilli(), o.Delivery, o.Attempt)
+		return err
+	}
+	reply, next := o.Reply.Text, int64(0)
+	if reply == "" {
+		reply = o.Text
+	}
+	if o.Decision.State == delivery.Deferred {
+		next = now.Add(o.Decision.NextTry).UnixMilli()
+	}
+	_, err := tx.StmtContext(ctx, r.settle).ExecContext(ctx, string(o.Decision.State), o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, reply,
+		next, now.UnixMilli(), o.Delivery, o.Attempt)
+	if err != nil || o.Decision.State == delivery.Accepted {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, phase, outcome, reason, code, enhanced, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		o.Delivery, o.Attempt, now.UnixMilli(), o.Relay, string(o.Phase), string(o.Decision.State), o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, reply)
+	if err != nil || !o.Decision.Hard {
+		return err
+	}
+	_, err = r.s.suppress(ctx, tx, Suppression{Scope: "address", Key: o.Key, Blocks: "all", Reason: "hard_bounce", Evidence: reply, Delivery: o.Delivery})
+	return err
+}
+
+// Close gives the lease back. A campaign with nobody left becomes finished.
+func (r *Run) Close(ctx context.Context) error {
+	err := r.s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE campaigns SET state = 'finished', finished_at = ? WHERE id = ? AND lease_token = ? AND state = 'sending'
+			AND NOT EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state IN ('pending','deferred'))
+			AND NOT EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state = 'sending')`, r.s.millis(), r.campaign, r.token)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "UPDATE campaigns SET lease_holder = '', lease_expires = 0 WHERE id = ? AND lease_token = ?", r.campaign, r.token)
+		return err
+	})
+	for _, stmt := range []*sql.Stmt{r.claim, r.exclude, r.release, r.settle} {
+		err = errors.Join(err, stmt.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("give the campaign back: %w", err)
+	}
+	return nil
+}
+
+// Due is a delivery whose time has come, with what its message needs.
+type Due struct {
+	ID       int64
+	Key      string
+	Address  string
+	Domain   string
+	Attempts int
+	Values   map[string]string
+	Gone     bool // the contact is not there any more: there is nothing to render
+}
+
+// Due returns up to limit deliveries of the campaign that can be sent now, the pending first, then the deferred in the
+// order of their time.
+func (r *Run) Due(ctx context.Context, fields []contact.Field, limit int) ([]Due, error) {
+	// "state IN (...)" stands as in the partial index deliveries_open, which then gives the order too.
+	rows, err := r.s.read.QueryContext(ctx, `SELECT d.id, d.key, d.address, d.domain, d.attempts, c.fields
+		FROM deliveries AS d LEFT JOIN contacts AS c ON c.id = d.contact AND c.key = d.key
+		WHERE d.campaign = ? AND d.state IN ('pending','deferred') AND d.next_try <= ?
+		ORDER BY d.next_try, d.id LIMIT ?`, r.campaign, r.s.millis(), limit)
+	if err != nil {
+		return nil, fmt.Errorf("read what is due: %w", explain(err))
+	}
+	defer rows.Close()
+	var due []Due
+	for rows.Next() {
+		var d Due
+		var text sql.NullString
+		if err := rows.Scan(&d.ID, &d.Key, &d.Address, &d.Domain, &d.Attempts, &text); err != nil {
+			return nil, fmt.Errorf("read what is due: %w", err)
+		}
+		d.Gone = !text.Valid
+		if text.Valid {
+			if d.Values, err = contact.DecodeFields(fields, text.String); err != nil {
+				return nil, fmt.Errorf("read fields of %s: %w", d.Address, err)
+			}
+		}
+		due = append(due, d)
+	}
+	return due, explain(rows.Err())
+}
+
+// NextDue is when the next deferred delivery of the campaign can be tried; false when none waits.
+func (r *Run) NextDue(ctx context.Context) (time.Time, bool, error) {
+	var at sql.NullInt64
+	err := r.s.read.QueryRowContext(ctx, `SELECT min(next_try) FROM deliveries WHERE campaign = ? AND state IN ('pending','deferred')`, r.campaign).Scan(&at)
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("read what is due: %w", explain(err))
+	}
+	return timeOf(at.Int64), at.Valid, nil
+}
+
+// Expire fails the deferred deliveries of a campaign whose time is up, keeping the last reply.
+func (r *Run) Expire(ctx context.Context) (int64, error) {
+	var n int64
+	err := r.s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, outcome, reason, code, enhanced, reply)
+			SELECT id, attempts, ?, relay, 'failed', 'expired', code, enhanced, reply FROM deliveries WHERE campaign = ? AND state = 'deferred'`, r.s.millis(), r.campaign)
+		if err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'failed', reason = 'expired', updated_at = ? WHERE campaign = ? AND state = 'deferred'`,
+			r.s.millis(), r.campaign)
+		if err != nil {
+			return err
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
+	return n, err
+}
+
+// Resolve settles what is uncertain as its user says: `resend` tries again with the same Message-ID, `sent` counts as
+// accepted. A campaign that was finished opens again for what is resent until expires.
+func (r *Run) Resolve(ctx context.Context, resend bool, expires time.Time) (int64, error) {
+	state, word := "accepted", "taken as sent"
+	if resend {
+		state, word = "deferred", "sent again on request"
+	}
+	return r.reopen(ctx, "uncertain", state, word, expires)
+}
+
+// RetryFailed puts failed deliveries back, but those whose address is suppressed.
+func (r *Run) RetryFailed(ctx context.Context, expires time.Time) (int64, error) {
+	return r.reopen(ctx, "failed", "deferred", "tried again on request", expires)
+}
+
+func (r *Run) reopen(ctx context.Context, from, to, word string, expires time.Time) (int64, error) {
+	var n int64
+	err := r.s.update(ctx, func(tx *sql.Tx) error {
+		// The claim looks at suppressions again; here they only keep the failed of dead addresses as they are.
+		const whom = ` FROM deliveries AS d WHERE d.campaign = ? AND d.state = ?
+			AND (d.state <> 'failed' OR NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'address' AND s.key = d.key))`
+		_, err := tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, outcome, reason) SELECT d.id, d.attempts, ?, d.relay, 'resolved', ?`+whom,
+			r.s.millis(), word, r.campaign, from)
+		if err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, reason = ?, next_try = 0, updated_at = ? WHERE id IN (SELECT d.id`+whom+`)`,
+			to, word, r.s.millis(), r.campaign, from)
+		if err != nil {
+			return err
+		}
+		if n, err = res.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		if to == "deferred" {
+			if _, err := tx.ExecContext(ctx, "UPDATE campaigns SET state = 'sending', finished_at = NULL, expires_at = max(expires_at, ?) WHERE id = ? AND state IN ('sending','finished')",
+				expires.UnixMilli(), r.campaign); err != nil {
+				return err
+			}
+		}
+		return r.s.audit(ctx, tx, "deliveries."+from, map[string]any{"campaign": r.campaign, "to": to, "count": n})
+	})
+	return n, err
+}

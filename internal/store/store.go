@@ -1,0 +1,304 @@
+// Package store keeps everything that mailer knows in one SQLite file: contacts, suppressions, campaigns, a row for
+// each delivery, bounces, and who did what. It is the only package that holds SQL.
+//
+// One file, so that a bounce, its delivery and its suppression commit together. One connection writes, in BEGIN
+// IMMEDIATE transactions; a separate pool reads, so that a long report never waits for a running send. Other processes
+// may have the same file open: WAL and the busy timeout order them, and nothing here relies on being alone.
+//
+// Why synchronous=FULL: the outcome of a message that has left cannot be had again. A power cut that took a committed
+// row with it would send that message twice.
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"mailer/internal/delivery"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// applicationID marks a database file as ours ("MLR1"), so that a foreign file is refused instead of migrated.
+const applicationID = 0x4d4c5231
+
+// readers is how many connections read beside the one that writes.
+const readers = 4
+
+// Options of Open. The zero value is what a command wants.
+type Options struct {
+	Now   func() time.Time // the clock; time.Now when nil
+	Actor string           // who writes the audit rows; user@host when empty
+}
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	path  string
+	write *sql.DB // one connection, BEGIN IMMEDIATE
+	read  *sql.DB
+	clock func() time.Time
+	actor string
+}
+
+// Errors that the caller tells apart.
+var (
+	ErrForeign  = errors.New("not a database of mailer")
+	ErrNewer    = errors.New("the database was written by a newer mailer")
+	ErrDamaged  = errors.New("the database file is damaged")
+	ErrLocked   = errors.New("the database is locked by another program")
+	ErrDiskFull = errors.New("no space left for the database")
+	ErrReadOnly = errors.New("the database cannot be written")
+)
+
+// Open opens the database at path, creates it when there is none, checks it after a crash and brings it to the newest
+// schema. A copy of the file is made before a migration runs.
+func Open(ctx context.Context, path string, o Options) (*Store, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Actor == "" {
+		o.Actor = actor()
+	}
+	if err := createPrivate(path); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	crashed := leftovers(path)
+	s := &Store{path: path, clock: o.Now, actor: o.Actor}
+	var err error
+	if s.write, err = sql.Open("sqlite", dsn(path, "&_txlock=immediate")); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	s.write.SetMaxOpenConns(1)
+	if s.read, err = sql.Open("sqlite", dsn(path, "&_pragma=query_only(1)")); err != nil {
+		s.write.Close()
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	s.read.SetMaxOpenConns(readers)
+	if err := s.prepare(ctx, crashed); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("open database %s: %w", path, explain(err))
+	}
+	return s, nil
+}
+
+// Close closes both pools. The last process to close folds the WAL into the file.
+func (s *Store) Close() error {
+	return errors.Join(s.read.Close(), s.write.Close())
+}
+
+// Path is the file's path as given to Open.
+func (s *Store) Path() string { return s.path }
+
+// dsn puts the pragmas where every connection of a pool gets them: a pragma that is run once on a pool is off on its
+// other connections. The name is an URI, so a path with ? or # must be escaped.
+func dsn(path, more string) string {
+	return "file:" + (&url.URL{Path: path}).EscapedPath() +
+		"?_pragma=busy_timeout(15000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)" +
+		"&_pragma=cache_size(-32768)&_pragma=temp_store(MEMORY)" + more
+}
+
+// createPrivate makes an empty file of mode 0600 when there is none (addresses are personal data), and narrows the mode
+// of one that is wider.
+func createPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if st.Mode().Perm()&0o077 != 0 {
+		return f.Chmod(0o600)
+	}
+	return nil
+}
+
+// leftovers reports whether a process ended without closing the database: the last one to close removes the WAL.
+func leftovers(path string) bool {
+	st, err := os.Stat(path + "-wal")
+	return err == nil && st.Size() > 0
+}
+
+func (s *Store) prepare(ctx context.Context, crashed bool) error {
+	var id, version int64
+	if err := s.write.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+		return err
+	}
+	if err := s.write.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	var tables int
+	if err := s.write.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master").Scan(&tables); err != nil {
+		return err
+	}
+	if id != applicationID && tables > 0 {
+		return fmt.Errorf("%w (move it away, or point the workspace at another folder)", ErrForeign)
+	}
+	if crashed && tables > 0 && !s.inUse(ctx) {
+		if err := s.quickCheck(ctx); err != nil {
+			return err
+		}
+	}
+	return s.migrate(ctx, version)
+}
+
+// inUse reports whether a campaign is being sent right now: then the WAL is there because of a living process, and a
+// check of the whole file would only delay this one.
+func (s *Store) inUse(ctx context.Context) bool {
+	var n int
+	err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM campaigns WHERE lease_holder <> '' AND lease_expires > ?", s.millis()).Scan(&n)
+	return err == nil && n > 0
+}
+
+// quickCheck reads the whole file for damage (a torn page, a bad sector) before anything is written on top of it.
+func (s *Store) quickCheck(ctx context.Context) error {
+	var verdict string
+	if err := s.read.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+		return err
+	}
+	if verdict != "ok" {
+		return fmt.Errorf("%w: %s (restore a backup, or take the data out with the sqlite3 command's .recover)", ErrDamaged, verdict)
+	}
+	return nil
+}
+
+// now is the injected clock.
+func (s *Store) now() time.Time { return s.clock() }
+
+func (s *Store) millis() int64 { return s.clock().UnixMilli() }
+
+// update runs fn in the one writing transaction. fn must not keep tx. The context ends a wait for the lock, but a commit
+// that has begun is finished.
+func (s *Store) update(ctx context.Context, fn func(tx *sql.Tx) error) error {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return explain(err)
+	}
+	if err := fn(tx); err != nil {
+		tx.Rollback()
+		return explain(err)
+	}
+	return explain(tx.Commit())
+}
+
+// explain turns SQLite's result codes (https://www.sqlite.org/rescode.html) into errors that say what to do.
+func explain(err error) error {
+	var se *sqlite.Error
+	if !errors.As(err, &se) {
+		return err
+	}
+	switch se.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return fmt.Errorf("%w: close it there and run the same command again (%w)", ErrLocked, err)
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("%w: free some and run the same command again, it goes on where it stopped (%w)", ErrDiskFull, err)
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN:
+		return fmt.Errorf("%w: check the rights of the file and its folder (%w)", ErrReadOnly, err)
+	case sqlite3.SQLITE_NOTADB:
+		return fmt.Errorf("%w (%w)", ErrForeign, err)
+	case sqlite3.SQLITE_CORRUPT:
+		return fmt.Errorf("%w (%w)", ErrDamaged, err)
+	case sqlite3.SQLITE_IOERR:
+		return fmt.Errorf("read or write the database: is the disk full or failing? (%w)", err)
+	}
+	return err
+}
+
+// TokenKeys returns the keys that sign and verify this workspace's tokens, made with the database.
+func (s *Store) TokenKeys(ctx context.Context) (delivery.Keys, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT version, secret FROM token_keys")
+	if err != nil {
+		return nil, fmt.Errorf("read token keys: %w", explain(err))
+	}
+	defer rows.Close()
+	keys := delivery.Keys{}
+	for rows.Next() {
+		var v int
+		var secret []byte
+		if err := rows.Scan(&v, &secret); err != nil {
+			return nil, fmt.Errorf("read token keys: %w", err)
+		}
+		keys[v] = secret
+	}
+	return keys, rows.Err()
+}
+
+// newTokenKey makes the first key of a new database.
+func (s *Store) newTokenKey(ctx context.Context, tx *sql.Tx) error {
+	secret := make([]byte, 32)
+	rand.Read(secret)
+	_, err := tx.ExecContext(ctx, "INSERT INTO token_keys (version, secret, created_at) VALUES (1, ?, ?)", secret, s.millis())
+	return err
+}
+
+// audit appends one row to the chained history: whoever changes an old row breaks every hash after it.
+func (s *Store) audit(ctx context.Context, tx *sql.Tx, action string, detail any) error {
+	text, err := json.Marshal(detail)
+	if err != nil {
+		return fmt.Errorf("audit %s: %w", action, err)
+	}
+	var prev string
+	err = tx.QueryRowContext(ctx, "SELECT hash FROM audit ORDER BY id DESC LIMIT 1").Scan(&prev)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("audit %s: %w", action, err)
+	}
+	at := s.millis()
+	_, err = tx.ExecContext(ctx, "INSERT INTO audit (at, actor, action, detail, prev, hash) VALUES (?, ?, ?, ?, ?, ?)",
+		at, s.actor, action, string(text), prev, auditHash(at, s.actor, action, string(text), prev))
+	if err != nil {
+		return fmt.Errorf("audit %s: %w", action, err)
+	}
+	return nil
+}
+
+func auditHash(at int64, actor, action, detail, prev string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s\x00%s\x00%s\x00%s", at, actor, action, detail, prev))
+	return hex.EncodeToString(sum[:])
+}
+
+// actor names the person or job behind a change, as user@host.
+func actor() string {
+	user := os.Getenv("USER")
+	if user == "" {
+		user = os.Getenv("LOGNAME")
+	}
+	if user == "" {
+		user = "uid" + fmt.Sprint(os.Getuid())
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return user + "@" + host
+}
+
+// folder is where the database and its copies live.
+func (s *Store) folder() string { return filepath.Dir(s.path) }
+
+// placeholders is "?, ?, ?" n times. Numbered ones would cost SQLite half as much again in bulk.
+func placeholders(n int) string {
+	return strings.TrimSuffix(strings.Repeat("?, ", n), ", ")
+}
+
+func timeOf(millis int64) time.Time {
+	if millis == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(millis)
+}

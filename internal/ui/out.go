@@ -1,0 +1,157 @@
+// Package ui is the face of the program: text for people, JSON lines for scripts, progress on a terminal. Nothing below
+// it prints; the verbs report events.
+//
+// The law of the streams: with --json, standard output holds JSON objects only, one a line, each with message_type, and
+// people's text goes to standard error. Without it people's text goes to standard output. Progress goes to standard error
+// and only to a terminal, unless asked for.
+package ui
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"golang.org/x/term"
+)
+
+// Out writes for people or for scripts. It is safe for concurrent use.
+type Out struct {
+	JSON     bool // --json
+	Progress bool // --progress: also where standard error is no terminal
+
+	mu     sync.Mutex
+	stdout io.Writer
+	stderr io.Writer
+}
+
+// New returns an Out on the two streams.
+func New(stdout, stderr io.Writer) *Out {
+	return &Out{stdout: stdout, stderr: stderr}
+}
+
+// Emit writes v (a struct or map that marshals to a JSON object) as one JSON line with message_type first. Without
+// --json it writes nothing: people get their own text.
+func (o *Out) Emit(messageType string, v any) error {
+	if !o.JSON {
+		return nil
+	}
+	line, err := jsonLine(messageType, v)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, err = o.stdout.Write(line)
+	return err
+}
+
+func jsonLine(messageType string, v any) ([]byte, error) {
+	var body strings.Builder
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("write json: %w", err)
+	}
+	rest, ok := strings.CutPrefix(body.String(), "{")
+	if !ok {
+		return nil, fmt.Errorf("write json: %T is no object", v)
+	}
+	head := fmt.Sprintf(`{"message_type":%q`, messageType)
+	if strings.TrimSpace(rest) != "}" {
+		head += ","
+	}
+	return []byte(head + rest), nil
+}
+
+// People is where text for people goes: standard output, or standard error beside JSON lines.
+func (o *Out) People() io.Writer {
+	if o.JSON {
+		return o.stderr
+	}
+	return o.stdout
+}
+
+// Data is standard output, for a command whose output is itself data (CSV, a raw message).
+func (o *Out) Data() io.Writer { return o.stdout }
+
+// Stderr is standard error.
+func (o *Out) Stderr() io.Writer { return o.stderr }
+
+// Printf writes text for people.
+func (o *Out) Printf(format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	fmt.Fprintf(o.People(), format, args...)
+}
+
+// Println writes a line for people.
+func (o *Out) Println(args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	fmt.Fprintln(o.People(), args...)
+}
+
+// Warnf writes a warning line to standard error, whatever the mode.
+func (o *Out) Warnf(format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	fmt.Fprintf(o.stderr, "warning: "+format+"\n", args...)
+}
+
+// Table writes rows under a header, columns aligned by display width so that full-width characters line up. Columns
+// named in right are aligned to the right.
+func (o *Out) Table(header []string, rows [][]string, right ...int) {
+	t := table.NewWriter()
+	style := table.StyleDefault
+	style.Options = table.Options{SeparateHeader: false}
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	style.Box.MiddleVertical = ""
+	style.Format.Header = text.FormatDefault
+	t.SetStyle(style)
+	var configs []table.ColumnConfig
+	for _, c := range right {
+		configs = append(configs, table.ColumnConfig{Number: c + 1, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	t.SetColumnConfigs(configs)
+	if len(header) > 0 {
+		t.AppendHeader(row(header))
+	}
+	for _, r := range rows {
+		t.AppendRow(row(r))
+	}
+	var lines []string
+	for _, line := range strings.Split(t.Render(), "\n") {
+		lines = append(lines, strings.TrimRight(line, " "))
+	}
+	o.Println(strings.Join(lines, "\n"))
+}
+
+func row(cells []string) table.Row {
+	r := make(table.Row, len(cells))
+	for i, c := range cells {
+		r[i] = Clean(c)
+	}
+	return r
+}
+
+// Clean makes foreign text safe for a terminal: control characters (an escape sequence in a bounce, a newline in a cell)
+// become spaces.
+func Clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f || 0x80 <= r && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// Terminal reports whether w is a terminal.
+func Terminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,59 @@
+package ui
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/mattn/go-runewidth"
+)
+
+func TestEmitIsOneObjectALineWithItsType(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	o := New(&stdout, &stderr)
+	o.JSON = true
+	if err := o.Emit("summary", struct {
+		A string `json:"a"`
+	}{"<東京>"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Emit("empty", struct{}{}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := stdout.String(), "{\"message_type\":\"summary\",\"a\":\"<東京>\"}\n{\"message_type\":\"empty\"}\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	o.Println("for people")
+	if stderr.String() != "for people\n" {
+		t.Errorf("beside JSON, people's text went to %q", stderr.String())
+	}
+	if err := o.Emit("list", []int{1}); err == nil {
+		t.Error("a JSON array was let through")
+	}
+}
+
+func TestTableLinesUpFullWidthCharacters(t *testing.T) {
+	var stdout bytes.Buffer
+	New(&stdout, &stdout).Table([]string{"name", "n"}, [][]string{{"東京都", "1"}, {"Osaka\x1b[31m", "200"}}, 1)
+	lines := strings.Split(strings.TrimRight(stdout.String(), "\n"), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("got %d lines:\n%s", len(lines), stdout.String())
+	}
+	width := runewidth.StringWidth(lines[0])
+	for _, line := range lines {
+		if runewidth.StringWidth(line) != width || strings.ContainsRune(line, 0x1b) {
+			t.Errorf("line %q: width %d, want %d", line, runewidth.StringWidth(line), width)
+		}
+	}
+}
+
+func TestBarIsSilentWithoutATerminal(t *testing.T) {
+	var stderr bytes.Buffer
+	o := New(&bytes.Buffer{}, &stderr)
+	bar := o.Bar("sending", "messages", 10)
+	bar.Set(10)
+	bar.Close()
+	if stderr.Len() > 0 {
+		t.Errorf("wrote %q to a pipe", stderr.String())
+	}
+}

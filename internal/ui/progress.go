@@ -1,0 +1,46 @@
+package ui
+
+import (
+	"io"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// Progress is a bar with count, rate and time left on standard error. It is silent where nobody looks: the library
+// writes to pipes unless told not to, so Bar decides.
+type Progress struct {
+	bar *progressbar.ProgressBar
+}
+
+// Bar starts a progress bar over total steps of unit ("rows", "messages"); total -1 is a spinner. Close it.
+func (o *Out) Bar(label, unit string, total int64) *Progress {
+	var w io.Writer = o.stderr
+	if !Terminal(o.stderr) && !o.Progress {
+		w = io.Discard
+	}
+	return &Progress{bar: progressbar.NewOptions64(total,
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetDescription(label),
+		progressbar.OptionShowCount(),
+		progressbar.OptionShowIts(),
+		progressbar.OptionSetItsString(unit),
+		progressbar.OptionSetPredictTime(true),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionSetWidth(24),
+		progressbar.OptionUseANSICodes(true),
+		progressbar.OptionClearOnFinish(),
+	)}
+}
+
+// Set moves the bar to n.
+func (p *Progress) Set(n int64) { p.bar.Set64(n) }
+
+// Label changes the text before the bar.
+func (p *Progress) Label(s string) { p.bar.Describe(Clean(s)) }
+
+// Close takes the bar off the screen.
+func (p *Progress) Close() {
+	p.bar.Clear()
+	p.bar.Close()
+}
