@@ -25,17 +25,9 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
 	return &app{hard: context.Background(), stdin: stdin, out: ui.New(stdout, stderr), now: time.Now}
 }
 
-// workspace finds and reads the workspace that the command is about.
+// workspace finds and reads the workspace that the command is about, and says what is worth a word about it.
 func (a *app) workspace() (*config.Workspace, error) {
-	cwd, err := os.Getwd()
-	if err != nil {
-		return nil, fmt.Errorf("find the workspace: %w", err)
-	}
-	dir, err := config.Find(a.dir, os.LookupEnv, cwd)
-	if err != nil {
-		return nil, err
-	}
-	ws, err := config.Load(dir, os.LookupEnv)
+	ws, err := a.load()
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +35,22 @@ func (a *app) workspace() (*config.Workspace, error) {
 		a.out.Warnf("%s", w)
 	}
 	return ws, nil
+}
+
+func (a *app) load() (*config.Workspace, error) {
+	dir, err := a.find()
+	if err != nil {
+		return nil, err
+	}
+	return config.Load(dir, os.LookupEnv)
+}
+
+func (a *app) find() (string, error) {
+	cwd, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the workspace: %w", err)
+	}
+	return config.Find(a.dir, os.LookupEnv, cwd)
 }
 
 // open opens the workspace and its database. Close the store.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"mailer/internal/config"
+	"mailer/internal/segment"
 
 	"github.com/spf13/cobra"
 )
@@ -56,14 +56,10 @@ func (a *app) campaignNames() []string {
 	return slices.Compact(names)
 }
 
-func (a *app) segmentNames() []string { return a.namesIn("segments", ".expr") }
+func (a *app) segmentNames() []string { return a.namesIn("segments", segment.Ext) }
 
 func (a *app) relayNames() []string {
-	dir, err := config.Find(a.dir)
-	if err != nil {
-		return nil
-	}
-	ws, err := config.Load(dir, os.LookupEnv)
+	ws, err := a.load()
 	if err != nil {
 		return nil
 	}
@@ -76,7 +72,7 @@ func (a *app) relayNames() []string {
 
 // namesIn lists the files of a workspace's folder that end in one of the extensions, without it.
 func (a *app) namesIn(folder string, extensions ...string) []string {
-	dir, err := config.Find(a.dir)
+	dir, err := a.find()
 	if err != nil {
 		return nil
 	}

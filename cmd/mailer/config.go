@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"mailer/internal/config"
 
@@ -23,13 +22,13 @@ An empty variable counts as none.`,
 	show := &cobra.Command{
 		Use:   "show",
 		Short: "Print what is in force and where it came from; passwords are hidden",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(*cobra.Command, []string) error { return runConfigShow(a) },
 	}
 	check := &cobra.Command{
 		Use:   "check",
 		Short: "Check mailer.yaml, fetch every password, read every key; connects to nothing",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runConfigCheck(a, cmd) },
 	}
 	cmd.AddCommand(show, check)
@@ -66,11 +65,7 @@ func runConfigShow(a *app) error {
 }
 
 func runConfigCheck(a *app, cmd *cobra.Command) error {
-	dir, err := config.Find(a.dir)
-	if err != nil {
-		return err
-	}
-	ws, err := config.Load(dir, os.LookupEnv)
+	ws, err := a.load()
 	if err != nil {
 		return err
 	}

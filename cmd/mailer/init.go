@@ -26,7 +26,7 @@ func newInitCmd(a *app) *cobra.Command {
 and the database with its own signing key. It works against "mailer sandbox" as it stands, so nobody is mailed.
 
 No file is ever overwritten.`,
-		Args: exactly(1, "DIR"),
+		Args: exactArgs(1, "DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runInit(cmd.Context(), a, args[0], yes) },
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask before using a folder that is not empty")

@@ -15,7 +15,7 @@ func newManCmd(a *app) *cobra.Command {
 		Long: `Write a man page for every command into DIR, which is made if need be.
 
   mailer man ~/.local/share/man/man1`,
-		Args: exactly(1, "DIR"),
+		Args: exactArgs(1, "DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runMan(a, cmd.Root(), args[0]) },
 	}
 }
@@ -32,14 +32,4 @@ func runMan(a *app, root *cobra.Command, dir string) error {
 	}
 	a.out.Printf("man pages are in %s; read one with: man -l %s/mailer.1\n", dir, dir)
 	return nil
-}
-
-// exactly is cobra.ExactArgs with an error that names what is missing, and exit code 2.
-func exactly(n int, names string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == n {
-			return nil
-		}
-		return usage("%s takes %s; see: %s --help", cmd.CommandPath(), names, cmd.CommandPath())
-	}
 }

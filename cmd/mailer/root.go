@@ -30,10 +30,15 @@ func newRootCmd(a *app) *cobra.Command {
 		return usage("%w", err)
 	})
 	root.AddCommand(commands(a)...)
+	offerCompletions(a, root)
 	return root
 }
 
 // commands lists every command, in the order of a newcomer's way.
 func commands(a *app) []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		newInitCmd(a), newConfigCmd(a), newSandboxCmd(a), newDemoCmd(a),
+		newSendCmd(a), newCampaignsCmd(a),
+		newManCmd(a), newVersionCmd(a),
+	}
 }

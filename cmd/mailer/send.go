@@ -334,7 +334,7 @@ func sendResult(a *app, ctx context.Context, sum send.Summary, err error) error 
 	switch {
 	case errors.As(err, &de) && de.Config:
 		return &exit{exitUsage, err}
-	case errors.As(err, &de), errors.Is(err, send.ErrUnreachable), errors.Is(err, send.ErrNotNow), errors.Is(err, send.ErrPaused):
+	case errors.As(err, &de), errors.Is(err, send.ErrUnreachable), errors.Is(err, send.ErrNotNow), errors.Is(err, send.ErrPaused), errors.Is(err, send.ErrLimit):
 		return &exit{exitLeft, err}
 	case errors.Is(err, send.ErrRefused), errors.Is(err, send.ErrBlocked), errors.Is(err, send.ErrCancelled):
 		return &exit{exitSafety, err}

@@ -25,7 +25,7 @@ func findEnhanced(text string) string {
 
 // enhancedAt returns the code that starts at text[i], if one does.
 func enhancedAt(text string, i int) string {
-	if !isClass(text[i]) || i+5 > len(text) || text[i+1] != '.' {
+	if i >= len(text) || !isClass(text[i]) || i+5 > len(text) || text[i+1] != '.' {
 		return ""
 	}
 	if i > 0 && (isAlnum(text[i-1]) || text[i-1] == '.' || text[i-1] == '-' && i > 1 && !isDigit(text[i-2])) {

@@ -19,6 +19,9 @@ type family struct {
 
 // families are asked in order; the general ones stand last.
 var families = []family{
+	{name: "google groups", from: []string{"mailer-daemon@google"}, body: []string{"google groups", "groups.google.com/support"}, overrules: true, texts: []textRule{
+		{Rejected, []string{"google groups", "groups.google.com/support"}}, // "it may not exist, or you may not post": no statement about an address
+	}},
 	{name: "exim", body: []string{
 		"this message was created automatically by mail delivery software", "a message that you sent could not be delivered",
 		"a message that you sent has not yet been delivered", "a message that you have sent could not be delivered",

@@ -92,10 +92,11 @@ func (m *mail) report() (Verdict, bool) {
 	v := Verdict{Family: "rfc3464"}
 	positive := false
 	said := m.said()
-	for _, group := range m.groups() {
+	groups := m.groups()
+	for _, group := range groups {
 		switch group.verb() {
 		case ActionFailed, ActionDelayed:
-			v.add(group.judge(said.about(group.address())))
+			v.add(group.judge(said.about(group.address(), len(groups) == 1)))
 		default:
 			positive = true
 		}

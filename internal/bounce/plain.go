@@ -156,13 +156,27 @@ func statements(text string) []string {
 			open = false
 			continue
 		}
-		if open && indent > base && len(all[len(all)-1]) < maxText && !strings.HasPrefix(body, "<<<") && !strings.HasPrefix(body, ">>>") {
+		if open && indent > base && len(all[len(all)-1]) < maxText && !standsAlone(body) {
 			all[len(all)-1] += "\n" + body
 			continue
 		}
 		all, base, open = append(all, body), indent, true
 	}
 	return all
+}
+
+// standsAlone: a line of a transcript, or a named address ("RCPT TO: a@example.jp").
+func standsAlone(line string) bool {
+	if strings.HasPrefix(line, "<<<") || strings.HasPrefix(line, ">>>") {
+		return true
+	}
+	name, value, ok := strings.Cut(line, ":")
+	if !ok || len(name) > 24 || strings.ContainsAny(name, "<>@.[]()0123456789") {
+		return false
+	}
+	value = strings.Trim(value, " \t<")
+	start, end := addressSpan(value)
+	return end > 0 && start == 0
 }
 
 // named returns the recipient that a line is about, "" for none.
@@ -228,12 +242,12 @@ func isReport(after string) bool {
 	return false
 }
 
-// about is what the text says of one recipient.
-func (a *account) about(address string) string {
+// about is what the text says of one recipient; of the only one it is the whole text.
+func (a *account) about(address string, only bool) string {
 	if lines := a.lines[strings.ToLower(address)]; len(lines) > 0 {
 		return strings.Join(lines, "\n")
 	}
-	if len(a.recipients) <= 1 {
+	if only {
 		return a.whole
 	}
 	return ""
@@ -242,8 +256,9 @@ func (a *account) about(address string) string {
 // judge decides on one recipient: by the lines about it; when they leave it open, by the family's own words; when only
 // one recipient is there, by the whole text.
 func (a *account) judge(address string, f *family) Recipient {
-	try := []string{strings.Join(a.naming[strings.ToLower(address)], "\n"), a.about(address)}
-	if len(a.recipients) <= 1 {
+	only := len(a.recipients) <= 1
+	try := []string{strings.Join(a.naming[strings.ToLower(address)], "\n"), a.about(address, only)}
+	if only {
 		try = append(try, a.whole)
 	}
 	var best Recipient

@@ -135,6 +135,12 @@ func (s statusRecipient) judge(more string) Recipient {
 			c, r = c2, r2
 		}
 	}
+	if c.Hard && r.Phase == "" {
+		// Postfix tells the step in its text only, and after the body "unknown user" is a filter's word.
+		r.Phase = phaseOf(more)
+		_, domain, _ := strings.Cut(address, "@")
+		c = Classify(r, domain)
+	}
 	if c.Hard && contradicts(more) {
 		c = classOf(MailboxFull, false)
 	}
@@ -230,7 +236,7 @@ func oneLine(s string) string {
 // phases are the words by which servers say which step was refused.
 var phases = []struct{ phase, words string }{
 	{"dot", "in reply to end of data"}, {"dot", "after end of data"}, {"dot", "failed after i sent the message"}, {"dot", "our final data"},
-	{"dot", "after pipelined end of data"}, {"dot", "after sending data block"}, {"dot", "[data]"},
+	{"dot", "after pipelined end of data"}, {"dot", "after sending data block"},
 	{"rcpt", "in reply to rcpt to"}, {"rcpt", "after rcpt to"}, {"rcpt", "after pipelined rcpt"}, {"rcpt", "does not like recipient"}, {"rcpt", "our rcpt to"}, {"rcpt", "[rcpt_to]"},
 	{"rcpt", "smtp:rcpt"}, {"rcpt", "rcpt to response"},
 	{"data", "in reply to data"}, {"data", "after data"}, {"data", "after pipelined data"},

@@ -14,8 +14,9 @@ func matchable(text string) string {
 	}
 	var b strings.Builder
 	b.Grow(len(text))
-	for _, word := range strings.Fields(strings.ToLower(text)) {
-		if continued(word) {
+	words := strings.Fields(strings.ToLower(text))
+	for i, word := range words {
+		if continued(word) || i > 0 && echoed(words, i) {
 			continue
 		}
 		if b.Len() > 0 {
@@ -30,6 +31,13 @@ func matchable(text string) string {
 func continued(word string) bool {
 	return len(word) >= 4 && word[3] == '-' && isClass(word[0]) && isDigit(word[1]) && isDigit(word[2]) &&
 		(len(word) == 4 || enhancedAt(word, 4) == word[4:])
+}
+
+// echoed reports whether words[i] is part of a code pair in the middle of the text ("550 5.7.1"), where lines were joined.
+func echoed(words []string, i int) bool {
+	code := func(k int) bool { return k < len(words) && len(words[k]) == 3 && findReply(words[k]) != "" }
+	status := func(k int) bool { return k < len(words) && enhancedAt(words[k], 0) == words[k] }
+	return i > 1 && (code(i) && status(i+1) || status(i) && code(i-1))
 }
 
 // blankAddress replaces an address within a word by <@>, what stands round it is kept.

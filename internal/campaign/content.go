@@ -259,7 +259,9 @@ func Diff(frozen, now Content) []string {
 
 type diff struct{ lines []string }
 
-func (d *diff) add(format string, args ...any) { d.lines = append(d.lines, fmt.Sprintf(format, args...)) }
+func (d *diff) add(format string, args ...any) {
+	d.lines = append(d.lines, fmt.Sprintf(format, args...))
+}
 
 func (d *diff) value(name, old, now string) {
 	if old != now {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -53,69 +54,154 @@ func splitFront(file, text string) (head, body string, bodyLine int, err error) 
 	return "", "", 0, &Error{File: file, Line: 1, Msg: "the front matter has no end", Hint: `close it with a line "---"`}
 }
 
+// decode reads the front matter from its syntax tree instead of through reflection: a value is taken as it is written
+// (001 stays 001), and every error has its place.
 func (d *Document) decode(head string) error {
+	d.Lines = map[string]int{}
 	file, err := parser.ParseBytes([]byte(head), 0)
 	if err != nil {
 		return d.yamlError(head, err)
 	}
-	d.Lines = keyLines(file)
-	err = yaml.NewDecoder(strings.NewReader(head), yaml.Strict()).Decode(&d.Front)
-	if err != nil && strings.TrimSpace(head) != "" {
-		return d.yamlError(head, err)
+	if len(file.Docs) > 1 {
+		return &Error{File: d.Path, Line: 1, Msg: "the front matter is more than one YAML document"}
+	}
+	for _, doc := range file.Docs {
+		values, ok := mapping(doc.Body)
+		if !ok {
+			return d.errorIn(head, doc.Body, "the front matter is no list of keys", `write it as "key: value", one a line`)
+		}
+		for _, v := range values {
+			if err := d.set(head, v); err != nil {
+				return err
+			}
+		}
 	}
 	d.Front.Subject = strings.TrimSpace(d.Front.Subject)
 	d.Front.Preheader = strings.TrimSpace(d.Front.Preheader)
 	return nil
 }
 
-// keyLines says on which line each top-level key's value begins. A block scalar's text begins on the line below.
-func keyLines(file *ast.File) map[string]int {
-	lines := map[string]int{}
-	for _, doc := range file.Docs {
-		var values []*ast.MappingValueNode
-		switch n := doc.Body.(type) {
-		case *ast.MappingNode:
-			values = n.Values
-		case *ast.MappingValueNode:
-			values = []*ast.MappingValueNode{n}
-		}
-		for _, v := range values {
-			line := v.Key.GetToken().Position.Line
-			if _, ok := v.Value.(*ast.LiteralNode); ok {
-				line++
-			}
-			lines[v.Key.String()] = line
-		}
+func mapping(n ast.Node) ([]*ast.MappingValueNode, bool) {
+	switch n := n.(type) {
+	case nil, *ast.NullNode, *ast.CommentGroupNode:
+		return nil, true
+	case *ast.MappingNode:
+		return n.Values, true
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{n}, true
 	}
-	return lines
+	return nil, false
 }
 
-// yamlError turns the reader's error into ours: file, line and column in front, and the nearest key.
+// set puts one key's value into the field that has the key as its tag.
+func (d *Document) set(head string, v *ast.MappingValueNode) error {
+	key, _ := scalar(v.Key)
+	keys := frontKeys()
+	i := slices.Index(keys, key)
+	if i < 0 {
+		hint := "the keys are " + strings.Join(keys, ", ")
+		if near := Nearest(key, keys); near != "" {
+			hint = fmt.Sprintf("did you mean %q?", near)
+		}
+		return d.errorIn(head, v.Key, fmt.Sprintf("unknown key %q", key), hint)
+	}
+	d.Lines[key] = v.Key.GetToken().Position.Line
+	if _, ok := v.Value.(*ast.LiteralNode); ok {
+		d.Lines[key]++ // a block scalar's text begins on the line below
+	}
+	var ok bool
+	switch field := reflect.ValueOf(&d.Front).Elem().Field(i).Addr().Interface().(type) {
+	case *string:
+		*field, ok = scalar(v.Value)
+	case *Paths:
+		*field, ok = paths(v.Value)
+	case *Headers:
+		*field, ok = headers(v.Value)
+	}
+	if !ok {
+		return d.errorIn(head, v.Value, key+" has a value of the wrong kind", "")
+	}
+	return nil
+}
+
+// scalar is a single value as it stands in the file.
+func scalar(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.LiteralNode:
+		return n.Value.Value, true
+	case *ast.NullNode:
+		return "", true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		return n.GetToken().Value, true
+	}
+	return "", false
+}
+
+// paths takes one path or a list.
+func paths(n ast.Node) (Paths, bool) {
+	list, ok := n.(*ast.SequenceNode)
+	if !ok {
+		one, ok := scalar(n)
+		if one == "" {
+			return nil, ok
+		}
+		return Paths{one}, ok
+	}
+	var all Paths
+	for _, item := range list.Values {
+		one, ok := scalar(item)
+		if !ok {
+			return nil, false
+		}
+		all = append(all, one)
+	}
+	return all, true
+}
+
+// headers keep the order of the file, so that the same file gives the same bytes.
+func headers(n ast.Node) (Headers, bool) {
+	values, ok := mapping(n)
+	if !ok {
+		return nil, false
+	}
+	var all Headers
+	for _, v := range values {
+		name, isName := scalar(v.Key)
+		value, isText := scalar(v.Value)
+		if !isName || !isText {
+			return nil, false
+		}
+		all = append(all, Header{Name: name, Value: strings.TrimSpace(value)})
+	}
+	return all, true
+}
+
+// errorIn is an error at a node.
+func (d *Document) errorIn(head string, n ast.Node, msg, hint string) error {
+	e := &Error{File: d.Path, Line: 1, Msg: msg, Hint: hint}
+	if t := n.GetToken(); t != nil {
+		e.Line, e.Col = t.Position.Line, t.Position.Column
+	}
+	return withBareAction(e, head)
+}
+
+// yamlError turns the reader's error into ours: file, line and column in front.
 func (d *Document) yamlError(head string, err error) error {
 	var e yaml.Error
 	if !errors.As(err, &e) || e.GetToken() == nil {
 		return &Error{File: d.Path, Line: 1, Msg: "front matter: " + err.Error()}
 	}
-	out := &Error{File: d.Path, Msg: e.GetMessage()}
-	out.Line, out.Col = e.GetToken().Position.Line, e.GetToken().Position.Column
-	var unknown *yaml.UnknownFieldError
-	var mistyped *yaml.TypeError
-	switch {
-	case errors.As(err, &unknown):
-		key := e.GetToken().Value
-		out.Msg = fmt.Sprintf("unknown key %q", key)
-		if near := Nearest(key, frontKeys()); near != "" {
-			out.Hint = fmt.Sprintf("did you mean %q?", near)
-		} else {
-			out.Hint = "the keys are " + strings.Join(frontKeys(), ", ")
-		}
-	case errors.As(err, &mistyped):
-		out.Msg = "the value has the wrong type"
+	at := e.GetToken().Position
+	return withBareAction(&Error{File: d.Path, Line: at.Line, Col: at.Column, Msg: e.GetMessage()}, head)
+}
+
+func withBareAction(e *Error, head string) error {
+	if bareAction(head, e.Line) {
+		e.Hint = `put a value that begins with {{ in quotes: subject: "{{.name}} ..."`
 	}
-	if bareAction(head, out.Line) {
-		out.Hint = `put a value that begins with {{ in quotes: subject: "{{.name}} ..."`
-	}
-	return out
+	return e
 }
 
 // bareAction reports whether a value near the line begins with an unquoted {{, which YAML takes for a mapping.
@@ -187,38 +273,6 @@ func checkHeaderName(name string) error {
 		return fmt.Errorf("the header field %s cannot be set: %s", name, why)
 	case strings.HasPrefix(lower, "content-") || strings.HasPrefix(lower, "resent-") || strings.HasPrefix(lower, "arc-"):
 		return fmt.Errorf("the header field %s cannot be set", name)
-	}
-	return nil
-}
-
-// UnmarshalYAML takes one path or a list.
-func (p *Paths) UnmarshalYAML(unmarshal func(any) error) error {
-	var list []string
-	if err := unmarshal(&list); err == nil {
-		*p = list
-		return nil
-	}
-	var one string
-	if err := unmarshal(&one); err != nil {
-		return err
-	}
-	*p = Paths{one}
-	return nil
-}
-
-// UnmarshalYAML keeps the order of the file, so that the same file gives the same bytes.
-func (h *Headers) UnmarshalYAML(unmarshal func(any) error) error {
-	var order yaml.MapSlice
-	if err := unmarshal(&order); err != nil {
-		return err
-	}
-	values := map[string]string{}
-	if err := unmarshal(&values); err != nil {
-		return err
-	}
-	for _, item := range order {
-		name := fmt.Sprint(item.Key)
-		*h = append(*h, Header{Name: name, Value: strings.TrimSpace(values[name])})
 	}
 	return nil
 }

@@ -15,8 +15,13 @@ import (
 // Dir is the folder of a workspace that holds campaigns.
 const Dir = "campaigns"
 
-// ErrNotFound is under the error of Load for a name that no campaign has.
-var ErrNotFound = errors.New("no such campaign")
+// ErrNotFound is under the error of Load for a name that no campaign has. It is an fs.ErrNotExist.
+var ErrNotFound error = notFoundError{}
+
+type notFoundError struct{}
+
+func (notFoundError) Error() string        { return "no such campaign" }
+func (notFoundError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // fileName is a campaign's file name taken apart: 2026-12-news.ja.md.
 type fileName struct{ stem, lang, format string }

@@ -59,7 +59,7 @@ func (w *Workspace) Check(ctx context.Context) []Finding {
 func (w *Workspace) checkLogin(ctx context.Context, key, username string, s Secret, caFile string, add func(string, error, string)) {
 	if !s.IsZero() {
 		_, err := s.Resolve(ctx, w.Dir)
-		add(key, err, fmt.Sprintf("password for %s found (%s)", username, s))
+		add(key, err, fmt.Sprintf("password for %s found: %s", username, s))
 	}
 	if caFile != "" {
 		_, err := w.RootCAs(caFile)

@@ -71,7 +71,7 @@ bounces: {mailbox: {host: 127.0.0.1, tls: none, username: u, password_command: "
 	all := strings.Join(lines, "\n")
 	for _, want := range []string{
 		"warn sender.from no sender", "error relays.m the environment has no MAILER_TEST_UNSET", "error relays.m open ", "error dkim.0 open ",
-		"off bounces.mailbox password for u found (password_command)", "off relays.m 127.0.0.1:25, tls none, 10 connections",
+		"off bounces.mailbox password for u found: password_command", "off relays.m 127.0.0.1:25, tls none, 10 connections",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in\n%s", want, all)

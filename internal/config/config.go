@@ -254,21 +254,13 @@ func (w *Workspace) Abs(path string) string {
 func (w *Workspace) Database() string { return filepath.Join(w.Dir, DatabaseName) }
 
 // Find says which folder is the workspace: the one named by -C, else the one in $MAILER_DIR, else the first with a
-// mailer.yaml from the working folder upwards.
-func Find(explicit string) (string, error) {
-	cwd, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("find the workspace: %w", err)
-	}
-	return find(explicit, os.Getenv("MAILER_DIR"), cwd)
-}
-
-func find(explicit, fromEnv, cwd string) (string, error) {
+// mailer.yaml from the folder cwd upwards.
+func Find(explicit string, lookup Lookup, cwd string) (string, error) {
 	if explicit != "" {
 		return existing(explicit, "-C "+explicit)
 	}
-	if fromEnv != "" {
-		return existing(fromEnv, "MAILER_DIR="+fromEnv)
+	if dir, _ := lookup("MAILER_DIR"); dir != "" {
+		return existing(dir, "MAILER_DIR="+dir)
 	}
 	for dir := cwd; ; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, FileName)); err == nil {

@@ -317,7 +317,7 @@ func TestFind(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := find(tt.explicit, tt.env, tt.cwd)
+			got, err := Find(tt.explicit, lookupIn(map[string]string{"MAILER_DIR": tt.env}), tt.cwd)
 			if got != tt.want || (err == nil) != (tt.wrong == "") || err != nil && !strings.Contains(err.Error(), tt.wrong) {
 				t.Errorf("got %q, %v", got, err)
 			}

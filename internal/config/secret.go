@@ -34,7 +34,7 @@ func (s Secret) IsZero() bool { return s == Secret{} }
 func (s Secret) String() string {
 	switch {
 	case s.Plain != "":
-		return redacted
+		return "password " + redacted
 	case s.Env != "":
 		return "password_env " + s.Env
 	case s.File != "":

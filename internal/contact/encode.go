@@ -50,7 +50,7 @@ func appendMember(dst []byte, f Field, cell string) ([]byte, error) {
 		exact = day == cell
 		dst = appendString(dst, day)
 	case Boolean:
-		value, ok := parseBoolean(cell)
+		value, ok := ParseBoolean(cell)
 		if !ok {
 			return nil, &MismatchError{f, cell}
 		}

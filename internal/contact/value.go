@@ -93,8 +93,8 @@ func parseDate(s string) (string, bool) {
 	return "", false
 }
 
-// parseBoolean reads words only: 0 and 1 are numbers.
-func parseBoolean(s string) (value, ok bool) {
+// ParseBoolean reads the cell of a boolean field: words only, 0 and 1 are numbers.
+func ParseBoolean(s string) (value, ok bool) {
 	switch strings.ToLower(s) {
 	case "true", "yes", "on", "はい":
 		return true, true
@@ -127,7 +127,7 @@ func Fits(t Type, cell string) bool {
 		_, ok := parseDate(cell)
 		return ok
 	case Boolean:
-		_, ok := parseBoolean(cell)
+		_, ok := ParseBoolean(cell)
 		return ok
 	}
 	return true

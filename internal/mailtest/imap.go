@@ -71,17 +71,25 @@ func Trust(t testing.TB, pem []byte) *tls.Config {
 	return &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}
 }
 
-// ReadIMAP returns the messages of a folder, oldest first, without marking them. A folder that is not there is empty.
-func ReadIMAP(t testing.TB, addr, username, password, folder string) [][]byte {
+// DialIMAP logs in; the connection ends with the test.
+func DialIMAP(t testing.TB, addr, username, password string) *imapclient.Client {
 	t.Helper()
 	c, err := imapclient.DialInsecure(addr, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { c.Close() })
 	if err := c.Login(username, password).Wait(); err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// ReadIMAP returns the messages of a folder, oldest first, without marking them. A folder that is not there is empty.
+func ReadIMAP(t testing.TB, addr, username, password, folder string) [][]byte {
+	t.Helper()
+	c := DialIMAP(t, addr, username, password)
+	defer c.Close()
 	selected, err := c.Select(folder, &imap.SelectOptions{ReadOnly: true}).Wait()
 	if err != nil || selected.NumMessages == 0 {
 		return nil

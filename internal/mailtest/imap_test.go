@@ -17,7 +17,7 @@ func TestMoveKeepsCount(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := dialIMAP(t, s)
+	c := DialIMAP(t, s.Addr, s.Username, s.Password)
 	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
 		t.Fatal(err)
 	}
@@ -44,19 +44,6 @@ func TestMoveKeepsCount(t *testing.T) {
 	if left := ReadIMAP(t, s.Addr, s.Username, s.Password, "INBOX"); string(left[0]) != "Subject: 1\r\n\r\n" {
 		t.Errorf("left %q", left)
 	}
-}
-
-func dialIMAP(t *testing.T, s *IMAPServer) *imapclient.Client {
-	t.Helper()
-	c, err := imapclient.DialInsecure(s.Addr, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	if err := c.Login(s.Username, s.Password).Wait(); err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 func TestIMAPOverTLS(t *testing.T) {
@@ -98,7 +85,7 @@ func TestIMAPFaults(t *testing.T) {
 		}
 		return nil
 	}})
-	c := dialIMAP(t, s)
+	c := DialIMAP(t, s.Addr, s.Username, s.Password)
 	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,7 @@ func Skip(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("MAILER_TEST_NO_SKIP") != "" {
 		t.Fatal(reason)
+		return
 	}
 	if list := os.Getenv("MAILER_TEST_SKIPS"); list != "" {
 		f, err := os.OpenFile(list, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)

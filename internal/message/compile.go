@@ -35,19 +35,28 @@ type document struct {
 	location *time.Location
 	signers  []Signer
 	program  *program
-	sources  map[string]*source // of every template, for the places of errors
-	headers  []headerTemplate   // the front matter's headers:
-	subject  *texttemplate.Template
-	toName   *texttemplate.Template // nil: no name in To
-	text     *texttemplate.Template
-	html     *htmltemplate.Template // nil: no HTML part
+	headers  []headerTemplate // headers: of the front matter
+	subject  *compiled
+	toName   *compiled // nil: no name in To
+	text     *compiled
+	html     *compiled // nil: no HTML part
 	attach   []*part
 	embed    []*part
 }
 
+// compiled is a template of text/template or html/template, and where its parts came from.
+type compiled struct {
+	executor
+	sources map[string]*source
+}
+
+type executor interface {
+	Execute(w io.Writer, data any) error
+}
+
 type headerTemplate struct {
 	name string
-	*texttemplate.Template
+	*compiled
 }
 
 // Compile prepares a campaign. signers are the workspace's DKIM keys; each document takes those for its From.
@@ -58,7 +67,7 @@ func Compile(c campaign.Content, signers []Signer) (*Template, error) {
 	}
 	t := &Template{content: c}
 	for _, v := range c.Variants {
-		d := &document{variant: v, id: c.ID, class: c.Class, location: location, sources: map[string]*source{},
+		d := &document{variant: v, id: c.ID, class: c.Class, location: location,
 			program: newProgram(v.Lang, c.Class, location)}
 		if err := d.setSender(c.Sender, signers); err != nil {
 			return nil, err
@@ -204,7 +213,7 @@ func (d *document) compile() (err error) {
 }
 
 // single is a template of one line.
-func (d *document) single(name string, s *source) (*texttemplate.Template, error) {
+func (d *document) single(name string, s *source) (*compiled, error) {
 	t := newTrees()
 	if err := d.program.add(t, name, s); err != nil {
 		return nil, err
@@ -212,7 +221,7 @@ func (d *document) single(name string, s *source) (*texttemplate.Template, error
 	return d.textTemplate(t, name)
 }
 
-func (d *document) textTemplate(t *trees, name string) (*texttemplate.Template, error) {
+func (d *document) textTemplate(t *trees, name string) (*compiled, error) {
 	if err := t.closed(); err != nil {
 		return nil, err
 	}
@@ -222,15 +231,7 @@ func (d *document) textTemplate(t *trees, name string) (*texttemplate.Template, 
 			return nil, locate(t.sources, err)
 		}
 	}
-	d.keep(t)
-	return out.Lookup(name), nil
-}
-
-// keep remembers where templates came from; the names of the two parts' templates differ by their prefix.
-func (d *document) keep(t *trees) {
-	for name, s := range t.sources {
-		d.sources[name] = s
-	}
+	return &compiled{out.Lookup(name), t.sources}, nil
 }
 
 // Names of the templates that a layout puts together: {{template "body" .}}.
@@ -238,10 +239,11 @@ const (
 	nameBody      = "body"
 	nameSubject   = "subject"
 	namePreheader = "preheader"
+	nameLayout    = "layout"
 )
 
 // frame parses what the layout may call, then the layout, then the body, whose definitions take precedence.
-func (d *document) frame(prefix string, layout *campaign.Layout, body *source) (*trees, string, error) {
+func (d *document) frame(layout *campaign.Layout, body *source) (*trees, string, error) {
 	t, f, root := newTrees(), d.variant.Front, nameBody
 	if err := d.program.add(t, nameSubject, d.front("subject", f.Subject)); err != nil {
 		return nil, "", err
@@ -250,9 +252,8 @@ func (d *document) frame(prefix string, layout *campaign.Layout, body *source) (
 		return nil, "", err
 	}
 	if layout != nil {
-		root = prefix + "layout"
-		text := layout.Source
-		if err := d.program.add(t, root, newSource(layout.Name, 1, text)); err != nil {
+		root = nameLayout
+		if err := d.program.add(t, root, newSource(layout.Name, 1, layout.Source)); err != nil {
 			return nil, "", err
 		}
 	}
@@ -273,31 +274,29 @@ func (d *document) compileHTML() error {
 		}
 		body = held.restore(page, v.Path, v.BodyLine)
 	}
-	t, root, err := d.frame("html.", v.HTMLLayout, body)
+	t, root, err := d.frame(v.HTMLLayout, body)
 	if err != nil {
 		return err
 	}
 	if err := t.closed(); err != nil {
 		return err
 	}
-	d.html = htmltemplate.New(root).Funcs(htmltemplate.FuncMap(d.program.all))
+	page := htmltemplate.New(root).Funcs(htmltemplate.FuncMap(d.program.all))
 	for _, n := range t.names() {
-		if _, err := d.html.AddParseTree(n, t.list[n]); err != nil {
+		if _, err := page.AddParseTree(n, t.list[n]); err != nil {
 			return locate(t.sources, err)
 		}
 	}
-	for name, s := range t.sources {
-		d.sources["html."+strings.TrimPrefix(name, "html.")] = s
-	}
-	return d.escape(t, root)
+	page = page.Lookup(root)
+	d.html = &compiled{page, t.sources}
+	return escape(page, t)
 }
 
 // escape makes html/template choose the escaping of every action now. It does so at the first execution, and gives the
 // error of that before any of the execution's own.
-func (d *document) escape(t *trees, root string) error {
-	d.html = d.html.Lookup(root)
+func escape(page *htmltemplate.Template, t *trees) error {
 	var e *htmltemplate.Error
-	err := d.html.Execute(io.Discard, &scope{})
+	err := page.Execute(io.Discard, &scope{})
 	if !errors.As(err, &e) {
 		return nil
 	}
@@ -329,7 +328,7 @@ func (d *document) compileText() error {
 		}
 		body = held.restore(htmlToText(text, held), v.Path, v.BodyLine)
 	}
-	t, root, err := d.frame("text.", v.TextLayout, body)
+	t, root, err := d.frame(v.TextLayout, body)
 	if err == nil {
 		d.text, err = d.textTemplate(t, root)
 	}
@@ -369,15 +368,13 @@ func (d *document) linkEmbedded(page string) string {
 
 // output is an executed document.
 type output struct {
-	doc       *document
-	subject   string
-	toName    string
-	headers   []campaign.Header
-	html      string
-	text      string
-	unsub     string
-	smtputf8  bool
-	addresses []string
+	doc     *document
+	subject string
+	toName  string
+	headers []campaign.Header
+	html    string
+	text    string
+	unsub   string
 }
 
 // maxOutput bounds one part: a template cannot fill the memory.
@@ -392,11 +389,6 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// executor is a template of text/template or html/template.
-type executor interface {
-	Execute(w io.Writer, data any) error
-}
-
 func (d *document) execute(r Recipient, m Mark) (output, error) {
 	out := output{doc: d, unsub: m.UnsubscribeURL}
 	if out.unsub == "" {
@@ -405,19 +397,19 @@ func (d *document) execute(r Recipient, m Mark) (output, error) {
 	data := &scope{values: r.Values, own: map[string]any{"email": r.Address, "unsubscribe_url": out.unsub, "campaign": d.id,
 		"sender": d.sender, "now": m.Date.In(d.location)}}
 	var err error
-	run := func(key string, t executor) string {
+	run := func(t *compiled) string {
 		if err != nil {
 			return ""
 		}
 		var b bounded
 		if e := t.Execute(&b, data); e != nil {
-			err = d.explain(e)
+			err = explainRun(e, t.sources)
 			return ""
 		}
 		return b.String()
 	}
-	line := func(key string, t executor) string {
-		s := run(key, t)
+	line := func(key string, t *compiled) string {
+		s := run(t)
 		if e := checkHeaderText(s); e != nil && err == nil {
 			err = &RenderError{File: d.variant.Path, Line: d.variant.Lines[key], Err: e, msg: key + ": " + e.Error()}
 		}
@@ -428,22 +420,22 @@ func (d *document) execute(r Recipient, m Mark) (output, error) {
 		out.toName = line("to_name", d.toName)
 	}
 	for _, h := range d.headers {
-		out.headers = append(out.headers, campaign.Header{Name: h.name, Value: line("headers", h)})
+		out.headers = append(out.headers, campaign.Header{Name: h.name, Value: line("headers", h.compiled)})
 	}
-	out.text = canonical(reflow(run("text", d.text)))
+	out.text = canonical(strings.TrimRight(reflow(run(d.text)), " \t\n"))
 	if d.html != nil {
-		out.html = canonical(d.linkEmbedded(run("html", d.html)))
+		out.html = canonical(d.linkEmbedded(run(d.html)))
 	}
 	return out, err
 }
 
-// explain turns an error of executing into ours.
-func (d *document) explain(err error) error {
+// explainRun turns an error of executing into ours.
+func explainRun(err error, sources map[string]*source) error {
 	var missing *fieldError
 	if errors.As(err, &missing) {
 		return &RenderError{File: missing.ref.File, Line: missing.ref.Line, Col: missing.ref.Col, Field: missing.name, Err: err}
 	}
-	out := locate(d.sources, err)
+	out := locate(sources, err)
 	if i := strings.LastIndex(out.msg, "error calling "); i >= 0 {
 		if _, what, ok := strings.Cut(out.msg[i:], ": "); ok {
 			out.msg = what
@@ -472,11 +464,9 @@ func explain(e *RenderError, p *program) error {
 }
 
 func between(s, before, after string) (string, bool) {
-	_, rest, ok := strings.Cut(s, before)
-	if !ok {
-		return "", false
-	}
-	return strings.Cut(rest, after)
+	_, rest, found := strings.Cut(s, before)
+	inner, _, closed := strings.Cut(rest, after)
+	return inner, found && closed
 }
 
 // operand is how a template asks for a field.
@@ -595,13 +585,7 @@ func (d *document) streamFields(b []byte, m Mark, out output) ([]byte, error) {
 // news.example.com.
 func appendListID(b []byte, from address.Address) []byte {
 	local := strings.Trim(strings.ToLower(cidUnsafe.ReplaceAllString(strings.TrimSuffix(from.Text, "@"+from.Domain()), "-")), ".-_")
-	id := strings.Trim(local+"."+from.Domain(), ".")
-	const name = "List-Id"
-	if from.Name == "" || needsWords(from.Name) || !isPhrase(from.Name) {
-		return append(b, name+": <"+id+">\r\n"...)
-	}
-	b, _ = appendFolded(append(b, name+": "...), len(name)+2, from.Name+" <"+id+">")
-	return append(b, "\r\n"...)
+	return appendNamed(b, "List-Id", from.Name, strings.Trim(local+"."+from.Domain(), "."))
 }
 
 // Attachments lists the files that go with each message, for the plan.

@@ -230,10 +230,11 @@ func date(layout string, v any, loc *time.Location) (string, error) {
 	return "", fmt.Errorf("date: %T is no date", v)
 }
 
-// mailtoAddress is the address of a mailto: URI that has nothing else in it, else "".
+// mailtoAddress is the address of a mailto: URI of which nothing else matters, else "". "unsubscribe" as the subject does
+// not: the address alone says it.
 func mailtoAddress(uri string) string {
 	u, err := url.Parse(uri)
-	if err != nil || !strings.EqualFold(u.Scheme, "mailto") || u.RawQuery != "" {
+	if err != nil || !strings.EqualFold(u.Scheme, "mailto") || u.RawQuery != "" && u.RawQuery != "subject=unsubscribe" {
 		return ""
 	}
 	to, err := url.PathUnescape(u.Opaque)

@@ -105,15 +105,23 @@ func cut(s string, n int) int {
 	return n
 }
 
-// appendMailbox writes an address field with one mailbox: [phrase] <addr-spec>.
+// appendMailbox writes an address field with one mailbox.
 func appendMailbox(b []byte, name, display, addr string) []byte {
+	wire := address.Wire(addr)
+	if strings.TrimSpace(display) == "" {
+		return append(b, name+": "+wire+"\r\n"...)
+	}
+	return appendNamed(b, name, display, wire)
+}
+
+// appendNamed writes [phrase] <id>, as an address (RFC 5322 section 3.4) and a List-Id (RFC 2919) have it.
+func appendNamed(b []byte, name, display, id string) []byte {
 	b = append(b, name+": "...)
 	column := len(name) + 2
-	wire := address.Wire(addr)
 	display = strings.TrimSpace(strings.ReplaceAll(display, "\t", " "))
 	switch {
 	case display == "":
-		return append(append(b, wire...), "\r\n"...)
+		return append(b, "<"+id+">\r\n"...)
 	case needsWords(display):
 		b, column = appendWords(b, column, display)
 	case isPhrase(display):
@@ -121,10 +129,10 @@ func appendMailbox(b []byte, name, display, addr string) []byte {
 	default:
 		b, column = appendFolded(b, column, quote(display))
 	}
-	if column+len(wire)+3 > maxHeaderLine {
+	if column+len(id)+3 > maxHeaderLine {
 		b = append(b, "\r\n"...)
 	}
-	return append(b, " <"+wire+">\r\n"...)
+	return append(b, " <"+id+">\r\n"...)
 }
 
 // isPhrase: words of atoms (RFC 5322 section 3.2.5), which need no quotes.

@@ -50,6 +50,7 @@ var kindControl = ast.NewNodeKind("TemplateControl")
 type controlNode struct{ ast.BaseBlock }
 
 func (n *controlNode) Kind() ast.NodeKind            { return kindControl }
+func (n *controlNode) IsRaw() bool                   { return true }
 func (n *controlNode) Dump(source []byte, level int) { ast.DumpHelper(n, source, level, nil, nil) }
 
 func (c *controlBlocks) Trigger() []byte { return []byte{c.tokens.prefix[0]} }

@@ -29,7 +29,7 @@ type program struct {
 
 // Ref is one place where a template asks for a field.
 type Ref struct {
-	Field     string // "" where the name is computed
+	Field     string // "" where the name is computed, or looked up in something that may not be the contact
 	File      string
 	Line, Col int
 	Optional  bool // it may be missing here
@@ -78,6 +78,7 @@ type rewriter struct {
 	*program
 	source *source
 	tree   *parse.Tree
+	root   bool // the dot is the contact
 	err    error
 }
 
@@ -94,6 +95,7 @@ func (w *rewriter) list(l *parse.ListNode, root bool) {
 		return
 	}
 	for _, n := range l.Nodes {
+		w.root = root
 		switch n := n.(type) {
 		case *parse.ActionNode:
 			if c := n.Pipe.Cmds; root && len(n.Pipe.Decl) == 0 && len(c) == 1 && c[0].Args[0].Type() == parse.NodeDot {
@@ -228,7 +230,7 @@ func (w *rewriter) get(pos parse.Pos, of parse.Node, names []string, lenient boo
 	}
 	for i, name := range names {
 		ref := Ref{Field: name, Optional: lenient}
-		if i > 0 {
+		if i > 0 || of.Type() == parse.NodeDot && !w.root || of.Type() == parse.NodeVariable && of.String() != "$" {
 			ref.Field = ""
 		}
 		id := parse.NewIdentifier(function).SetPos(pos).SetTree(w.tree)

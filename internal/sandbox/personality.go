@@ -88,7 +88,8 @@ var scenarios = []Scenario{
 	{Name: "mixed", Help: "a fair list: 94 % accept, 421 after 100 messages on a connection", hangUp: 100, shares: []share{
 		{"unknown", 10}, {"later-unknown", 8}, {"full", 3}, {"over-quota", 2}, {"later-full", 3}, {"greylist", 15},
 		{"slow", 4}, {"complain", 2}, {"vacation", 6}, {"unsubscribe", 5}, {"drop", 2}}},
-	{Name: "perfect", Help: "everybody accepts"},
+	{Name: "perfect", Help: "everybody accepts who is not named otherwise"},
+	{Name: "named", Help: "the same, with 421 after 100 messages on a connection", hangUp: 100},
 	{Name: "stale", Help: "an old list: a third of the addresses is dead", shares: []share{
 		{"unknown", 200}, {"later-unknown", 130}, {"over-quota", 30}, {"complain", 10}}},
 	{Name: "greylist", Help: "everybody is greylisted first", shares: []share{{"greylist", 1000}}},

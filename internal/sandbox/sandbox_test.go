@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/mail"
 	"net/smtp"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -334,6 +335,45 @@ func TestCloseTwiceAndByContext(t *testing.T) {
 	s.Close()
 	if err := c.Hello("me"); err == nil {
 		t.Error("the connection lives on")
+	}
+}
+
+// Close waits: whoever served a connection is gone when it returns.
+func TestCloseLeavesNothingRunning(t *testing.T) {
+	s, err := sandbox.Start(context.Background(), sandbox.Options{Slow: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := smtp.Dial(s.SMTPAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Mail(sender); err != nil {
+		t.Fatal(err)
+	}
+	slow := make(chan error, 1)
+	go func() { slow <- c.Rcpt("slow.x@example.jp") }()
+	idle := mailtest.DialIMAP(t, s.IMAPAddr(), sandbox.Username, sandbox.Password)
+	if _, err := idle.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := idle.Idle(); err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := get(t, s, "/"); code != http.StatusOK { // its connection stays open
+		t.Fatal(code)
+	}
+	s.Close()
+	if err := <-slow; err == nil {
+		t.Error("a slow recipient answered")
+	}
+	all := make([]byte, 1<<20)
+	all = all[:runtime.Stack(all, true)]
+	for _, frame := range []string{"go-smtp.(*Server)", "imapserver.(*Conn).serve", "net/http.(*conn).serve", "sandbox.(*Sandbox)", "sandbox.(*Mailbox)"} {
+		if bytes.Contains(all, []byte(frame)) {
+			t.Errorf("%s still runs:\n%s", frame, all)
+		}
 	}
 }
 

@@ -628,6 +628,10 @@ func (c *checker) value(s subject, t term, exact bool) (any, error) {
 				return nil, c.fail(t.node, "%s is a date: %s", s.name, err)
 			}
 			return d, nil
+		case contact.Boolean: // as the cell says it: weekly == "yes"
+			if b, ok := contact.ParseBoolean(v); ok {
+				return b, nil
+			}
 		}
 	case int:
 		if s.typ == contact.Number {

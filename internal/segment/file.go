@@ -5,16 +5,20 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
-// Ext ends the name of a saved segment's file: segments/tokyo.expr holds the segment tokyo, one expression as plain
-// text, over as many lines as it likes. A comment begins with # or // and goes to the end of the line.
-const Ext = ".expr"
+// A saved segment is a file of the workspace: segments/tokyo.expr holds the segment tokyo, one expression as plain text,
+// over as many lines as it likes. A comment begins with # or // and goes to the end of the line.
+const (
+	Folder = "segments"
+	Ext    = ".expr"
+)
+
+// Path is the file of a segment in the workspace, slash-separated.
+func Path(name string) string { return Folder + "/" + name + Ext }
 
 // maxFile keeps a wrong file (a video with the right name) out of memory.
 const maxFile = 4 * maxSource
@@ -36,9 +40,9 @@ func CheckName(name string) error {
 	return nil
 }
 
-// Names lists the segments saved in a folder, sorted. A folder that is not there holds none.
-func Names(dir fs.FS) ([]string, error) {
-	entries, err := fs.ReadDir(dir, ".")
+// Names lists the segments saved in a workspace, sorted.
+func Names(workspace fs.FS) ([]string, error) {
+	entries, err := fs.ReadDir(workspace, Folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -56,16 +60,16 @@ func Names(dir fs.FS) ([]string, error) {
 	return names, nil
 }
 
-// Load reads the expression of a saved segment from the folder of segments. NAME.expr and a path ending in it are taken
-// for NAME. A file without an expression is refused: half a file must not mean everybody.
-func Load(dir fs.FS, name string) (string, error) {
-	name = strings.TrimSuffix(path.Base(strings.ReplaceAll(name, `\`, "/")), Ext)
+// Load reads the expression of a saved segment from the workspace. The name may also be given as the file's. A file
+// without an expression is refused: half a file must not mean everybody.
+func Load(workspace fs.FS, name string) (string, error) {
+	name = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(name, "./"), Folder+"/"), Ext)
 	if err := CheckName(name); err != nil {
 		return "", err
 	}
-	f, err := dir.Open(name + Ext)
+	f, err := workspace.Open(Path(name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", notSaved(dir, name)
+		return "", notSaved(workspace, name)
 	}
 	if err != nil {
 		return "", fmt.Errorf("read segment %s: %w", name, err)
@@ -76,15 +80,15 @@ func Load(dir fs.FS, name string) (string, error) {
 		return "", fmt.Errorf("read segment %s: %w", name, err)
 	}
 	text = strings.TrimPrefix(text, "\ufeff")
-	if utf8.ValidString(text) && empty(string(readable([]rune(text)))) {
-		return "", fmt.Errorf("segment %s holds no expression; for everybody write true", name)
+	if strings.TrimSpace(text) == "" {
+		return "", fmt.Errorf("segment %s is empty; for everybody write true", name)
 	}
 	return strings.TrimRightFunc(strings.ReplaceAll(text, "\r\n", "\n"), unicode.IsSpace), nil
 }
 
 // notSaved says which segments there are.
-func notSaved(dir fs.FS, name string) error {
-	names, err := Names(dir)
+func notSaved(workspace fs.FS, name string) error {
+	names, err := Names(workspace)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (s source) fail(at int, format string, args ...any) *Error {
 	}
 }
 
-// read parses an expression; the node is nil when there is none.
+// read parses an expression; the node is nil when there is nothing.
 func read(text string) (source, ast.Node, error) {
 	s := source{text: text}
 	if !utf8.ValidString(text) {
@@ -55,9 +55,12 @@ func read(text string) (source, ast.Node, error) {
 	if len(text) > maxSource {
 		return s, nil, s.fail(0, "the expression is longer than %d KB; put the people on a list and write list(\"NAME\")", maxSource>>10)
 	}
-	plain := string(readable(s.runes))
-	if empty(plain) {
+	if strings.TrimSpace(text) == "" {
 		return s, nil, nil
+	}
+	plain := string(readable(s.runes))
+	if strings.TrimSpace(plain) == "" {
+		return s, nil, s.fail(0, "there are only comments; for everybody write true")
 	}
 	tree, err := parser.ParseWithConfig(plain, grammar())
 	if err != nil {
@@ -77,28 +80,28 @@ func grammar() *conf.Config {
 	return config
 }
 
-// readable is the source as expr's lexer takes it, character for character, so that places stay the same: a comment that
-// begins with # becomes spaces, and in names the characters that the lexer does not know as part of one (the vowel
-// signs of Hindi and Thai, the ・ of Japanese) become letters. Names are then taken from the source itself.
+// readable is the source as expr's lexer takes it, character for character, so that places stay the same. Comments become
+// spaces, those that begin with # too. In names the characters that the lexer does not know as part of one (the vowel
+// signs of Hindi and Thai, the ・ of Japanese) become letters; names are then taken from the source itself.
 func readable(runes []rune) []rune {
 	out := slices.Clone(runes)
 	for i := 0; i < len(out); {
-		switch r := out[i]; {
+		r, end := out[i], 0
+		switch {
 		case r == '"' || r == '\'' || r == '`':
 			i = endOfString(out, i)
-		case r == '/' && i+1 < len(out) && out[i+1] == '/':
-			i = endOfLine(out, i)
+			continue
+		case r == '#', r == '/' && i+1 < len(out) && out[i+1] == '/':
+			end = endOfLine(out, i)
 		case r == '/' && i+1 < len(out) && out[i+1] == '*':
-			i = endOfBlock(out, i)
-		case r == '#':
-			end := endOfLine(out, i)
-			for ; i < end; i++ {
-				out[i] = ' '
-			}
-		default:
-			if i > 0 && joins(r) && (out[i-1] == '_' || unicode.IsLetter(out[i-1]) || unicode.IsDigit(out[i-1])) {
-				out[i] = '_'
-			}
+			end = endOfBlock(out, i)
+		case i > 0 && joins(r) && (out[i-1] == '_' || unicode.IsLetter(out[i-1]) || unicode.IsDigit(out[i-1])):
+			out[i] = '_'
+		}
+		for ; i < end; i++ {
+			out[i] = ' '
+		}
+		if end == 0 {
 			i++
 		}
 	}
@@ -128,27 +131,14 @@ func endOfLine(s []rune, i int) int {
 	return i
 }
 
+// endOfBlock is 0 when the comment is not closed: expr's own error tells that.
 func endOfBlock(s []rune, i int) int {
-	for i += 2; i < len(s); i++ {
+	for i += 3; i < len(s); i++ {
 		if s[i] == '/' && s[i-1] == '*' {
 			return i + 1
 		}
 	}
-	return i
-}
-
-// empty tells whether only spaces and comments are there.
-func empty(s string) bool {
-	s = strings.TrimSpace(s)
-	for strings.HasPrefix(s, "//") || strings.HasPrefix(s, "/*") {
-		runes := []rune(s)
-		end := endOfLine(runes, 0)
-		if s[1] == '*' {
-			end = endOfBlock(runes, 0)
-		}
-		s = strings.TrimSpace(string(runes[end:]))
-	}
-	return s == ""
+	return 0
 }
 
 var unexpectedToken = regexp.MustCompile(`^unexpected token \w+\((".*")\)$`)

@@ -43,7 +43,7 @@ type Query struct {
 // Not is the query of everybody else.
 func (q Query) Not() Query { return Query{SQL: "(" + q.SQL + ") IS NOT TRUE", Args: q.Args} }
 
-// Compile makes a query of an expression; an empty one, or nothing but comments, is everybody. The error is an *Error.
+// Compile makes a query of an expression; an empty one is everybody. The error is an *Error.
 func Compile(src string, s Schema) (Query, error) {
 	c, _, err := check(src, s)
 	if err != nil {

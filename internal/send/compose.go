@@ -78,20 +78,26 @@ func (c *composer) compose(d store.Due) outgoing {
 	return out
 }
 
-// render fills in a recipient. The tokens are the same over all attempts: greylisting wants the same envelope back, and
-// receivers that de-duplicate do it by Message-ID.
+// render fills in a recipient.
 func (c *composer) render(id int64, to string, values map[string]string) (message.Message, message.Mark, error) {
+	mark := c.mark(id)
+	m, err := c.template.Render(message.Recipient{Address: to, Values: values}, mark)
+	return m, mark, err
+}
+
+// mark makes what is a delivery's own. Its tokens are the same over all attempts: greylisting wants the same envelope
+// back, and receivers that de-duplicate do it by Message-ID.
+func (c *composer) mark(id int64) message.Mark {
 	unsubscribe := c.keys.Sign(delivery.TokenUnsubscribe, id)
-	mark := message.Mark{
+	m := message.Mark{
 		MessageID:         c.keys.Sign(delivery.TokenMessageID, id) + "@" + c.domain,
 		UnsubscribeMailto: c.mailto(unsubscribe),
 		Date:              c.now(),
 	}
 	if c.sender.UnsubscribeURL != "" {
-		mark.UnsubscribeURL = strings.TrimSuffix(c.sender.UnsubscribeURL, "/") + "/u/" + unsubscribe
+		m.UnsubscribeURL = strings.TrimSuffix(c.sender.UnsubscribeURL, "/") + "/u/" + unsubscribe
 	}
-	m, err := c.template.Render(message.Recipient{Address: to, Values: values}, mark)
-	return m, mark, err
+	return m
 }
 
 // mailto is where a mail program sends the wish to be left alone. The token stands in the address where the mailbox
@@ -121,7 +127,7 @@ func (c *composer) envelope(id int64, to string, m message.Message) relay.Envelo
 		from = m.From
 	}
 	a := address.Wire(to)
-	return relay.Envelope{From: address.Wire(from), To: a, ENVID: token, SMTPUTF8: !ascii(from + a)}
+	return relay.Envelope{From: address.Wire(from), To: a, ENVID: token, SMTPUTF8: m.SMTPUTF8 || !ascii(from+a)}
 }
 
 func ascii(s string) bool {

@@ -79,6 +79,7 @@ var (
 	ErrBlocked     = errors.New("the receiving side refuses us, not the addresses")
 	ErrPaused      = errors.New("the campaign was paused")
 	ErrCancelled   = errors.New("the campaign was cancelled")
+	ErrLimit       = errors.New("a limit of messages is reached")
 	errLimit       = errors.New("the limit of this run is reached")
 	errDone        = errors.New("nothing is left")
 )
@@ -335,6 +336,19 @@ func (e *engine) dialFailed(err error, mine int) (again bool) {
 		return false
 	}
 	return true
+}
+
+// shortHold is how long a run stays for a limit to let more through; for longer it ends, and the next run goes on.
+const shortHold = time.Minute
+
+// holdUntil waits for a limit, or ends the run when that takes too long.
+func (e *engine) holdUntil(at time.Time) bool {
+	if at.After(e.now().Add(shortHold)) && at.After(e.waitUntil) {
+		e.stopWith(fmt.Errorf("%w: more can be sent from %s on", ErrLimit, at.Format("2006-01-02 15:04")))
+		return false
+	}
+	// A moment is added for clocks that do not agree; without it a hold of zero would spin.
+	return sleep(e.claiming, max(at.Sub(e.now()), 0)+50*time.Millisecond)
 }
 
 func (e *engine) connected(n int) {

@@ -307,6 +307,10 @@ func (s *Sender) route(p *Plan) error {
 func (p *Plan) Estimate(n int64) time.Duration {
 	var longest time.Duration
 	for _, r := range p.Rates {
+		if r.Per >= long { // the first window's share may go at once
+			longest = max(longest, time.Duration((n-1)/int64(r.N))*r.Per)
+			continue
+		}
 		longest = max(longest, time.Duration(float64(n)/float64(r.N)*float64(r.Per)))
 	}
 	return longest

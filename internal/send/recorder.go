@@ -31,11 +31,12 @@ type answer struct {
 	err     error
 }
 
+const maxSavePause = 5 * time.Second
+
 const (
-	maxBatch    = 512
-	pollEvery   = time.Second // how soon a pause from another terminal is seen
-	saveTries   = 5
-	saveBackoff = 500 * time.Millisecond
+	maxBatch  = 512
+	pollEvery = time.Second // how soon a pause from another terminal is seen
+	saveTries = 10          // at the end, for outcomes that could not be written: a full disk may have room again
 )
 
 func newRecorder(e *engine) *recorder {
@@ -156,7 +157,7 @@ func (r *recorder) finish() error {
 		if try == saveTries {
 			return fmt.Errorf("%d outcomes could not be written, the next run shows these recipients as uncertain: %w", len(r.unsaved), err)
 		}
-		time.Sleep(saveBackoff << try)
+		time.Sleep(min(r.e.firstPause<<try, maxSavePause))
 	}
 	return nil
 }

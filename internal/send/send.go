@@ -96,7 +96,7 @@ func (s *Sender) Run(soft, hard context.Context, p *Plan, counts *Counts) (Summa
 			return Summary{Campaign: p.Name}, err
 		}
 	}
-	run, doubtful, err := s.Store.Acquire(ctx, p.Campaign, self(), leaseTime, gone)
+	run, doubtful, err := s.Store.Acquire(ctx, p.Campaign, self(), leaseTime, gone, limits(p.Relay.Name, p.Rates)...)
 	if err != nil {
 		return Summary{Campaign: p.Name}, err
 	}

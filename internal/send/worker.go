@@ -66,6 +66,12 @@ func (w *worker) claim() (outgoing, bool) {
 			w.e.landed(out.due.ID)
 			w.e.stopWith(err)
 			return out, false
+		case !got.NotUntil.IsZero():
+			w.e.landed(out.due.ID)
+			if !w.e.holdUntil(got.NotUntil) {
+				return out, false
+			}
+			continue
 		case got.Attempt == 0:
 			// Suppressed since, or another terminal cancelled it.
 			if got.Excluded {

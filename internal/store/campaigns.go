@@ -75,6 +75,22 @@ func selectAudience(a Audience) (string, []any) {
 		FROM contacts AS c WHERE (` + include + `)`, args
 }
 
+// Sendable is the condition for those of an audience who would be sent a message now.
+func (a Audience) Sendable() Where {
+	w := a.Include
+	w = w.And(Where{SQL: suppressed + " IS NULL", Args: []any{a.Class}})
+	w = w.And(Where{SQL: suppressedDomain + " IS NULL", Args: []any{a.Class}})
+	if a.Exclude.SQL != "" {
+		w = w.And(Where{SQL: "(" + a.Exclude.SQL + ") IS NOT TRUE", Args: a.Exclude.Args})
+	}
+	return w
+}
+
+// WithoutConsent is the condition for contacts of whom no list tells when and how they agreed.
+func WithoutConsent() Where {
+	return Where{SQL: "NOT EXISTS (SELECT 1 FROM memberships m WHERE m.contact = c.id AND (m.consent_source <> '' OR m.consent_at IS NOT NULL))"}
+}
+
 // Planned is what an audience comes to before it is frozen.
 type Planned struct {
 	All      int64            // everybody in the segment
@@ -299,4 +315,30 @@ func (s *Store) EachRecipient(ctx context.Context, campaign int64, states []deli
 		}
 	}
 	return explain(rows.Err())
+}
+
+// Reason is how many recipients of a campaign are in a state for a reason.
+type Reason struct {
+	State  delivery.State `json:"state"`
+	Reason string         `json:"reason"`
+	Count  int64          `json:"count"`
+}
+
+// Reasons counts a campaign's recipients by state and reason; those who simply got it or simply wait are left out.
+func (s *Store) Reasons(ctx context.Context, campaign int64) ([]Reason, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT state, reason, count(*) FROM deliveries
+		WHERE campaign = ? AND reason <> '' GROUP BY state, reason ORDER BY count(*) DESC, state, reason`, campaign)
+	if err != nil {
+		return nil, fmt.Errorf("count reasons: %w", explain(err))
+	}
+	defer rows.Close()
+	var all []Reason
+	for rows.Next() {
+		var r Reason
+		if err := rows.Scan(&r.State, &r.Reason, &r.Count); err != nil {
+			return nil, fmt.Errorf("count reasons: %w", err)
+		}
+		all = append(all, r)
+	}
+	return all, explain(rows.Err())
 }

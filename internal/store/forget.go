@@ -55,6 +55,7 @@ func (s *Store) ForgetContact(ctx context.Context, key string) (Forgotten, error
 			query string
 			args  []any
 		}{
+			{nil, "PRAGMA secure_delete = 1", nil}, // overwrite, not only unlink
 			{nil, "UPDATE changes SET key = '', before = NULL, after = NULL WHERE contact IN (SELECT id FROM contacts WHERE key = ?)", []any{key}},
 			{nil, "UPDATE changes SET key = '', before = NULL, after = NULL WHERE key = ?", []any{key}},
 			{&gone.Contacts, "DELETE FROM contacts WHERE key = ?", []any{key}},

@@ -26,14 +26,16 @@ type Run struct {
 	class    string
 	token    int64
 	ttl      time.Duration
+	limits   []Limit
 
 	claim, exclude, release, settle *sql.Stmt
 }
 
 // Claimed is what a claim came to.
 type Claimed struct {
-	Attempt  int  // this one's number; 0: not claimed
-	Excluded bool // suppressed since the audience was frozen
+	Attempt  int       // this one's number; 0: not claimed
+	Excluded bool      // suppressed since the audience was frozen
+	NotUntil time.Time // a limit is reached: not claimed before then
 }
 
 // Claim is the intent to send: committed before the message leaves.
@@ -58,9 +60,9 @@ type Outcome struct {
 
 // Acquire takes the lease of a campaign. ErrBusy when a living process holds it: gone says whether the process behind a
 // holder has ended (then the lease falls at once). Deliveries that the last holder left in `sending` become `uncertain`:
-// nobody knows whether they left. It returns how many.
-func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, ttl time.Duration, gone func(holder string) bool) (*Run, int64, error) {
-	r := &Run{s: s, campaign: campaign.ID, class: campaign.Class, ttl: ttl}
+// nobody knows whether they left. It returns how many. The limits hold for what the run claims.
+func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, ttl time.Duration, gone func(holder string) bool, limits ...Limit) (*Run, int64, error) {
+	r := &Run{s: s, campaign: campaign.ID, class: campaign.Class, ttl: ttl, limits: limits}
 	var doubtful int64
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		var have string
@@ -141,7 +143,6 @@ func (r *Run) prepare(ctx context.Context) error {
 // any case. state is the campaign's state, which another terminal may have changed.
 func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (claimed []Claimed, state string, err error) {
 	err = r.s.update(ctx, func(tx *sql.Tx) error {
-		claimed = claimed[:0]
 		for _, o := range outcomes {
 			if err := r.settleOne(ctx, tx, o); err != nil {
 				return err
@@ -158,16 +159,41 @@ func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (c
 		if err != nil {
 			return err
 		}
-		for _, c := range claims {
-			got, err := r.claimOne(ctx, tx, c)
-			if err != nil {
-				return err
-			}
-			claimed = append(claimed, got)
-		}
-		return nil
+		claimed, err = r.claimAll(ctx, tx, claims)
+		return err
 	})
 	return claimed, state, err
+}
+
+// claimAll claims as many as the limits let through.
+func (r *Run) claimAll(ctx context.Context, tx *sql.Tx, claims []Claim) ([]Claimed, error) {
+	var claimed []Claimed
+	if len(claims) == 0 {
+		return nil, nil
+	}
+	free, next, err := r.s.allowance(ctx, tx, r.limits)
+	if err != nil {
+		return nil, err
+	}
+	if next.IsZero() {
+		next = r.s.now().Add(time.Millisecond) // the share ends within these claims: the next try is told when
+	}
+	var spent int64
+	for _, c := range claims {
+		if spent >= free {
+			claimed = append(claimed, Claimed{NotUntil: next})
+			continue
+		}
+		got, err := r.claimOne(ctx, tx, c)
+		if err != nil {
+			return nil, err
+		}
+		if got.Attempt > 0 {
+			spent++
+		}
+		claimed = append(claimed, got)
+	}
+	return claimed, r.s.spend(ctx, tx, r.limits, spent)
 }
 
 func (r *Run) claimOne(ctx context.Context, tx *sql.Tx, c Claim) (Claimed, error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"fmt"
+	"time"
 )
 
 // Suppression is an address or a domain that must not be mailed, and why.
@@ -37,4 +39,112 @@ func (s *Store) suppress(ctx context.Context, tx *sql.Tx, p Suppression) (bool, 
 		VALUES (?, 'suppress', ?, nullif(?, 0), (SELECT campaign FROM deliveries WHERE id = ?), nullif(?, 0), ?)`,
 		s.millis(), p.Key, p.Delivery, p.Delivery, p.Bounce, string(detail))
 	return err == nil, err
+}
+
+// SuppressionRow is a suppression as it stands in the table.
+type SuppressionRow struct {
+	Suppression
+	ID    int64
+	Since time.Time
+}
+
+// SuppressionFilter narrows a list; its zero value takes all.
+type SuppressionFilter struct {
+	Reason string
+	Key    string // an address's key or a domain
+}
+
+// Suppressions calls fn for suppressions, the oldest first.
+func (s *Store) Suppressions(ctx context.Context, f SuppressionFilter, fn func(SuppressionRow) error) error {
+	rows, err := s.read.QueryContext(ctx, `SELECT id, scope, key, blocks, reason, evidence, coalesce(delivery, 0), coalesce(bounce, 0), created_at
+		FROM suppressions WHERE (? = '' OR reason = ?) AND (? = '' OR key = ?) ORDER BY id`, f.Reason, f.Reason, f.Key, f.Key)
+	if err != nil {
+		return fmt.Errorf("list suppressions: %w", explain(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r SuppressionRow
+		var since int64
+		if err := rows.Scan(&r.ID, &r.Scope, &r.Key, &r.Blocks, &r.Reason, &r.Evidence, &r.Delivery, &r.Bounce, &since); err != nil {
+			return fmt.Errorf("list suppressions: %w", err)
+		}
+		r.Since = timeOf(since)
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
+	return explain(rows.Err())
+}
+
+// AddSuppressions adds a batch on a person's word and says how many were new. source goes into the audit row: a command, a
+// file.
+func (s *Store) AddSuppressions(ctx context.Context, batch []Suppression, source string) (added int, err error) {
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		added = 0
+		for _, p := range batch {
+			ok, err := s.suppress(ctx, tx, p)
+			if err != nil {
+				return err
+			}
+			if ok {
+				added++
+			}
+		}
+		if added == 0 {
+			return nil
+		}
+		detail := map[string]any{"source": source, "added": added, "reason": batch[0].Reason}
+		if len(batch) == 1 {
+			detail["key"] = batch[0].Key
+		}
+		return s.audit(ctx, tx, "suppressions.add", detail)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("add suppressions: %w", err)
+	}
+	return added, nil
+}
+
+// RemoveSuppression lifts what stands against an address or a domain, one reason of it or ("") all, and returns what was
+// lifted. The history keeps that it was there.
+func (s *Store) RemoveSuppression(ctx context.Context, scope, key, reason, why string) ([]Suppression, error) {
+	var lifted []Suppression
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		var err error
+		if lifted, err = lift(ctx, tx, scope, key, reason); err != nil || len(lifted) == 0 {
+			return err
+		}
+		for _, p := range lifted {
+			detail, err := json.Marshal(map[string]string{"reason": p.Reason, "blocks": p.Blocks, "evidence": p.Evidence, "why": why})
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, "INSERT INTO events (at, kind, key, detail) VALUES (?, 'unsuppress', ?, ?)", s.millis(), key, string(detail)); err != nil {
+				return err
+			}
+		}
+		return s.audit(ctx, tx, "suppressions.remove", map[string]any{"scope": scope, "key": key, "reason": reason, "removed": len(lifted), "why": why})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("remove suppression: %w", err)
+	}
+	return lifted, nil
+}
+
+func lift(ctx context.Context, tx *sql.Tx, scope, key, reason string) ([]Suppression, error) {
+	rows, err := tx.QueryContext(ctx, "DELETE FROM suppressions WHERE scope = ? AND key = ? AND (? = '' OR reason = ?) RETURNING scope, key, blocks, reason, evidence",
+		scope, key, reason, reason)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var lifted []Suppression
+	for rows.Next() {
+		var p Suppression
+		if err := rows.Scan(&p.Scope, &p.Key, &p.Blocks, &p.Reason, &p.Evidence); err != nil {
+			return nil, err
+		}
+		lifted = append(lifted, p)
+	}
+	return lifted, rows.Err()
 }

@@ -423,7 +423,9 @@ func (s *Store) FinishUndo(ctx context.Context, id int64) (ChangeSet, error) {
 			}
 		}
 		if set.Totals.NewList {
-			_, err := tx.ExecContext(ctx, "DELETE FROM lists WHERE id = ? AND NOT EXISTS (SELECT 1 FROM memberships WHERE list = lists.id)", set.Totals.List)
+			_, err := tx.ExecContext(ctx, `DELETE FROM lists WHERE id = ? AND NOT EXISTS (SELECT 1 FROM memberships WHERE list = lists.id)
+				AND NOT EXISTS (SELECT 1 FROM change_sets WHERE id <> ? AND state <> 'undone' AND json_extract(totals, '$.list') = lists.id)`,
+				set.Totals.List, id)
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"strings"
+	"time"
+
+	"mailer/internal/delivery"
+	"mailer/internal/store"
+	"mailer/internal/ui"
+
+	"github.com/spf13/cobra"
+)
+
+func newCampaignsCmd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "campaigns",
+		Aliases: []string{"campaign"},
+		Short:   "List campaigns, see who got what, pause, resume and cancel",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newCampaignsListCmd(a), newCampaignsShowCmd(a), newRecipientsCmd(a),
+		newCampaignStateCmd(a, "pause", "Stop sending after what is on the wire", store.CampaignPaused),
+		newCampaignStateCmd(a, "resume", "Let a paused campaign be sent again", store.CampaignSending),
+		newCampaignStateCmd(a, "cancel", "Never send to those who were not sent to yet", store.CampaignCancelled))
+	return cmd
+}
+
+func newCampaignsListCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the campaigns that were sent, the newest first",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, st, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer st.Close()
+			all, err := st.Campaigns(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return listCampaigns(a, all)
+		},
+	}
+}
+
+func listCampaigns(a *app, all []store.Campaign) error {
+	var rows [][]string
+	for _, c := range all {
+		if err := a.out.Emit("campaign", campaignLine(c)); err != nil {
+			return err
+		}
+		b := c.Balance
+		rows = append(rows, []string{c.Name, stateText(c), stamp(c.Created), fmt.Sprint(b.Planned), fmt.Sprint(b.Accepted), fmt.Sprint(b.Deferred),
+			fmt.Sprint(b.Failed), fmt.Sprint(b.Excluded), fmt.Sprint(b.Uncertain), fmt.Sprint(b.Remaining)})
+	}
+	if a.out.JSON {
+		return nil
+	}
+	if len(rows) == 0 {
+		a.out.Println("No campaign was sent yet. mailer send CAMPAIGN --dry-run shows what would be.")
+		return nil
+	}
+	a.out.Table([]string{"campaign", "state", "begun", "planned", "accepted", "deferred", "failed", "excluded", "uncertain", "remaining"}, rows, 3, 4, 5, 6, 7, 8, 9)
+	return nil
+}
+
+// campaignJSON is a campaign for scripts.
+type campaignJSON struct {
+	Campaign string `json:"campaign"`
+	State    string `json:"state"`
+	Class    string `json:"class"`
+	Audience string `json:"audience"`
+	Sender   string `json:"sending_process,omitempty"`
+	Begun    string `json:"begun"`
+	Expires  string `json:"expires"`
+	Finished string `json:"finished,omitempty"`
+	delivery.Balance
+}
+
+func campaignLine(c store.Campaign) campaignJSON {
+	line := campaignJSON{Campaign: c.Name, State: c.State, Class: c.Class, Audience: c.Segment, Sender: c.Holder, Balance: c.Balance,
+		Begun: c.Created.Format(time.RFC3339), Expires: c.Expires.Format(time.RFC3339)}
+	if !c.Finished.IsZero() {
+		line.Finished = c.Finished.Format(time.RFC3339)
+	}
+	return line
+}
+
+// stateText tells a campaign that is being sent right now from one that waits for its next run.
+func stateText(c store.Campaign) string {
+	if c.State == store.CampaignSending && c.Holder == "" {
+		return "to go on"
+	}
+	return c.State
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format("2006-01-02 15:04")
+}
+
+func newCampaignsShowCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show CAMPAIGN",
+		Short: "Show a campaign: its audience, its balance and the reasons",
+		Args:  exactArgs(1, "CAMPAIGN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, st, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer st.Close()
+			c, err := findCampaign(cmd.Context(), st, args[0])
+			if err != nil {
+				return err
+			}
+			return showCampaign(cmd.Context(), a, st, c)
+		},
+	}
+}
+
+// findCampaign finds a sent campaign by its id, or by its file's path.
+func findCampaign(ctx context.Context, st *store.Store, name string) (store.Campaign, error) {
+	c, err := st.Campaign(ctx, name)
+	if err == nil {
+		return c, nil
+	}
+	stem := name[strings.LastIndexAny(name, `/\`)+1:]
+	stem, _, _ = strings.Cut(stem, ".")
+	if stem != name {
+		if c, serr := st.Campaign(ctx, stem); serr == nil {
+			return c, nil
+		}
+	}
+	return c, &exit{exitUsage, fmt.Errorf("%w; mailer campaigns list shows what was", err)}
+}
+
+func showCampaign(ctx context.Context, a *app, st *store.Store, c store.Campaign) error {
+	reasons, err := st.Reasons(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	if a.out.JSON {
+		if err := a.out.Emit("campaign", campaignLine(c)); err != nil {
+			return err
+		}
+		for _, r := range reasons {
+			if err := a.out.Emit("reason", r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	b := c.Balance
+	rows := [][]string{{"Campaign", c.Name}, {"State", stateText(c)}, {"Class", c.Class}, {"To", c.Segment}, {"Begun", stamp(c.Created)}, {"Retried until", stamp(c.Expires)}}
+	if c.Holder != "" {
+		rows = append(rows, []string{"Sent by", c.Holder})
+	}
+	if !c.Finished.IsZero() {
+		rows = append(rows, []string{"Finished", stamp(c.Finished)})
+	}
+	rows = append(rows, []string{"Balance", fmt.Sprintf("%d planned = %d accepted + %d deferred + %d failed + %d excluded + %d uncertain + %d remaining",
+		b.Planned, b.Accepted, b.Deferred, b.Failed, b.Excluded, b.Uncertain, b.Remaining)})
+	a.out.Table(nil, rows)
+	if len(reasons) > 0 {
+		a.out.Println()
+		var lines [][]string
+		for _, r := range reasons {
+			lines = append(lines, []string{string(r.State), r.Reason, fmt.Sprint(r.Count)})
+		}
+		a.out.Table([]string{"state", "reason", "recipients"}, lines, 2)
+	}
+	return nil
+}
+
+type recipientsOptions struct {
+	states []string
+	format string
+}
+
+func newRecipientsCmd(a *app) *cobra.Command {
+	var o recipientsOptions
+	cmd := &cobra.Command{
+		Use:   "recipients CAMPAIGN",
+		Short: "Name every recipient with their state, the reason and the relay's reply",
+		Args:  exactArgs(1, "CAMPAIGN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			states, err := o.parse()
+			if err != nil {
+				return err
+			}
+			_, st, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer st.Close()
+			c, err := findCampaign(cmd.Context(), st, args[0])
+			if err != nil {
+				return err
+			}
+			return printRecipients(cmd.Context(), a, st, c, states, o.format)
+		},
+	}
+	cmd.Flags().StringSliceVar(&o.states, "state", nil, "only recipients in this `state`: pending sending accepted deferred failed uncertain excluded bounced complained")
+	cmd.Flags().StringVar(&o.format, "format", "text", "`text` or csv")
+	return cmd
+}
+
+func (o recipientsOptions) parse() ([]delivery.State, error) {
+	if o.format != "text" && o.format != "csv" {
+		return nil, usage("--format takes text or csv, not %q", o.format)
+	}
+	var states []delivery.State
+	for _, s := range o.states {
+		if !delivery.State(s).Valid() {
+			return nil, usage("there is no state %q; there is %v", s, delivery.States())
+		}
+		states = append(states, delivery.State(s))
+	}
+	return states, nil
+}
+
+func printRecipients(ctx context.Context, a *app, st *store.Store, c store.Campaign, states []delivery.State, format string) error {
+	if a.out.JSON {
+		return st.EachRecipient(ctx, c.ID, states, func(r store.Recipient) error { return a.out.Emit("recipient", r) })
+	}
+	if format == "csv" {
+		w := csv.NewWriter(a.out.Data())
+		w.Write([]string{"address", "state", "reason", "reply", "attempts", "message_id", "relay", "at"})
+		err := st.EachRecipient(ctx, c.ID, states, func(r store.Recipient) error {
+			return w.Write([]string{r.Address, string(r.State), r.Reason, r.Reply, fmt.Sprint(r.Attempts), r.MessageID, r.Relay, r.At.Format(time.RFC3339)})
+		})
+		w.Flush()
+		if err != nil {
+			return err
+		}
+		return w.Error()
+	}
+	return st.EachRecipient(ctx, c.ID, states, func(r store.Recipient) error {
+		a.out.Printf("%s\t%s\t%s\t%s\n", ui.Clean(r.Address), r.State, ui.Clean(r.Reason), ui.Clean(r.Reply))
+		return nil
+	})
+}
+
+func newCampaignStateCmd(a *app, verb, short, state string) *cobra.Command {
+	return &cobra.Command{
+		Use:   verb + " CAMPAIGN",
+		Short: short,
+		Args:  exactArgs(1, "CAMPAIGN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, st, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer st.Close()
+			c, err := findCampaign(cmd.Context(), st, args[0])
+			if err != nil {
+				return err
+			}
+			if err := st.SetCampaignState(cmd.Context(), c.Name, state, ""); err != nil {
+				return err
+			}
+			if c, err = st.Campaign(cmd.Context(), c.Name); err != nil {
+				return err
+			}
+			if err := a.out.Emit("campaign", campaignLine(c)); err != nil {
+				return err
+			}
+			a.out.Printf("%s: %s\n", c.Name, stateText(c))
+			return nil
+		},
+	}
+}

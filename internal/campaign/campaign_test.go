@@ -1,0 +1,330 @@
+package campaign
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+func files(pairs ...string) fstest.MapFS {
+	m := fstest.MapFS{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = &fstest.MapFile{Data: []byte(pairs[i+1])}
+	}
+	return m
+}
+
+func TestParse(t *testing.T) {
+	const source = "\ufeff---\r\nid: 2026-12\r\nsubject: \"{{.name}} 様へ\"\r\nfrom: A <a@example.com>\r\nattach: price.pdf\r\n" +
+		"headers:\r\n  X-B: two\r\n  X-A: \"{{.email}}\"\r\ntext: |\r\n  own text\r\nclass: operational\r\n---\r\nHello\r\nthere\r\n"
+	d, err := Parse("campaigns/x.md", []byte(source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := d.Front
+	if f.ID != "2026-12" || f.Subject != "{{.name}} 様へ" || f.Class != Operational || len(f.Attach) != 1 || f.Attach[0] != "price.pdf" {
+		t.Errorf("front matter: %+v", f)
+	}
+	if len(f.Headers) != 2 || f.Headers[0] != (Header{"X-B", "two"}) || f.Headers[1].Value != "{{.email}}" {
+		t.Errorf("headers out of order: %v", f.Headers)
+	}
+	if d.Body != "Hello\nthere\n" || d.BodyLine != 13 {
+		t.Errorf("body %q on line %d", d.Body, d.BodyLine)
+	}
+	if d.Lines["subject"] != 3 || d.Lines["text"] != 10 || d.Lang != "en" && d.Lang != "ja" {
+		t.Errorf("lines %v, lang %s", d.Lines, d.Lang)
+	}
+}
+
+func TestParseKeepsTextAsWritten(t *testing.T) {
+	d, err := Parse("a.md", []byte("---\n\"subject\": 1.10\nid: 001\nattach: [a.pdf, b.pdf]\n---\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Front.Subject != "1.10" || d.Front.ID != "001" || len(d.Front.Attach) != 2 || d.Body != "" {
+		t.Errorf("%+v", d.Front)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, c := range []struct{ name, source, want string }{
+		{"no front matter", "Hello", "a.md:1: the file does not begin with front matter"},
+		{"no end", "---\nsubject: x\n", "a.md:1: the front matter has no end"},
+		{"empty", "", "does not begin with front matter"},
+		{"no subject", "---\nfrom: a@example.com\n---\n", "the campaign has no subject"},
+		{"nothing in it", "---\n---\n", "the campaign has no subject"},
+		{"unknown key", "---\nsubject: x\nsubjct: y\n---\n", `a.md:3:1: unknown key "subjct"; did you mean "subject"?`},
+		{"key far off", "---\nsubject: x\ncolour: y\n---\n", `unknown key "colour"; the keys are id, subject`},
+		{"twice", "---\nsubject: x\nsubject: y\n---\n", "a.md:3:1:"},
+		{"bare action", "---\nsubject: {{.name}} 様\n---\n", "in quotes"},
+		{"wrong type", "---\nsubject: [a, b]\n---\n", "a.md:2:10: subject has a value of the wrong kind"},
+		{"class", "---\nsubject: x\nclass: spam\n---\n", `a.md:3: class is "spam"; it is marketing or operational`},
+		{"charset", "---\nsubject: x\ncharset: iso-2022-jp\n---\n", "utf-8"},
+		{"reserved header", "---\nsubject: x\nheaders:\n  Bcc: a@example.com\n---\n", "Bcc cannot be set"},
+		{"content header", "---\nsubject: x\nheaders:\n  Content-Type: text/html\n---\n", "Content-Type cannot be set"},
+		{"header name", "---\nsubject: x\nheaders:\n  \"X A\": b\n---\n", "cannot be the name of a header field"},
+		{"header injection", "---\nsubject: x\nheaders:\n  \"X-A\\r\\nBcc\": b\n---\n", "cannot be the name of a header field"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Parse("a.md", []byte(c.source))
+			var e *Error
+			if err == nil || !strings.Contains(err.Error(), c.want) || !errors.As(err, &e) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+const simple = "---\nsubject: Hello\n---\nBody\n"
+
+func TestLoad(t *testing.T) {
+	ws := files(
+		"campaigns/first.md", simple,
+		"campaigns/second.html", "---\nid: other\nsubject: x\n---\n<p>x",
+		"campaigns/sale.ja.md", "---\nsubject: セール\n---\nこんにちは",
+		"campaigns/sale.en.md", "---\nsubject: Sale\n---\nHello",
+		"campaigns/broken.md", "no",
+		"campaigns/notes.doc", "x",
+		"elsewhere/third.txt", simple,
+	)
+	for _, c := range []struct{ name, id, path string }{
+		{"first", "first", "campaigns/first.md"},
+		{"second", "other", "campaigns/second.html"},
+		{"other", "other", "campaigns/second.html"},
+		{"campaigns/first.md", "first", "campaigns/first.md"},
+		{"./campaigns/first.md", "first", "campaigns/first.md"},
+		{"elsewhere/third.txt", "third", "elsewhere/third.txt"},
+		{"sale", "sale", "campaigns/sale.en.md"},
+		{"campaigns/sale.ja.md", "sale", "campaigns/sale.en.md"},
+	} {
+		got, err := Load(ws, c.name)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		} else if got.ID != c.id || got.Path != c.path || got.Class != Marketing {
+			t.Errorf("%s: %s %s", c.name, got.ID, got.Path)
+		}
+	}
+	if c, _ := Load(ws, "sale"); len(c.Variants) != 2 || c.Variants[1].Language != "ja" || c.Variants[1].Lang != "ja" {
+		t.Errorf("languages: %+v", c.Variants)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	ws := files(
+		"campaigns/first.md", simple,
+		"campaigns/broken.md", "no",
+		"campaigns/a.md", "---\nid: b\nsubject: x\n---\n",
+		"campaigns/b.md", simple,
+		"campaigns/two.md", simple, "campaigns/two.html", simple,
+		"campaigns/mix.en.md", "---\nid: one\nsubject: x\n---\n", "campaigns/mix.ja.md", "---\nid: two\nsubject: x\n---\n",
+		"campaigns/12 月.md", simple,
+		"campaigns/def.en.md", "---\nsubject: x\ndefault_language: fr\n---\n",
+	)
+	for _, c := range []struct{ name, want string }{
+		{"frist", `did you mean "first"?`},
+		{"nothing", "broken.md:1"},
+		{"broken", "campaigns/broken.md:1: the file does not begin"},
+		{"b", "give the path"},
+		{"two", "has the same name as"},
+		{"mix", "id is not the same as in campaigns/mix.en.md"},
+		{"12 月", "cannot be a campaign's id"},
+		{"def", `no file for the default language "fr"`},
+		{"../../etc/passwd", "no such campaign"},
+		{"", "no such campaign"},
+	} {
+		_, err := Load(ws, c.name)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
+		}
+	}
+	if _, err := Load(ws, "nothing"); !errors.Is(err, ErrNotFound) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("not an fs.ErrNotExist: %v", err)
+	}
+	if _, err := Load(files(), "nothing"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("without a folder: %v", err)
+	}
+}
+
+var sender = Sender{From: "News <news@example.com>", Organization: "Example", PostalAddress: "1 Road"}
+
+func freezeAll(t *testing.T, ws fs.FS, name string) Content {
+	t.Helper()
+	c, err := Load(ws, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := Freeze(ws, c, sender, "UTC")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func TestFreezeTakesEverythingIn(t *testing.T) {
+	ws := files(
+		"campaigns/a.md", "---\nsubject: x\nlayout: mine\nattach: files/price.pdf\nembed: [logo.png]\n---\nBody",
+		"templates/layouts/mine.html", "<p>mine</p>{{template \"body\" .}}",
+		"files/price.pdf", "PDF", "logo.png", "PNG",
+	)
+	c := freezeAll(t, ws, "a")
+	v := c.Variants[0]
+	if v.HTMLLayout.Builtin || !strings.Contains(v.HTMLLayout.Source, "mine") || !v.TextLayout.Builtin {
+		t.Errorf("layouts: %+v %+v", v.HTMLLayout, v.TextLayout)
+	}
+	if v.Attach[0].Name != "price.pdf" || string(v.Attach[0].Content) != "PDF" || v.Embed[0].Name != "logo.png" {
+		t.Errorf("files: %+v %+v", v.Attach, v.Embed)
+	}
+	text, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := Decode(text)
+	if err != nil || back.Hash() != c.Hash() || len(Diff(c, back)) > 0 {
+		t.Errorf("stored and read back: %v %v", err, Diff(c, back))
+	}
+}
+
+func TestFreezeChoosesLayouts(t *testing.T) {
+	ws := files(
+		"campaigns/page.html", "---\nsubject: x\n---\n<!DOCTYPE html><html><body>x</body></html>",
+		"campaigns/part.html", "---\nsubject: x\n---\n<p>x</p>",
+		"campaigns/plain.txt", "---\nsubject: x\n---\nx",
+		"campaigns/none.md", "---\nsubject: x\nlayout: none\n---\nx",
+	)
+	for _, c := range []struct {
+		name       string
+		html, text bool
+	}{{"page", false, false}, {"part", true, true}, {"plain", false, true}, {"none", false, false}} {
+		v := freezeAll(t, ws, c.name).Variants[0]
+		if (v.HTMLLayout != nil) != c.html || (v.TextLayout != nil) != c.text {
+			t.Errorf("%s: html layout %v, text layout %v", c.name, v.HTMLLayout, v.TextLayout)
+		}
+	}
+}
+
+func TestFreezeRefuses(t *testing.T) {
+	for _, c := range []struct{ front, want string }{
+		{"layout: nice", `a.md:3: there is no layout "nice"; write templates/layouts/nice.html, or use one of default, japanese, or none`},
+		{"layout: ../../x", "there is no layout"},
+		{"attach: gone.pdf", "campaigns/a.md:3: attach gone.pdf: file does not exist"},
+		{"attach: /etc/passwd", "attach /etc/passwd"},
+		{"attach: ../secret", "attach ../secret"},
+	} {
+		ws := files("campaigns/a.md", "---\nsubject: x\n"+c.front+"\n---\n")
+		loaded, err := Load(ws, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Freeze(ws, loaded, sender, "UTC")
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.front, err, c.want)
+		}
+	}
+}
+
+// Moving a file, a comment in the front matter and an upgrade of mailer's own layouts are no edits.
+func TestHashIsAboutWhatPeopleRead(t *testing.T) {
+	a := freezeAll(t, files("campaigns/a.md", "---\nsubject: x\n---\nBody"), "a")
+	b := freezeAll(t, files("elsewhere/a.md", "---\n# a comment\nsubject: x\n---\nBody"), "elsewhere/a.md")
+	layout := *b.Variants[0].HTMLLayout
+	layout.Source += "<!-- newer -->"
+	b.Variants[0].HTMLLayout = &layout
+	if a.Hash() != b.Hash() {
+		t.Errorf("the hashes differ: %v", Diff(a, b))
+	}
+	if d := Diff(a, b); len(d) > 0 {
+		t.Errorf("differences in %v", d)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	base := []string{"campaigns/a.md", "---\nsubject: x\nattach: f.pdf\nlayout: mine\n---\nOne\nTwo\n", "f.pdf", "old",
+		"templates/layouts/mine.html", "<b>{{template \"body\" .}}</b>\n"}
+	old := freezeAll(t, files(base...), "a")
+	for _, c := range []struct {
+		name, file, content, want string
+	}{
+		{"subject", "campaigns/a.md", "---\nsubject: y\nattach: f.pdf\nlayout: mine\n---\nOne\nTwo\n", `campaigns/a.md: subject was "x", is now "y"`},
+		{"body", "campaigns/a.md", "---\nsubject: x\nattach: f.pdf\nlayout: mine\n---\nOne\n2\n", `campaigns/a.md:7: the line was "Two", is now "2"`},
+		{"shorter", "campaigns/a.md", "---\nsubject: x\nattach: f.pdf\nlayout: mine\n---\nOne", `campaigns/a.md:7: the line was "Two", is now nothing`},
+		{"attachment", "f.pdf", "newer", "the attachment f.pdf has changed (3 bytes, now 5)"},
+		{"layout", "templates/layouts/mine.html", "<i>", "templates/layouts/mine.html:1: the line was"},
+		{"class", "campaigns/a.md", "---\nsubject: x\nattach: f.pdf\nlayout: mine\nclass: operational\n---\nOne\nTwo\n", `class was "marketing", is now "operational"`},
+		{"language", "campaigns/a.ja.md", "---\nsubject: あ\n---\nOne", "campaigns/a.ja.md is new"},
+	} {
+		now := freezeAll(t, files(append(append([]string{}, base...), c.file, c.content)...), "a")
+		if now.Hash() == old.Hash() {
+			t.Errorf("%s: the hash is the same", c.name)
+		}
+		if d := strings.Join(Diff(old, now), "\n"); !strings.Contains(d, c.want) {
+			t.Errorf("%s: got %s", c.name, d)
+		}
+	}
+}
+
+// Whatever makes the hash differ, Diff has words for.
+func TestDiffNamesEveryDifference(t *testing.T) {
+	old := freezeAll(t, files("campaigns/a.md", "---\nsubject: x\n---\nOne"), "a")
+	for _, change := range []func(c *Content){
+		func(c *Content) { c.Sender.From = "x@example.com" },
+		func(c *Content) { c.Sender.ReplyTo = "x@example.com" },
+		func(c *Content) { c.Sender.Organization = "x" },
+		func(c *Content) { c.Sender.PostalAddress = "x" },
+		func(c *Content) { c.Timezone = "Asia/Tokyo" },
+		func(c *Content) { c.LanguageField = "x" },
+		func(c *Content) { c.DefaultLanguage = "x" },
+		func(c *Content) { c.Variants[0].Lang = "ja" },
+		func(c *Content) { c.Variants[0].Format = "html" },
+		func(c *Content) { c.Variants[0].HTMLLayout = nil },
+		func(c *Content) { c.Variants[0].Front.Headers = Headers{{"X-A", "b"}} },
+		func(c *Content) { c.Variants[0].Front.ToName = "x" },
+		func(c *Content) { c.Variants[0].Front.Text = "x" },
+		func(c *Content) { c.Variants[0].Embed = []File{{"a.png", nil}} },
+		func(c *Content) { c.Variants = nil },
+	} {
+		text, err := old.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := Decode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(&now)
+		if now.Hash() == old.Hash() || len(Diff(old, now)) == 0 {
+			t.Errorf("not seen: hash same %v, diff %v", now.Hash() == old.Hash(), Diff(old, now))
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	for _, c := range []struct{ word, want string }{
+		{"subjct", "subject"}, {"Subject", "subject"}, {"reply-to", "reply_to"}, {"sgement", "segment"}, {"zzz", ""}, {"", ""},
+	} {
+		if got := Nearest(c.word, frontKeys()); got != c.want {
+			t.Errorf("%q: %q", c.word, got)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(simple))
+	f.Add([]byte("---\nsubject: \"{{.x}}\"\nheaders: {X-A: b}\nattach: [a]\n---\n{{if .x}}"))
+	f.Add([]byte("---\n- a\n---\n"))
+	f.Add([]byte("---\n&a: *a\n---\n"))
+	f.Add([]byte("---\nsubject: |\n  a\n...\n---\n"))
+	f.Fuzz(func(t *testing.T, source []byte) {
+		d, err := Parse("campaigns/a.md", source)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "campaigns/a.md") {
+				t.Errorf("the error does not name the file: %v", err)
+			}
+			return
+		}
+		if d.Front.Subject == "" || strings.Contains(d.Body, "\r") || d.BodyLine < 3 {
+			t.Errorf("accepted: %+v", d)
+		}
+	})
+}

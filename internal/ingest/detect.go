@@ -1,0 +1,217 @@
+package ingest
+
+import (
+	"bytes"
+	"fmt"
+	"unicode/utf8"
+)
+
+// detector finds the charset of a file that is fed to it in pieces. It judges the whole file: the first Japanese name
+// may stand in row 50,000.
+type detector struct {
+	head       []byte // the first bytes, for marks and escapes
+	rest       []byte // of the last piece: the start of a character
+	utf8       score
+	cp932      score
+	euc        score
+	escapes    int // ISO-2022-JP
+	nulEven    int
+	nulOdd     int
+	size       int64
+	lastEscape []byte
+}
+
+// score says how well the bytes fit one charset.
+type score struct {
+	good   int64 // characters of more than ASCII
+	bad    int64 // bytes that fit no character
+	common int64 // good ones that everyday text is made of
+	odd    int64 // good ones that everyday text hardly ever has, as half-width kana
+}
+
+// fits is the share of what is not ASCII that decodes.
+func (s score) fits() float64 {
+	if s.good+s.bad == 0 {
+		return 0
+	}
+	return float64(s.good) / float64(s.good+s.bad)
+}
+
+// natural says how much of what decodes looks like text that people write.
+func (s score) natural() float64 {
+	if s.good == 0 {
+		return 0
+	}
+	return s.fits() * float64(s.common-s.odd) / float64(s.good)
+}
+
+// headSize is how much of the file is kept for marks.
+const headSize = 4
+
+func (d *detector) Write(p []byte) (int, error) {
+	if len(d.head) < headSize {
+		d.head = append(d.head, p[:min(len(p), headSize-len(d.head))]...)
+	}
+	d.countNULs(p)
+	d.countEscapes(p)
+	d.size += int64(len(p))
+	d.feed(p, false)
+	return len(p), nil
+}
+
+func (d *detector) countNULs(p []byte) {
+	if bytes.IndexByte(p, 0) < 0 {
+		return
+	}
+	for i, b := range p {
+		if b != 0 {
+			continue
+		}
+		if (d.size+int64(i))%2 == 0 {
+			d.nulEven++
+		} else {
+			d.nulOdd++
+		}
+	}
+}
+
+// countEscapes counts the switches to JIS X 0208 of ISO-2022-JP (RFC 1468).
+func (d *detector) countEscapes(p []byte) {
+	seen := append(d.lastEscape, p[:min(2, len(p))]...)
+	d.escapes += bytes.Count(seen, []byte("\x1b$B")) + bytes.Count(seen, []byte("\x1b$@"))
+	d.escapes += bytes.Count(p, []byte("\x1b$B")) + bytes.Count(p, []byte("\x1b$@"))
+	d.lastEscape = bytes.Clone(p[max(0, len(p)-2):])
+}
+
+// feed scores p under each charset. Pieces are cut behind an ASCII byte, which ends every character in all of them.
+func (d *detector) feed(p []byte, last bool) {
+	if len(d.rest) > 0 {
+		p = append(d.rest, p...)
+		d.rest = nil
+	}
+	if !last {
+		cut := len(p)
+		for cut > 0 && p[cut-1] >= utf8.RuneSelf {
+			cut--
+		}
+		// The byte before the cut may be the second of a CP932 character; its first is then on the same side.
+		if cut > 0 || len(p) < 1<<16 {
+			d.rest = bytes.Clone(p[cut:])
+			p = p[:cut]
+		}
+	}
+	for len(p) > 0 {
+		start := bytes.IndexFunc(p, func(r rune) bool { return r >= utf8.RuneSelf })
+		if start < 0 {
+			return
+		}
+		// A run that is not ASCII, with the ASCII bytes that may be second bytes of it.
+		end := start
+		for end < len(p) && (p[end] >= utf8.RuneSelf || p[end-1] >= utf8.RuneSelf) {
+			end++
+		}
+		run := p[start:end]
+		d.utf8.addUTF8(run)
+		d.cp932.addCP932(run)
+		d.euc.addEUC(run)
+		p = p[end:]
+	}
+}
+
+func (s *score) addUTF8(run []byte) {
+	for i := 0; i < len(run); {
+		if run[i] < utf8.RuneSelf {
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(run[i:])
+		if r == utf8.RuneError && n == 1 {
+			s.bad++
+		} else {
+			s.good++
+		}
+		i += n
+	}
+	s.common = s.good
+}
+
+// addCP932 takes hiragana, katakana, full-width signs and the kanji of level 1 as common, half-width kana, level 2 and
+// what lies beyond as odd.
+func (s *score) addCP932(run []byte) {
+	for i := 0; i < len(run); {
+		n := cp932Width(run[i:])
+		b := run[i]
+		switch {
+		case n == 2:
+			s.good++
+			switch {
+			case b <= 0x83 || 0x88 <= b && b <= 0x97:
+				s.common++
+			case b >= 0xe0:
+				s.odd++
+			}
+		case 0xa1 <= b && b <= 0xdf:
+			s.good++
+			s.odd++
+		case b >= utf8.RuneSelf:
+			s.bad++
+		}
+		i += n
+	}
+}
+
+func (s *score) addEUC(run []byte) {
+	for i := 0; i < len(run); {
+		n := eucWidth(run[i:])
+		b := run[i]
+		switch {
+		case n == 2 && b != 0x8e:
+			s.good++
+			switch {
+			case b == 0xa1 || b == 0xa3 || b == 0xa4 || b == 0xa5 || 0xb0 <= b && b <= 0xcf:
+				s.common++
+			case b >= 0xf5 || 0xa9 <= b && b <= 0xaf:
+				s.odd++
+			}
+		case n > 1:
+			s.good++
+			s.odd++
+		case b >= utf8.RuneSelf:
+			s.bad++
+		}
+		i += n
+	}
+}
+
+// Shares of characters that must decode. A few broken rows in a file of a thousand names do not change what it is.
+const (
+	sureUTF8   = 0.8
+	sureLegacy = 0.9
+)
+
+// result is the charset of all that was written.
+func (d *detector) result() (charset, error) {
+	d.feed(nil, true)
+	if _, name := bom(d.head); name != "" {
+		return charsetByName(name)
+	}
+	switch {
+	case int64(d.nulOdd)*4 > d.size: // ASCII letters in UTF-16 carry a NUL each
+		return charsetByName("utf-16le")
+	case int64(d.nulEven)*4 > d.size:
+		return charsetByName("utf-16be")
+	case d.escapes > 0 && d.utf8.good == 0:
+		return charsetByName("iso-2022-jp")
+	case d.utf8.good+d.utf8.bad == 0, d.utf8.fits() >= sureUTF8:
+		return charsetByName("utf-8")
+	}
+	cp932, euc := d.cp932.fits() >= sureLegacy, d.euc.fits() >= sureLegacy
+	switch {
+	case cp932 && (!euc || d.cp932.natural() >= d.euc.natural()):
+		return charsetByName("cp932")
+	case euc:
+		return charsetByName("euc-jp")
+	}
+	return charset{}, fmt.Errorf("the encoding is not recognised (UTF-8 fits %.0f %% of what is not ASCII, CP932 %.0f %%, EUC-JP %.0f %%): "+
+		"save the file as \"CSV UTF-8\", or say which it is with --encoding", 100*d.utf8.fits(), 100*d.cp932.fits(), 100*d.euc.fits())
+}

@@ -1,0 +1,440 @@
+// Package ingest brings contact lists into the store.
+//
+// A file is read three times, each time as a stream, so that memory stays flat: once for its hash and its encoding, once
+// to check every row and to find the types of new columns, once to apply it. A row that is broken costs that row only
+// and is told with its line; the rest goes on.
+//
+// Applying writes short transactions under one change set. The same command goes on where it was stopped, and
+// `mailer import undo` takes all of it back. While a campaign is being sent, by any process, the writer steps back after
+// each transaction so that the send keeps its pace.
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"time"
+
+	"mailer/internal/contact"
+	"mailer/internal/store"
+)
+
+// Options of one import.
+type Options struct {
+	Path        string // "-": Stdin
+	Stdin       io.Reader
+	TempDir     string // where standard input is spooled
+	Map         []Mapping
+	Encoding    string // "", "auto" or a name
+	Delimiter   string
+	List        string
+	Consent     store.Consent
+	OnDuplicate string // update, skip, fail; "": update
+	DryRun      bool
+}
+
+// Events are what an import tells while it runs. Every one may be nil.
+type Events struct {
+	Found    func(Found)
+	Progress func(step Step, done, total int64) // total 0: not known yet
+	Reject   func(Reject)
+	Effect   func(store.Effect) // dry run only
+}
+
+// Step is what an import is busy with.
+type Step string
+
+// The steps.
+const (
+	Checking Step = "check"
+	Applying Step = "import"
+	Undoing  Step = "undo"
+)
+
+// Found is what was recognised in a file before anything is written.
+type Found struct {
+	Encoding  string
+	Delimiter string
+	Rows      int64
+	Address   string // the column that holds the address
+	Fields    []contact.Field
+	Notes     []string
+	Resumed   int64 // the change set that goes on; 0: none
+	FromLine  int64
+}
+
+// Summary is the result of an import.
+type Summary struct {
+	Rows       int64   `json:"rows"`
+	Created    int64   `json:"created"`
+	Updated    int64   `json:"updated"`
+	Unchanged  int64   `json:"unchanged"`
+	Skipped    int64   `json:"skipped,omitempty"`
+	Rejected   int64   `json:"rejected"`
+	Suppressed int64   `json:"suppressed"`
+	Encoding   string  `json:"encoding"`
+	Delimiter  string  `json:"delimiter"`
+	ChangeSet  int64   `json:"change_set"`
+	Seconds    float64 `json:"seconds"`
+	Repeated   int64   `json:"-"`
+}
+
+// DuplicateError says that --on-duplicate fail met a contact that exists.
+type DuplicateError struct {
+	Line    int64
+	Address string
+}
+
+func (e *DuplicateError) Error() string {
+	return fmt.Sprintf("line %d: %s is a contact already, and --on-duplicate is fail; nothing was imported", e.Line, e.Address)
+}
+
+// UsageError is an option that cannot be.
+type UsageError struct{ err error }
+
+func (e *UsageError) Error() string { return e.err.Error() }
+func (e *UsageError) Unwrap() error { return e.err }
+
+// Import reads one file and applies it, or says what it would do. The summary is good as far as it goes when the error
+// is not nil: the change set then can be resumed or taken back.
+func Import(ctx context.Context, st *store.Store, o Options, ev Events) (Summary, error) {
+	began := time.Now()
+	if o.OnDuplicate == "" {
+		o.OnDuplicate = store.OnDuplicateUpdate
+	}
+	src, err := openSource(ctx, o.Path, o.Stdin, o.TempDir)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer src.close()
+	if err := src.recognise(ctx, o.Encoding, o.Delimiter); err != nil {
+		return Summary{}, err
+	}
+	im := &importing{st: st, o: o, ev: ev, src: src}
+	sum := Summary{Encoding: src.charset.name, Delimiter: string(src.delim)}
+	err = im.run(ctx)
+	im.fill(&sum)
+	sum.Seconds = time.Since(began).Seconds()
+	return sum, err
+}
+
+// importing is one run of Import.
+type importing struct {
+	st     *store.Store
+	o      Options
+	ev     Events
+	src    *source
+	layout *layout
+
+	total    int64 // rows of the file
+	rejected int64
+	set      int64
+	totals   store.Totals
+}
+
+func (im *importing) fill(sum *Summary) {
+	t := im.totals
+	sum.Created, sum.Updated, sum.Unchanged, sum.Skipped = t.Created, t.Updated, t.Unchanged, t.Skipped
+	sum.Suppressed, sum.Repeated, sum.Rejected, sum.ChangeSet = t.Suppressed, t.Repeated, im.rejected, im.set
+	sum.Rows = sum.Created + sum.Updated + sum.Unchanged + sum.Skipped + sum.Rejected
+}
+
+func (im *importing) run(ctx context.Context) error {
+	if err := im.check(ctx); err != nil {
+		return err
+	}
+	spec, err := im.spec()
+	if err != nil {
+		return err
+	}
+	unfinished, resume, err := im.st.Unfinished(ctx, spec.SourceHash, spec.Options)
+	if err != nil {
+		return err
+	}
+	im.found(unfinished)
+	if im.o.DryRun {
+		return im.plan(ctx, spec, im.ev.Effect)
+	}
+	if im.o.OnDuplicate == store.OnDuplicateFail && !resume {
+		if err := im.refuseDuplicates(ctx, spec); err != nil {
+			return err
+		}
+	}
+	return im.apply(ctx, spec)
+}
+
+// check reads the header and every row: how many there are, and the types of the columns that are new.
+func (im *importing) check(ctx context.Context) error {
+	fields, err := im.st.Fields(ctx)
+	if err != nil {
+		return err
+	}
+	h, err := im.readHeader()
+	if err != nil {
+		return fmt.Errorf("%s: %w", im.src.name, err)
+	}
+	im.layout = newLayout(h, fields)
+	err = im.each(ctx, Checking, func(row store.Row) error {
+		im.layout.see(row)
+		return nil
+	}, nil)
+	im.layout.settle()
+	return err
+}
+
+// readHeader understands the first line, with the help of some rows behind it.
+func (im *importing) readHeader() (*header, error) {
+	r, err := im.src.records()
+	if err != nil {
+		return nil, err
+	}
+	first, reject, err := r.next()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, errEmpty
+	case err != nil:
+		return nil, err
+	case reject != nil:
+		return nil, headerErrorf("line %d, the header: %s", reject.Line, reject.Reason)
+	}
+	names := append([]string{}, first.cells...)
+	var rows [][]string
+	for len(rows) < sampleRows {
+		rec, reject, err := r.next()
+		if err != nil {
+			break // a fault of reading shows up again in the check
+		}
+		if reject == nil {
+			rows = append(rows, append([]string{}, rec.cells...))
+		}
+	}
+	return readHeader(names, im.o.Map, rows)
+}
+
+// each calls fn for every good row of the file and reject for every other.
+func (im *importing) each(ctx context.Context, step Step, fn func(store.Row) error, reject func(Reject)) error {
+	r, err := im.src.records()
+	if err != nil {
+		return err
+	}
+	if _, _, err := r.next(); err != nil { // the header
+		return err
+	}
+	r.width = len(im.layout.header.names)
+	var n int64
+	for {
+		rec, bad, err := r.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		n++
+		if bad == nil {
+			var row store.Row
+			var column int
+			if row, column, err = im.layout.row(rec); err == nil {
+				err = fn(row)
+			} else {
+				bad, err = &Reject{rec.line, column, err.Error(), im.src.charset.lenient(rec.bytes)}, nil
+			}
+		}
+		if bad != nil && reject != nil {
+			reject(*bad)
+		}
+		if err != nil {
+			return err
+		}
+		if n%progressEvery == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			im.progress(step, n)
+		}
+	}
+	im.total = n
+	im.progress(step, n)
+	return nil
+}
+
+// progressEvery is how many rows pass between two signs of life.
+const progressEvery = 256
+
+func (im *importing) progress(step Step, done int64) {
+	if im.ev.Progress != nil {
+		im.ev.Progress(step, done, im.total)
+	}
+}
+
+func (im *importing) reject(r Reject) {
+	im.rejected++
+	if im.ev.Reject != nil {
+		im.ev.Reject(r)
+	}
+}
+
+func (im *importing) found(unfinished store.ChangeSet) {
+	if im.ev.Found == nil {
+		return
+	}
+	h := im.layout.header
+	im.ev.Found(Found{
+		Encoding: im.src.charset.name, Delimiter: string(im.src.delim), Rows: im.total,
+		Address: h.names[h.address], Fields: im.layout.columns, Notes: h.notes,
+		Resumed: unfinished.ID, FromLine: unfinished.LastLine,
+	})
+}
+
+// spec is the import as the store sees it. What changes the outcome is part of its options: only the very same import
+// goes on with a change set that was left halfway.
+func (im *importing) spec() (store.ImportSpec, error) {
+	options, err := json.Marshal(struct {
+		Encoding    string        `json:"encoding"`
+		Delimiter   string        `json:"delimiter"`
+		Map         []Mapping     `json:"map,omitempty"`
+		List        string        `json:"list,omitempty"`
+		Consent     store.Consent `json:"consent,omitzero"`
+		OnDuplicate string        `json:"on_duplicate"`
+	}{im.src.charset.name, string(im.src.delim), im.o.Map, im.o.List, im.o.Consent, im.o.OnDuplicate})
+	return store.ImportSpec{
+		Kind: "import", Source: im.src.name, SourceHash: im.src.hash, Options: string(options), Columns: im.layout.columns,
+		List: im.o.List, Consent: im.o.Consent, OnDuplicate: im.o.OnDuplicate,
+	}, err
+}
+
+// apply writes every row that is not written yet.
+func (im *importing) apply(ctx context.Context, spec store.ImportSpec) error {
+	set, err := im.st.BeginImport(ctx, spec)
+	if err != nil {
+		return err
+	}
+	im.set, im.totals = set.ID, set.Totals
+	im.layout.columns = set.Columns
+	pace := newPace()
+	batch := make([]store.Row, 0, maxRows)
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := pace.step(ctx, im.st, func() error { return im.st.Apply(ctx, set, batch) })
+		im.totals = set.Totals
+		batch = batch[:0]
+		return err
+	}
+	err = im.each(ctx, Applying, func(row store.Row) error {
+		if row.Line <= set.LastLine {
+			return nil // written before this run
+		}
+		if batch = append(batch, row); len(batch) < pace.rows {
+			return nil
+		}
+		return flush()
+	}, im.reject)
+	if err == nil {
+		err = flush()
+	}
+	if err == nil {
+		err = im.st.FinishImport(ctx, set, im.rejected)
+	}
+	if err != nil {
+		return &StoppedError{set.ID, err}
+	}
+	return nil
+}
+
+// StoppedError says that an import stopped halfway; what was applied stays, until it is resumed or taken back.
+type StoppedError struct {
+	ChangeSet int64
+	Err       error
+}
+
+func (e *StoppedError) Error() string {
+	return fmt.Sprintf("%v; import %d stopped halfway: the same command goes on with it, `mailer import undo %d` takes it back",
+		e.Err, e.ChangeSet, e.ChangeSet)
+}
+
+func (e *StoppedError) Unwrap() error { return e.Err }
+
+// planRows is how many rows a dry run looks up at a time.
+const planRows = 500
+
+// plan says what each row would do, without writing. It keeps a hash of each address that it saw, because the store
+// does not learn of the rows before.
+func (im *importing) plan(ctx context.Context, spec store.ImportSpec, tell func(store.Effect)) error {
+	im.totals, im.rejected = store.Totals{}, 0
+	p, err := im.st.PlanImport(ctx, spec)
+	if err != nil {
+		return err
+	}
+	seed := maphash.MakeSeed()
+	seen := map[uint64]uint64{} // hash of an address: hash of its last row
+	batch := make([]store.Row, 0, planRows)
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		effects, err := p.Rows(ctx, batch)
+		if err != nil {
+			return err
+		}
+		for i, e := range effects {
+			key, row := maphash.String(seed, e.Key), rowHash(seed, batch[i])
+			if last, again := seen[key]; again && e.Op != "skip" {
+				e.Repeated, e.Op, e.Listed = true, "touch", false
+				if last != row {
+					e.Op = "update"
+				}
+			}
+			seen[key] = row
+			im.totals.Count(e)
+			if tell != nil {
+				tell(e)
+			}
+		}
+		batch = batch[:0]
+		return nil
+	}
+	err = im.each(ctx, Checking, func(row store.Row) error {
+		if batch = append(batch, row); len(batch) < planRows {
+			return nil
+		}
+		return flush()
+	}, im.reject)
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+func rowHash(seed maphash.Seed, row store.Row) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	h.WriteString(row.Address)
+	for _, cell := range row.Cells {
+		h.WriteByte(0)
+		h.WriteString(cell)
+	}
+	return h.Sum64()
+}
+
+// refuseDuplicates runs a plan first, so that --on-duplicate fail fails before anything is written.
+func (im *importing) refuseDuplicates(ctx context.Context, spec store.ImportSpec) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	quiet := *im
+	quiet.ev = Events{Progress: im.ev.Progress}
+	err := quiet.plan(ctx, spec, func(e store.Effect) {
+		if e.Op != "create" && !e.Repeated {
+			stop(&DuplicateError{e.Line, e.Address})
+		}
+	})
+	var found *DuplicateError
+	if errors.As(context.Cause(ctx), &found) {
+		return found
+	}
+	return err
+}

@@ -1,0 +1,64 @@
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"mailer/internal/store"
+)
+
+// pace keeps transactions short and leaves room between them for a running send.
+//
+// A send commits every few milliseconds and waits for the lock as long as a transaction of ours takes. So ours are held
+// to a time, not to a number of rows, and while somebody sends they are shorter and the lock stays free for most of it.
+type pace struct {
+	rows int
+}
+
+const (
+	alone   = 20 * time.Millisecond // what a transaction may take
+	beside  = 5 * time.Millisecond  // the same, beside a running send
+	yields  = 4                     // times as long as a transaction, the lock is left alone after it beside a send
+	minRows = 8
+	maxRows = 4096
+)
+
+func newPace() *pace { return &pace{rows: 64} }
+
+// step runs one transaction, adapts the size of the next one and makes room.
+func (p *pace) step(ctx context.Context, st *store.Store, write func() error) error {
+	sending, err := st.Sending(ctx)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := write(); err != nil {
+		return err
+	}
+	return sleep(ctx, p.after(time.Since(began), sending))
+}
+
+// after takes the time of a transaction into account and returns how long to stay away.
+func (p *pace) after(took time.Duration, sending bool) time.Duration {
+	target, rest := alone, time.Duration(0)
+	if sending {
+		target, rest = beside, yields*took
+	}
+	next := int(float64(p.rows) * float64(target) / float64(max(took, time.Microsecond)))
+	p.rows = min(max(next, p.rows/4, minRows), 2*p.rows, maxRows)
+	return rest
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

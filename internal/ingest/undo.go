@@ -1,0 +1,31 @@
+package ingest
+
+import (
+	"context"
+
+	"mailer/internal/store"
+)
+
+// Undo takes a change set back, in short transactions like the import. A second call goes on where the first was stopped.
+func Undo(ctx context.Context, st *store.Store, id int64, ev Events) (store.ChangeSet, error) {
+	set, err := st.BeginUndo(ctx, id)
+	if err != nil {
+		return set, err
+	}
+	total := set.Totals.Undo.Before - 1
+	pace := newPace()
+	for set.Totals.Undo.Before > 1 {
+		err := pace.step(ctx, st, func() error {
+			var err error
+			set, err = st.UndoRows(ctx, id, pace.rows)
+			return err
+		})
+		if err != nil {
+			return set, err
+		}
+		if ev.Progress != nil {
+			ev.Progress(Undoing, total-(set.Totals.Undo.Before-1), total)
+		}
+	}
+	return st.FinishUndo(ctx, id)
+}

@@ -1,0 +1,281 @@
+package store
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"mailer/internal/bounce"
+	"mailer/internal/delivery"
+	"mailer/internal/suppression"
+)
+
+// ReadMail is a mail of the bounce mailbox with what was understood of it.
+type ReadMail struct {
+	Source    string // the mailbox
+	Digest    string // of its bytes: the same mail again changes nothing
+	Raw       []byte
+	Verdict   bounce.Verdict
+	MatchedBy string // which token led to the delivery, "" for none
+	Forged    bool   // a token was there whose signature is wrong
+	Delivery  int64  // proven by the signature; 0 for none
+}
+
+// Recorded is what a mail did.
+type Recorded struct {
+	ID         int64
+	Repeated   bool // seen before, nothing was changed
+	Matched    bool // the delivery is there
+	Suppressed bool // a suppression was added
+	suppression.Consequence
+	Changed []string
+}
+
+// RecordMail writes a mail and all that follows from it in one transaction: the history, the delivery's state and the
+// suppression. Only a delivery proven by a signature is touched, and the address that is suppressed is the delivery's.
+func (s *Store) RecordMail(ctx context.Context, m ReadMail) (Recorded, error) {
+	verdict, err := json.Marshal(m.Verdict)
+	if err != nil {
+		return Recorded{}, fmt.Errorf("record mail: %w", err)
+	}
+	raw, err := deflate(m.Raw)
+	if err != nil {
+		return Recorded{}, fmt.Errorf("record mail: %w", err)
+	}
+	var r Recorded
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		r = Recorded{}
+		err := tx.QueryRowContext(ctx, `INSERT INTO bounces (source, digest, message_id, raw, kind, verdict, matched_by, forged, read_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING RETURNING id`,
+			m.Source, m.Digest, m.Verdict.MessageID, raw, m.Verdict.Kind, string(verdict), m.MatchedBy, m.Forged, s.millis()).Scan(&r.ID)
+		if errors.Is(err, sql.ErrNoRows) {
+			r.Repeated = true
+			return nil
+		}
+		if err != nil || m.Delivery == 0 {
+			return err
+		}
+		return s.follow(ctx, tx, m, &r)
+	})
+	if err != nil {
+		return Recorded{}, fmt.Errorf("record mail: %w", err)
+	}
+	return r, nil
+}
+
+// follow applies the consequence of a recorded mail to its delivery.
+func (s *Store) follow(ctx context.Context, tx *sql.Tx, m ReadMail, r *Recorded) error {
+	d, err := settleable(ctx, tx, m.Delivery)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.Matched = true
+	r.Consequence = suppression.Decide(m.Verdict, d.address)
+	if twin, err := s.twin(ctx, tx, m, r.ID); err != nil {
+		return err
+	} else if twin {
+		r.Consequence, r.Repeated = suppression.Consequence{}, true
+	} else if err := s.apply(ctx, tx, d, r); err != nil {
+		return err
+	}
+	changed, err := json.Marshal(append([]string{}, r.Changed...))
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE bounces SET delivery = ?, changed = ? WHERE id = ?", m.Delivery, string(changed), r.ID)
+	return err
+}
+
+// twin reports whether the same mail was recorded before with other trace fields: a copy by another way.
+func (s *Store) twin(ctx context.Context, tx *sql.Tx, m ReadMail, id int64) (bool, error) {
+	if m.Verdict.MessageID == "" {
+		return false, nil
+	}
+	var n int
+	err := tx.QueryRowContext(ctx, "SELECT count(*) FROM bounces WHERE delivery = ? AND message_id = ? AND kind = ? AND id <> ?",
+		m.Delivery, m.Verdict.MessageID, m.Verdict.Kind, id).Scan(&n)
+	return n > 0, err
+}
+
+// settled is a delivery as a mail finds it.
+type settled struct {
+	id, campaign, attempts int64
+	key, address           string
+	state                  delivery.State
+	relay                  string
+}
+
+func settleable(ctx context.Context, tx *sql.Tx, id int64) (settled, error) {
+	d := settled{id: id}
+	err := tx.QueryRowContext(ctx, "SELECT campaign, attempts, key, address, state, relay FROM deliveries WHERE id = ?", id).
+		Scan(&d.campaign, &d.attempts, &d.key, &d.address, &d.state, &d.relay)
+	return d, err
+}
+
+func (s *Store) apply(ctx context.Context, tx *sql.Tx, d settled, r *Recorded) error {
+	c := r.Consequence
+	if err := s.settleByMail(ctx, tx, d, r); err != nil {
+		return err
+	}
+	if c.Event != "" {
+		detail, err := json.Marshal(map[string]any{"reason": c.Reason, "status": c.Enhanced, "code": c.Code, "text": c.Text})
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO events (at, kind, key, delivery, campaign, bounce, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
+			s.millis(), c.Event, d.key, d.id, d.campaign, r.ID, string(detail))
+		if err != nil {
+			return err
+		}
+	}
+	if c.Suppress == "" {
+		return nil
+	}
+	added, err := s.suppress(ctx, tx, Suppression{Scope: suppression.ScopeAddress, Key: d.key, Blocks: suppression.Blocks(c.Suppress), Reason: c.Suppress,
+		Evidence: c.Text, Delivery: d.id, Bounce: r.ID})
+	if added {
+		r.Suppressed = true
+		r.Changed = append(r.Changed, "suppressed: "+c.Suppress)
+	}
+	return err
+}
+
+// settleByMail moves the delivery to the state that the mail proves.
+func (s *Store) settleByMail(ctx context.Context, tx *sql.Tx, d settled, r *Recorded) error {
+	c := r.Consequence
+	next := suppression.Next(d.state, c.State)
+	if next == d.state {
+		return nil
+	}
+	r.Changed = append(r.Changed, fmt.Sprintf("delivery: %s -> %s", d.state, next))
+	if d.state == delivery.Uncertain || d.state == delivery.Sending {
+		_, err := tx.ExecContext(ctx, "INSERT INTO attempts (delivery, number, at, relay, outcome, reason) VALUES (?, ?, ?, ?, 'resolved', ?)",
+			d.id, d.attempts, s.millis(), d.relay, "settled by a mail: "+r.kind())
+		if err != nil {
+			return err
+		}
+	}
+	if next == delivery.Accepted {
+		_, err := tx.ExecContext(ctx, "UPDATE deliveries SET state = ?, reason = '', updated_at = ? WHERE id = ?", string(next), s.millis(), d.id)
+		return err
+	}
+	_, err := tx.ExecContext(ctx, "UPDATE deliveries SET state = ?, reason = ?, code = ?, enhanced = ?, reply = ?, updated_at = ? WHERE id = ?",
+		string(next), c.Reason, c.Code, c.Enhanced, c.Text, s.millis(), d.id)
+	return err
+}
+
+func (r *Recorded) kind() string {
+	if r.Event == "" {
+		return "report"
+	}
+	return r.Event
+}
+
+// MailSeen reports whether a mail with this digest was recorded.
+func (s *Store) MailSeen(ctx context.Context, digest string) (bool, error) {
+	var n int
+	err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM bounces WHERE digest = ?", digest).Scan(&n)
+	return n > 0, explain(err)
+}
+
+// DeliveryAddress returns the address of a delivery, false when there is no such delivery.
+func (s *Store) DeliveryAddress(ctx context.Context, id int64) (key, address string, ok bool, err error) {
+	err = s.read.QueryRowContext(ctx, "SELECT key, address FROM deliveries WHERE id = ?", id).Scan(&key, &address)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", "", false, nil
+	}
+	return key, address, err == nil, explain(err)
+}
+
+// BounceRow is one recorded mail.
+type BounceRow struct {
+	ID        int64
+	ReadAt    time.Time
+	Source    string
+	Kind      string
+	MatchedBy string
+	Forged    bool
+	Address   string // of the delivery, "" when unmatched
+	Campaign  string
+	Verdict   bounce.Verdict
+	Changed   []string
+}
+
+// BounceFilter narrows a list of recorded mails; its zero value takes all.
+type BounceFilter struct {
+	Kind      string
+	Unmatched bool // reports that led to no delivery
+	Forged    bool
+	Key       string // of an address
+	Limit     int
+}
+
+// Bounces calls fn for recorded mails, the newest first.
+func (s *Store) Bounces(ctx context.Context, f BounceFilter, fn func(BounceRow) error) error {
+	if f.Limit <= 0 {
+		f.Limit = -1
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT b.id, b.read_at, b.source, b.kind, b.matched_by, b.forged, b.verdict, b.changed,
+			coalesce(d.address, ''), coalesce(c.name, '')
+		FROM bounces b LEFT JOIN deliveries d ON d.id = b.delivery LEFT JOIN campaigns c ON c.id = d.campaign
+		WHERE (? = '' OR b.kind = ?) AND (? = 0 OR b.delivery IS NULL AND b.kind IN ('bounce','complaint','unsubscribe'))
+			AND (? = 0 OR b.forged = 1) AND (? = '' OR d.key = ?)
+		ORDER BY b.id DESC LIMIT ?`, f.Kind, f.Kind, f.Unmatched, f.Forged, f.Key, f.Key, f.Limit)
+	if err != nil {
+		return fmt.Errorf("list bounces: %w", explain(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var b BounceRow
+		var at int64
+		var verdict, changed []byte
+		if err := rows.Scan(&b.ID, &at, &b.Source, &b.Kind, &b.MatchedBy, &b.Forged, &verdict, &changed, &b.Address, &b.Campaign); err != nil {
+			return fmt.Errorf("list bounces: %w", err)
+		}
+		b.ReadAt = timeOf(at)
+		if err := errors.Join(json.Unmarshal(verdict, &b.Verdict), json.Unmarshal(changed, &b.Changed)); err != nil {
+			return fmt.Errorf("list bounces: mail %d: %w", b.ID, err)
+		}
+		if err := fn(b); err != nil {
+			return err
+		}
+	}
+	return explain(rows.Err())
+}
+
+// BounceMail returns the bytes of a recorded mail, as they were read.
+func (s *Store) BounceMail(ctx context.Context, id int64) ([]byte, error) {
+	var raw []byte
+	err := s.read.QueryRowContext(ctx, "SELECT raw FROM bounces WHERE id = ?", id).Scan(&raw)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("there is no recorded mail %d: mailer bounces list shows them", id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read mail %d: %w", id, explain(err))
+	}
+	return io.ReadAll(flate.NewReader(bytes.NewReader(raw)))
+}
+
+func deflate(raw []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.DefaultCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(raw); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,447 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailer/internal/delivery"
+)
+
+// open makes a store in a folder of the test, with a clock that stands still until it is moved.
+func openTest(t *testing.T) (*Store, *time.Time) {
+	t.Helper()
+	now := time.Date(2026, 12, 1, 9, 0, 0, 0, time.UTC)
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "mailer.db"), Options{Now: func() time.Time { return now }, Actor: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, &now
+}
+
+func exec(t *testing.T, s *Store, query string, args ...any) {
+	t.Helper()
+	if err := s.update(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), query, args...)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func people(t *testing.T, s *Store, n int) {
+	t.Helper()
+	for i := range n {
+		addr := fmt.Sprintf("p%03d@example.jp", i)
+		exec(t, s, "INSERT INTO contacts (key, address, fields, created_at, updated_at) VALUES (?, ?, '{}', 1, 1)", addr, addr)
+	}
+}
+
+func freeze(t *testing.T, s *Store, name, class string, a Audience) Campaign {
+	t.Helper()
+	a.Class = class
+	c, err := s.CreateCampaign(t.Context(), Campaign{Name: name, Class: class, Content: "{}", Options: "{}", Expires: s.now().Add(72 * time.Hour)}, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func acquire(t *testing.T, s *Store, c Campaign, holder string) (*Run, int64) {
+	t.Helper()
+	r, doubtful, err := s.Acquire(t.Context(), c, holder, time.Minute, func(string) bool { return false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, doubtful
+}
+
+func states(t *testing.T, s *Store, c Campaign) string {
+	t.Helper()
+	var all []string
+	err := s.EachRecipient(t.Context(), c.ID, nil, func(r Recipient) error {
+		text := string(r.State)
+		if r.Reason != "" {
+			text += "(" + r.Reason + ")"
+		}
+		all = append(all, text)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(all, " ")
+}
+
+func TestAudienceIsFrozenWithItsExclusions(t *testing.T) {
+	s, _ := openTest(t)
+	people(t, s, 5)
+	for _, p := range []Suppression{
+		{Scope: "address", Key: "p000@example.jp", Blocks: "marketing", Reason: "unsubscribe"},
+		{Scope: "address", Key: "p001@example.jp", Blocks: "all", Reason: "hard_bounce"},
+	} {
+		if err := s.update(t.Context(), func(tx *sql.Tx) error { _, err := s.suppress(t.Context(), tx, p); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	audience := Audience{Exclude: Where{SQL: "c.key = ?", Args: []any{"p002@example.jp"}}, Include: Where{SQL: "c.key <> ?", Args: []any{"p004@example.jp"}}}
+	news := freeze(t, s, "news", "marketing", audience)
+	if got, want := states(t, s, news), "excluded(suppressed: unsubscribe) excluded(suppressed: hard_bounce) excluded(excluded by expression) pending"; got != want {
+		t.Errorf("marketing: %s", got)
+	}
+	notice := freeze(t, s, "notice", "operational", audience)
+	if got, want := states(t, s, notice), "pending excluded(suppressed: hard_bounce) excluded(excluded by expression) pending"; got != want {
+		t.Errorf("operational: %s", got)
+	}
+	audience.Class = "marketing"
+	plan, err := s.Plan(t.Context(), audience)
+	if err != nil || plan.All != 4 || plan.Sendable() != 1 || len(plan.Domains) != 1 || plan.Domains[0].Count != 1 {
+		t.Errorf("plan %+v, %v", plan, err)
+	}
+	if _, err := s.CreateCampaign(t.Context(), Campaign{Name: "news", Class: "marketing", Content: "{}", Options: "{}"}, audience); !errors.Is(err, ErrExists) {
+		t.Errorf("a second freeze of the same id: %v", err)
+	}
+	exec(t, s, "DELETE FROM contacts WHERE key = 'p003@example.jp'")
+	if got := states(t, s, news); !strings.HasSuffix(got, "pending") {
+		t.Errorf("the list was edited and the audience changed: %s", got)
+	}
+	run, _ := acquire(t, s, news, "a")
+	due, err := run.Due(t.Context(), nil, 10)
+	if err != nil || len(due) != 1 || !due[0].Gone {
+		t.Errorf("due %+v, %v", due, err)
+	}
+}
+
+func TestClaimSendRecord(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 4)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	run, _ := acquire(t, s, c, "a")
+	due, err := run.Due(t.Context(), nil, 10)
+	if err != nil || len(due) != 4 {
+		t.Fatalf("due %+v, %v", due, err)
+	}
+	var claims []Claim
+	for _, d := range due {
+		claims = append(claims, Claim{Delivery: d.ID, Relay: "main", MessageID: fmt.Sprint("m", d.ID)})
+	}
+	// Somebody unsubscribes between the freeze and the claim.
+	if err := s.update(t.Context(), func(tx *sql.Tx) error {
+		_, err := s.suppress(t.Context(), tx, Suppression{Scope: "address", Key: due[3].Key, Blocks: "marketing", Reason: "unsubscribe"})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	got, state, err := run.Commit(t.Context(), claims, nil)
+	if err != nil || state != CampaignSending || got[0].Attempt != 1 || got[3].Attempt != 0 || !got[3].Excluded {
+		t.Fatalf("claimed %+v, %s, %v", got, state, err)
+	}
+	if again, _, err := run.Commit(t.Context(), claims[:1], nil); err != nil || again[0].Attempt != 0 {
+		t.Errorf("the same delivery was claimed twice: %+v, %v", again, err)
+	}
+	outcomes := []Outcome{
+		{Delivery: due[0].ID, Attempt: 1, Key: due[0].Key, Phase: delivery.PhaseDot, Reply: delivery.Reply{Code: 250, Text: "250 ok"}, Decision: delivery.Decision{State: delivery.Accepted}},
+		{Delivery: due[1].ID, Attempt: 1, Key: due[1].Key, Phase: delivery.PhaseRcpt, Reply: delivery.Reply{Code: 550, Enhanced: "5.1.1", Text: "550 5.1.1 no"},
+			Decision: delivery.Decision{State: delivery.Failed, Reason: "userunknown", Hard: true}},
+		{Delivery: due[2].ID, Attempt: 1, Key: due[2].Key, Reply: delivery.Reply{Code: 451, Text: "451 later"}, Decision: delivery.Decision{State: delivery.Deferred, Reason: "onhold", NextTry: time.Minute}},
+	}
+	if _, _, err := run.Commit(t.Context(), nil, outcomes); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := states(t, s, c), "accepted failed(userunknown) deferred(onhold) excluded(suppressed: unsubscribe)"; got != want {
+		t.Errorf("got %s", got)
+	}
+	var reason, evidence string
+	if err := s.read.QueryRow("SELECT reason, evidence FROM suppressions WHERE key = ?", due[1].Key).Scan(&reason, &evidence); err != nil || reason != "hard_bounce" || evidence != "550 5.1.1 no" {
+		t.Errorf("suppression of the dead address: %s %s %v", reason, evidence, err)
+	}
+	if due, _ := run.Due(t.Context(), nil, 10); len(due) != 0 {
+		t.Errorf("due before its time: %+v", due)
+	}
+	*now = now.Add(2 * time.Minute)
+	due, _ = run.Due(t.Context(), nil, 10)
+	if len(due) != 1 || due[0].Attempts != 1 {
+		t.Fatalf("due after its time: %+v", due)
+	}
+	// A claim that never went on the wire leaves no trace.
+	if got, _, err := run.Commit(t.Context(), []Claim{{Delivery: due[0].ID, Relay: "main"}}, nil); err != nil || got[0].Attempt != 2 {
+		t.Fatalf("%+v %v", got, err)
+	}
+	if _, _, err := run.Commit(t.Context(), nil, []Outcome{{Delivery: due[0].ID, Attempt: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(t, s, c); !strings.Contains(got, "deferred(onhold)") {
+		t.Errorf("after a release: %s", got)
+	}
+	if n, err := run.Expire(t.Context()); n != 1 || err != nil {
+		t.Errorf("expired %d, %v", n, err)
+	}
+	if err := run.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	done, err := s.Campaign(t.Context(), "news")
+	if err != nil || done.State != CampaignFinished || done.Holder != "" {
+		t.Errorf("after the last one: %+v, %v", done, err)
+	}
+	if b := done.Balance; b.Planned != 4 || b.Accepted != 1 || b.Failed != 2 || b.Excluded != 1 || !b.Balanced() {
+		t.Errorf("balance %+v", b)
+	}
+}
+
+func TestLeaseFencing(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 3)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	old, _ := acquire(t, s, c, "old")
+	due, _ := old.Due(t.Context(), nil, 3)
+	if _, _, err := old.Commit(t.Context(), []Claim{{Delivery: due[0].ID}, {Delivery: due[1].ID}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Acquire(t.Context(), c, "new", time.Minute, func(string) bool { return false }); !errors.Is(err, ErrBusy) {
+		t.Fatalf("a second holder: %v", err)
+	}
+	*now = now.Add(2 * time.Minute) // the old one was suspended for longer than its lease
+	fresh, doubtful := acquire(t, s, c, "new")
+	if doubtful != 2 {
+		t.Errorf("%d doubtful, want 2", doubtful)
+	}
+	// The old one comes back: it may say what it knows, and claim nothing.
+	_, _, err := old.Commit(t.Context(), []Claim{{Delivery: due[2].ID}}, []Outcome{{Delivery: due[0].ID, Attempt: 1, Decision: delivery.Decision{State: delivery.Accepted}}})
+	if !errors.Is(err, ErrLeaseLost) {
+		t.Fatalf("a claim without the lease: %v", err)
+	}
+	if _, _, err := old.Commit(t.Context(), nil, []Outcome{{Delivery: due[0].ID, Attempt: 1, Decision: delivery.Decision{State: delivery.Accepted}}}); err != nil {
+		t.Fatalf("facts without the lease: %v", err)
+	}
+	if got := states(t, s, c); !strings.HasPrefix(got, "accepted uncertain(") || !strings.HasSuffix(got, "pending") {
+		t.Errorf("got %s", got)
+	}
+	if n, err := fresh.Resolve(t.Context(), true, s.now().Add(time.Hour)); n != 1 || err != nil {
+		t.Errorf("resolved %d, %v", n, err)
+	}
+	// A late outcome of an attempt that was given up changes nothing.
+	again, _, err := fresh.Commit(t.Context(), []Claim{{Delivery: due[1].ID}}, nil)
+	if err != nil || again[0].Attempt != 2 {
+		t.Fatalf("%+v %v", again, err)
+	}
+	if _, _, err := old.Commit(t.Context(), nil, []Outcome{{Delivery: due[1].ID, Attempt: 1, Decision: delivery.Decision{State: delivery.Failed, Reason: "x"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(t, s, c); !strings.HasPrefix(got, "accepted sending") {
+		t.Errorf("got %s", got)
+	}
+	// A holder whose process is gone loses the lease at once.
+	if _, n, err := s.Acquire(t.Context(), c, "third", time.Minute, func(h string) bool { return h == "new" }); err != nil || n != 1 {
+		t.Errorf("after the holder's death: %d, %v", n, err)
+	}
+}
+
+func TestPauseAndCancel(t *testing.T) {
+	s, _ := openTest(t)
+	people(t, s, 3)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	run, _ := acquire(t, s, c, "a")
+	if err := s.SetCampaignState(t.Context(), "news", CampaignPaused, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, state, err := run.Commit(t.Context(), nil, nil); state != CampaignPaused || err != nil {
+		t.Errorf("the sender is told %q, %v", state, err)
+	}
+	if err := s.SetCampaignState(t.Context(), "news", CampaignCancelled, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(t, s, c); got != "excluded(cancelled) excluded(cancelled) excluded(cancelled)" {
+		t.Errorf("got %s", got)
+	}
+	if err := s.SetCampaignState(t.Context(), "nix", CampaignPaused, ""); !errors.Is(err, ErrNoCampaign) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A failed write leaves nothing behind of its transaction: a trigger fails exactly the one we choose.
+func TestFailedCommitWritesNothing(t *testing.T) {
+	s, _ := openTest(t)
+	people(t, s, 2)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	run, _ := acquire(t, s, c, "a")
+	due, _ := run.Due(t.Context(), nil, 2)
+	exec(t, s, "CREATE TRIGGER no BEFORE INSERT ON attempts BEGIN SELECT RAISE(ABORT, 'full'); END")
+	if _, _, err := run.Commit(t.Context(), []Claim{{Delivery: due[0].ID}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := run.Commit(t.Context(), []Claim{{Delivery: due[1].ID}}, []Outcome{{Delivery: due[0].ID, Attempt: 1, Decision: delivery.Decision{State: delivery.Failed, Reason: "x"}}})
+	if err == nil {
+		t.Fatal("the trigger did not fire")
+	}
+	if got := states(t, s, c); got != "sending pending" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestForeignNewerAndDamagedFiles(t *testing.T) {
+	dir := t.TempDir()
+	foreign := filepath.Join(dir, "foreign.db")
+	db, err := sql.Open("sqlite", foreign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("CREATE TABLE somebody (x)"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	text := filepath.Join(dir, "text.db")
+	if err := os.WriteFile(text, []byte(strings.Repeat("this is no database\n", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{foreign, text} {
+		if _, err := Open(t.Context(), path, Options{}); !errors.Is(err, ErrForeign) {
+			t.Errorf("%s: %v", filepath.Base(path), err)
+		}
+	}
+	newer := filepath.Join(dir, "newer.db")
+	s, err := Open(t.Context(), newer, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(t, s, "PRAGMA user_version = 99")
+	s.Close()
+	if _, err := Open(t.Context(), newer, Options{}); !errors.Is(err, ErrNewer) {
+		t.Errorf("newer: %v", err)
+	}
+}
+
+func TestFileIsPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mailer.db")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	exec(t, s, "INSERT INTO meta VALUES ('a', 'b')")
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		if st, err := os.Stat(name); err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v %v", filepath.Base(name), st, err)
+		}
+	}
+}
+
+// Every connection of both pools has the pragmas: one that is run once on a pool is off on its other connections.
+func TestPragmasHoldOnEveryConnection(t *testing.T) {
+	s, _ := openTest(t)
+	for name, pool := range map[string]*sql.DB{"write": s.write, "read": s.read} {
+		var conns []*sql.Conn
+		for range pool.Stats().MaxOpenConnections {
+			c, err := pool.Conn(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, c)
+			for pragma, want := range map[string]string{"foreign_keys": "1", "synchronous": "2", "journal_mode": "wal", "busy_timeout": "15000"} {
+				var got string
+				if err := c.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
+					t.Errorf("%s: %s = %s, want %s (%v)", name, pragma, got, want, err)
+				}
+			}
+		}
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+	if _, err := s.read.Exec("DELETE FROM contacts"); err == nil {
+		t.Error("the readers can write")
+	}
+}
+
+func TestAuditIsChained(t *testing.T) {
+	s, _ := openTest(t)
+	for i := range 3 {
+		if err := s.update(t.Context(), func(tx *sql.Tx) error { return s.audit(t.Context(), tx, "test", map[string]int{"n": i}) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, err := s.read.Query("SELECT at, actor, action, detail, prev, hash FROM audit ORDER BY id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	last := ""
+	for rows.Next() {
+		var at int64
+		var actor, action, detail, prev, hash string
+		if err := rows.Scan(&at, &actor, &action, &detail, &prev, &hash); err != nil {
+			t.Fatal(err)
+		}
+		if prev != last || hash != auditHash(at, actor, action, detail, prev) {
+			t.Errorf("the chain breaks at %s", detail)
+		}
+		last = hash
+	}
+}
+
+// Long limits hold over restarts and processes, in any window of their length.
+func TestLongLimits(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 30)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	limit := Limit{Bucket: "relay main", N: 10, Per: time.Hour}
+	var sent []time.Time
+	for step := range 40 {
+		run, _, err := s.Acquire(t.Context(), c, fmt.Sprint("process ", step), time.Minute, func(string) bool { return true }, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		due, err := run.Due(t.Context(), nil, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var claims []Claim
+		for _, d := range due {
+			claims = append(claims, Claim{Delivery: d.ID})
+		}
+		got, _, err := run.Commit(t.Context(), claims, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var outcomes []Outcome
+		for i, g := range got {
+			switch {
+			case g.Attempt > 0:
+				sent = append(sent, *now)
+				outcomes = append(outcomes, Outcome{Delivery: claims[i].Delivery, Attempt: 1, Decision: delivery.Decision{State: delivery.Accepted}})
+			case !g.NotUntil.After(*now) || g.NotUntil.After(now.Add(limit.Per+limit.Per/slots)):
+				t.Errorf("at %s: next at %s", now, g.NotUntil)
+			}
+		}
+		if _, _, err := run.Commit(t.Context(), nil, outcomes); err != nil {
+			t.Fatal(err)
+		}
+		if err := run.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		*now = now.Add(4 * time.Minute)
+	}
+	if len(sent) != 30 {
+		t.Errorf("%d of 30 were sent", len(sent))
+	}
+	for i := range sent {
+		n := 0
+		for _, at := range sent[i:] {
+			if at.Sub(sent[i]) < time.Hour {
+				n++
+			}
+		}
+		if n > 10 {
+			t.Errorf("%d in the hour from %s", n, sent[i])
+		}
+	}
+}
