@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -43,20 +44,30 @@ func takesCampaign(cmd *cobra.Command) bool {
 	return len(words) > 1 && strings.Trim(words[1], "[]") == "CAMPAIGN"
 }
 
+// language is the end of a campaign's name that tells its languages apart: news.ja, news.en.
+var language = regexp.MustCompile(`\.[a-z]{2,3}$`)
+
 // campaignNames are the files' stems without their language; nothing when there is no workspace, because a completion
 // has nobody to complain to.
 func (a *app) campaignNames() []string {
 	var names []string
 	for _, file := range a.namesIn("campaigns", ".md", ".html", ".txt") {
-		if stem, lang, ok := strings.Cut(file, "."); ok && len(lang) <= 5 {
-			file = stem
-		}
-		names = append(names, file)
+		names = append(names, language.ReplaceAllString(file, ""))
 	}
 	return slices.Compact(names)
 }
 
-func (a *app) segmentNames() []string { return a.namesIn("segments", segment.Ext) }
+func (a *app) segmentNames() []string {
+	dir, err := a.find()
+	if err != nil {
+		return nil
+	}
+	names, err := segment.Names(os.DirFS(dir))
+	if err != nil {
+		return nil
+	}
+	return names
+}
 
 func (a *app) relayNames() []string {
 	ws, err := a.load()

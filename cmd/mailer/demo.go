@@ -107,15 +107,15 @@ var demoAudience = []string{"--list", "members", "--list", "readers"}
 
 // play shows the loop, a command at a time. The codes are those that the command may end with.
 func (d *demo) play(ctx context.Context) error {
-	d.a.out.Printf("A sandbox plays relay, recipients and bounce mailbox: smtp %s, imap %s. Nothing leaves this machine.\n\n$ cd %s\n",
-		d.box.SMTPAddr(), d.box.IMAPAddr(), d.dir)
-	if err := d.run(ctx, []int{exitDone}, "init", "."); err != nil {
+	d.a.out.Printf("A sandbox plays relay, recipients and bounce mailbox: smtp %s, imap %s. Nothing leaves this machine.\n",
+		d.box.SMTPAddr(), d.box.IMAPAddr())
+	if err := d.run(ctx, []int{exitDone}, "init", d.dir); err != nil {
 		return err
 	}
 	if err := d.furnish(); err != nil {
 		return err
 	}
-	d.a.out.Println("(the demo puts its mailer.yaml, its campaign and two lists there)")
+	d.a.out.Printf("\n$ cd %s     # where the demo has put its own mailer.yaml, a campaign and two lists\n", d.dir)
 	for _, step := range []struct {
 		codes []int
 		args  []string

@@ -29,7 +29,7 @@ var exampleWorkspaces = []struct {
 	campaigns  []string
 }{
 	{"japanese-shop", "customers.csv", exitSome, 147, 2, "hanako74@example.jp", []string{"2026-12-sale", "2026-12-haisou"}},
-	{"english-newsletter", "subscribers.csv", exitDone, 150, 0, "olivia.mensah@example.org", []string{"2026-12-letter", "2026-12-invite"}},
+	{"english-newsletter", "subscribers.csv", exitDone, 150, 0, "jurgen.bianchi@example.net", []string{"2026-12-letter", "2026-12-invite"}},
 }
 
 // Each example is copied and used as its README says, against a sandbox.

@@ -11,8 +11,11 @@ import (
 	"strings"
 	"syscall"
 
+	"mailer/internal/campaign"
 	"mailer/internal/config"
+	"mailer/internal/message"
 	"mailer/internal/segment"
+	"mailer/internal/send"
 	"mailer/internal/store"
 	"mailer/internal/ui"
 )
@@ -109,19 +112,37 @@ func usage(format string, args ...any) error {
 // exitCode picks the code of an error.
 func exitCode(err error) int {
 	var e *exit
-	var conf *config.Error
-	var expr *segment.Error
 	switch {
 	case errors.As(err, &e):
 		return e.code
-	case errors.As(err, &conf), errors.As(err, &expr):
-		return exitUsage
-	case errors.Is(err, store.ErrForeign), errors.Is(err, store.ErrNewer):
+	case userMistake(err):
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		return exitLeft
 	}
 	return exitError
+}
+
+// userMistake reports whether the command, the configuration or a file of the workspace must be mended first.
+func userMistake(err error) bool {
+	var conf *config.Error
+	var expr *segment.Error
+	var file *campaign.Error
+	var attachment *campaign.AttachmentError
+	var render *message.RenderError
+	var request *send.UsageError
+	var frozen *send.FrozenError
+	for _, kind := range []any{&conf, &expr, &file, &attachment, &render, &request, &frozen} {
+		if errors.As(err, kind) {
+			return true
+		}
+	}
+	for _, cause := range []error{store.ErrForeign, store.ErrNewer, segment.ErrNotSaved} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
 }
 
 // clean keeps the line breaks of an error text and takes every other control character out: part of it may come from a

@@ -38,7 +38,8 @@ func newRootCmd(a *app) *cobra.Command {
 func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
 		newInitCmd(a), newConfigCmd(a), newSandboxCmd(a), newDemoCmd(a),
-		newSendCmd(a), newCampaignsCmd(a),
+		newSegmentsCmd(a),
+		newSendCmd(a), newCampaignsCmd(a), newBouncesCmd(a), newSuppressionsCmd(a),
 		newManCmd(a), newVersionCmd(a),
 	}
 }

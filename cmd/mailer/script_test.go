@@ -1,26 +1,56 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
 	"testing"
+	"time"
+
+	"mailer/internal/sandbox"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // TestMain lets the scripts call this test binary as `mailer`.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tidyMain{m}, map[string]func(){
 		"mailer": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
+}
+
+// tidyMain leaves nothing behind when all tests have run.
+type tidyMain struct{ *testing.M }
+
+func (m tidyMain) Run() int {
+	defer removeBinary()
+	return m.M.Run()
 }
 
 // TestScripts runs testdata/script/*.txtar, each one a user's session with what must come out.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireUniqueNames: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits}})
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sandbox": sandboxFor}})
+}
+
+// sandboxFor is the script command `sandbox SCENARIO`: a mail world for the rest of the script, which a workspace of
+// mailer init finds by itself.
+func sandboxFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sandbox SCENARIO")
+	}
+	s, err := sandbox.Start(context.Background(), sandbox.Options{Seed: 1, Scenario: args[0], Greylist: time.Millisecond})
+	ts.Check(err)
+	ts.Defer(func() { s.Close() })
+	for variable, addr := range map[string]string{"MAILER_RELAYS_MAIN_PORT": s.SMTPAddr(), "MAILER_BOUNCES_MAILBOX_PORT": s.IMAPAddr()} {
+		_, port, err := net.SplitHostPort(addr)
+		ts.Check(err)
+		ts.Setenv(variable, port)
+	}
+	ts.Setenv("HTTP", s.HTTPURL())
 }
 
 // exits is the script command `exits CODE PROGRAM ARGS...`: run it and insist on the exit code.

@@ -116,13 +116,17 @@ func runSend(ctx context.Context, a *app, o sendOptions) error {
 	if err != nil {
 		return err
 	}
+	var bad error
 	if plan.New {
-		if err := checkNew(ctx, a, s, plan, o); err != nil {
-			return err
+		if bad = checkNew(ctx, a, s, plan, o); bad != nil && exitCode(bad) != exitSafety {
+			return bad
 		}
 	}
 	if o.dryRun {
-		return showPlan(a, plan)
+		return errors.Join(showPlan(a, plan), bad)
+	}
+	if bad != nil {
+		return bad
 	}
 	if plan.New && !o.yes {
 		if err := confirm(a, plan); err != nil {

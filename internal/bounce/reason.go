@@ -128,3 +128,34 @@ func classOf(reason string, permanent bool) Class {
 	}
 	return c
 }
+
+// ScopeWords says in plain words whom or what a scope is about.
+func ScopeWords(scope string) string {
+	return map[string]string{
+		ScopeAddress:   "this address",
+		ScopeDomain:    "the recipient's domain or server, not this address alone",
+		ScopeOurHost:   "our sending host or network: the address is not to blame",
+		ScopeOurDomain: "our domain or sender address: the recipient is not to blame",
+		ScopeContent:   "this message: the address is not to blame",
+		ScopeRelay:     "the way the mail took: the address is not to blame",
+	}[scope]
+}
+
+// ActionWords says in plain words what to do.
+func ActionWords(action string) string {
+	return map[string]string{
+		DoSuppress: "suppress the address: it is dead",
+		DoCount:    "keep the address; suppress it only when this goes on for weeks",
+		DoKeep:     "nothing",
+		DoThrottle: "send slower to this provider; the address is fine",
+		DoFix:      "keep the address and repair the cause on our side",
+		DoReview:   "keep the address; a person should look at the text",
+	}[action]
+}
+
+// Class is the meaning of what was said about a recipient.
+func (r Recipient) Class() Class {
+	c := classOf(r.Reason, r.Hard)
+	c.Hard = r.Hard
+	return c
+}

@@ -9,16 +9,16 @@ import (
 // detector finds the charset of a file that is fed to it in pieces. It judges the whole file: the first Japanese name
 // may stand in row 50,000.
 type detector struct {
-	head       []byte // the first bytes, for marks and escapes
-	rest       []byte // of the last piece: the start of a character
-	utf8       score
-	cp932      score
-	euc        score
-	escapes    int // ISO-2022-JP
-	nulEven    int
-	nulOdd     int
-	size       int64
-	lastEscape []byte
+	head    []byte // the first bytes, for marks
+	rest    []byte // of the last piece: the start of a character
+	tail    []byte // the last two bytes, for an escape over a seam
+	utf8    score
+	cp932   score
+	euc     score
+	escapes int // ISO-2022-JP
+	nulEven int64
+	nulOdd  int64
+	size    int64
 }
 
 // score says how well the bytes fit one charset.
@@ -27,6 +27,7 @@ type score struct {
 	bad    int64 // bytes that fit no character
 	common int64 // good ones that everyday text is made of
 	odd    int64 // good ones that everyday text hardly ever has, as half-width kana
+	rare   int64 // odd ones that hardly any text has
 }
 
 // fits is the share of what is not ASCII that decodes.
@@ -43,6 +44,14 @@ func (s score) natural() float64 {
 		return 0
 	}
 	return s.fits() * float64(s.common-s.odd) / float64(s.good)
+}
+
+// beats reports whether s is the better guess of two that can be: the one that decodes whole, else the more natural one.
+func (s score) beats(x score) bool {
+	if (s.bad == 0) != (x.bad == 0) {
+		return s.bad == 0
+	}
+	return s.natural() >= x.natural()
 }
 
 // headSize is how much of the file is kept for marks.
@@ -77,10 +86,14 @@ func (d *detector) countNULs(p []byte) {
 
 // countEscapes counts the switches to JIS X 0208 of ISO-2022-JP (RFC 1468).
 func (d *detector) countEscapes(p []byte) {
-	seen := append(d.lastEscape, p[:min(2, len(p))]...)
-	d.escapes += bytes.Count(seen, []byte("\x1b$B")) + bytes.Count(seen, []byte("\x1b$@"))
-	d.escapes += bytes.Count(p, []byte("\x1b$B")) + bytes.Count(p, []byte("\x1b$@"))
-	d.lastEscape = bytes.Clone(p[max(0, len(p)-2):])
+	seam := append(d.tail, p[:min(2, len(p))]...)
+	for _, piece := range [][]byte{seam, p} {
+		d.escapes += bytes.Count(piece, []byte("\x1b$B")) + bytes.Count(piece, []byte("\x1b$@"))
+	}
+	if len(p) >= 2 {
+		seam = p
+	}
+	d.tail = bytes.Clone(seam[max(0, len(seam)-2):])
 }
 
 // feed scores p under each charset. Pieces are cut behind an ASCII byte, which ends every character in all of them.
@@ -149,6 +162,7 @@ func (s *score) addCP932(run []byte) {
 				s.common++
 			case b >= 0xe0:
 				s.odd++
+				s.rare++
 			}
 		case 0xa1 <= b && b <= 0xdf:
 			s.good++
@@ -170,8 +184,9 @@ func (s *score) addEUC(run []byte) {
 			switch {
 			case b == 0xa1 || b == 0xa3 || b == 0xa4 || b == 0xa5 || 0xb0 <= b && b <= 0xcf:
 				s.common++
-			case b >= 0xf5 || 0xa9 <= b && b <= 0xaf:
+			case b >= 0xe0 || 0xa9 <= b && b <= 0xaf:
 				s.odd++
+				s.rare++
 			}
 		case n > 1:
 			s.good++
@@ -189,6 +204,17 @@ const (
 	sureLegacy = 0.9
 )
 
+// is reports whether the bytes can be this charset: nearly all decode, or all but a stray byte or two.
+func (s score) is(sure float64) bool {
+	return s.good > 0 && (s.fits() >= sure || s.bad <= strays && s.good >= 2*s.bad)
+}
+
+// strays is how many broken bytes say nothing about a charset.
+const strays = 2
+
+// readable is is, for a charset in which other charsets' letters decode to kanji that nobody writes.
+func (s score) readable() bool { return s.is(sureLegacy) && 2*s.rare <= s.good }
+
 // result is the charset of all that was written.
 func (d *detector) result() (charset, error) {
 	d.feed(nil, true)
@@ -196,21 +222,23 @@ func (d *detector) result() (charset, error) {
 		return charsetByName(name)
 	}
 	switch {
-	case int64(d.nulOdd)*4 > d.size: // ASCII letters in UTF-16 carry a NUL each
+	case d.nulOdd*4 > d.size: // ASCII letters in UTF-16 carry a NUL each
 		return charsetByName("utf-16le")
-	case int64(d.nulEven)*4 > d.size:
+	case d.nulEven*4 > d.size:
 		return charsetByName("utf-16be")
 	case d.escapes > 0 && d.utf8.good == 0:
 		return charsetByName("iso-2022-jp")
-	case d.utf8.good+d.utf8.bad == 0, d.utf8.fits() >= sureUTF8:
+	case d.utf8.good+d.utf8.bad == 0, d.utf8.is(sureUTF8):
 		return charsetByName("utf-8")
 	}
-	cp932, euc := d.cp932.fits() >= sureLegacy, d.euc.fits() >= sureLegacy
+	cp932, euc := d.cp932.readable(), d.euc.readable()
 	switch {
-	case cp932 && (!euc || d.cp932.natural() >= d.euc.natural()):
+	case cp932 && (!euc || d.cp932.beats(d.euc)):
 		return charsetByName("cp932")
 	case euc:
 		return charsetByName("euc-jp")
+	case d.utf8.bad <= strays:
+		return charsetByName("utf-8") // and the rows of these bytes are rejected
 	}
 	return charset{}, fmt.Errorf("the encoding is not recognised (UTF-8 fits %.0f %% of what is not ASCII, CP932 %.0f %%, EUC-JP %.0f %%): "+
 		"save the file as \"CSV UTF-8\", or say which it is with --encoding", 100*d.utf8.fits(), 100*d.cp932.fits(), 100*d.euc.fits())

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"maps"
 	"time"
 
 	"mailer/internal/contact"
@@ -381,20 +382,24 @@ func (im *importing) plan(ctx context.Context, spec store.ImportSpec, tell func(
 		if err != nil {
 			return err
 		}
+		fresh := map[uint64]uint64{}
 		for i, e := range effects {
 			key, row := maphash.String(seed, e.Key), rowHash(seed, batch[i])
-			if last, again := seen[key]; again && e.Op != "skip" {
+			if last, again := seen[key]; !again {
+				fresh[key] = row // within a call the store does know
+			} else if e.Op != "skip" {
 				e.Repeated, e.Op, e.Listed = true, "touch", false
 				if last != row {
 					e.Op = "update"
 				}
+				seen[key] = row
 			}
-			seen[key] = row
 			im.totals.Count(e)
 			if tell != nil {
 				tell(e)
 			}
 		}
+		maps.Copy(seen, fresh)
 		batch = batch[:0]
 		return nil
 	}

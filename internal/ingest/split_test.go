@@ -127,11 +127,11 @@ func TestSplitAgainstEncodingCSV(t *testing.T) {
 
 func TestDetectDelimiter(t *testing.T) {
 	for in, want := range map[string]byte{
-		"email,name\na@x.jp,b\n":                    ',',
-		"email\tname\na@x.jp\tb, c\n":               '\t',
-		"email;name\na@x.jp;1,5\nb@x.jp;2,5\n":      ';',
-		"email\na@x.jp\n":                           ',',
-		"":                                          ',',
+		"email,name\na@x.jp,b\n":               ',',
+		"email\tname\na@x.jp\tb, c\n":          '\t',
+		"email;name\na@x.jp;1,5\nb@x.jp;2,5\n": ';',
+		"email\na@x.jp\n":                      ',',
+		"":                                     ',',
 		"email,memo\na@x.jp,\"x;y;z\"\nb@x.jp,p;q\n": ',',
 	} {
 		if got := detectDelimiter([]byte(in), true); got != want {

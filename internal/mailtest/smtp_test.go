@@ -99,6 +99,24 @@ func TestReplies(t *testing.T) {
 	}
 }
 
+// Wherever the connection is cut, the server has read exactly that much and has taken the message only with its final dot.
+func TestCutAtEveryByte(t *testing.T) {
+	input := "EHLO me\r\nMAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n" + letter + ".\r\n"
+	dot := len(input)
+	input += "QUIT\r\n"
+	for n := range len(input) {
+		srv := NewSMTP(t, Script{CutAfter: map[int]int{0: n}})
+		talk(t, srv, input)
+		srv.Close()
+		if got := string(srv.Input(1)); got != input[:n] {
+			t.Fatalf("cut after %d: read %q", n, got)
+		}
+		if taken := len(srv.Accepted()) == 1; taken != (n >= dot) {
+			t.Errorf("cut after %d: message taken %t", n, taken)
+		}
+	}
+}
+
 func TestOneGroupAMessage(t *testing.T) {
 	srv := NewSMTP(t, Script{})
 	ask := connect(t, srv)

@@ -301,8 +301,7 @@ func escape(page *htmltemplate.Template, t *trees) error {
 		return nil
 	}
 	out := locate(t.sources, err)
-	if e.Node != nil && t.list[e.Name] != nil {
-		s := t.sources[t.list[e.Name].ParseName]
+	if s := t.sourceOf(e.Node); s != nil {
 		out.File = s.file
 		out.Line, out.Col = s.position(int(e.Node.Position()))
 	}
@@ -454,7 +453,7 @@ func explain(e *RenderError, p *program) error {
 		slices.Sort(known)
 		e.msg = fmt.Sprintf("there is no function %q; a field is written with a dot: {{.%s}}", name, name)
 		if near := campaign.Nearest(name, known); near != "" {
-			e.msg = fmt.Sprintf("there is no function %q; did you mean %q, or the field {{.%s}}?", name, near, name)
+			e.msg += fmt.Sprintf(" (or was the function %q meant?)", near)
 		}
 	}
 	if strings.Contains(e.msg, "bad character") {
@@ -505,13 +504,13 @@ func (d *document) compose(r Recipient, m Mark, out output) (Message, error) {
 func (d *document) structure(out output) *part {
 	body := &part{kind: "text/plain; charset=utf-8", text: out.text}
 	if d.html != nil {
-		page := multipart("related", append([]*part{{kind: "text/html; charset=utf-8", text: out.html}}, d.embed...)...)
+		page := nest("related", append([]*part{{kind: "text/html; charset=utf-8", text: out.html}}, d.embed...)...)
 		if page.parts != nil {
 			page.kind += ";\r\n type=\"text/html\""
 		}
-		body = multipart("alternative", body, page)
+		body = nest("alternative", body, page)
 	}
-	return multipart("mixed", append([]*part{body}, d.attach...)...)
+	return nest("mixed", append([]*part{body}, d.attach...)...)
 }
 
 func (d *document) header(r Recipient, m Mark, out output) ([]byte, error) {

@@ -156,7 +156,7 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 		{"odd name", "a.md", "subject: x", "{{.e-mail}}\n", `campaigns/a.md:4: bad character U+002D '-'; write a field whose name has spaces or signs as {{field "its name"}}`},
 		{"no template", "a.md", "subject: x", "a\n\n{{template \"foo\"}}", `campaigns/a.md:6:12: there is no template "foo"`},
 		{"endless", "a.md", "subject: x", `{{define "a"}}{{template "b" .}}{{end}}{{define "b"}}{{template "a" .}}{{end}}`, `calls itself`},
-		{"dot", "a.md", "subject: x", "a {{.}}", "campaigns/a.md:4:3: {{.}} is the whole contact here"},
+		{"dot", "a.md", "subject: x", "a {{.}}", "campaigns/a.md:4:5: {{.}} is the whole contact here"},
 		{"call", "a.md", "subject: x", "a {{.email 1}}", "a field is no function"},
 		{"inside range", "a.md", "subject: x", "{{range split \",\" .email}}{{.plan}}{{end}}", "inside range and with write $.plan"},
 		{"endless range", "a.md", "subject: x", "{{range 1000000000}}x{{end}}", "range wants a list"},

@@ -21,8 +21,8 @@ type part struct {
 	parts   []*part
 }
 
-// multipart makes a node of several parts, and no node of a single one.
-func multipart(subtype string, parts ...*part) *part {
+// nest makes a node of several parts, and no node of a single one.
+func nest(subtype string, parts ...*part) *part {
 	if len(parts) == 1 {
 		return parts[0]
 	}

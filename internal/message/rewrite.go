@@ -260,7 +260,7 @@ func (t *trees) closed() error {
 	var visit func(name string) error
 	visit = func(name string) error {
 		state[name] = 1
-		for _, call := range calls(t.list[name].Root, nil) {
+		for _, call := range calls(t.list[name].Root) {
 			s := t.sources[t.list[name].ParseName]
 			line, col := s.position(int(call.Pos))
 			at := &RenderError{File: s.file, Line: line, Col: col}
@@ -303,21 +303,48 @@ func (t *trees) names() []string {
 }
 
 // calls lists the {{template}} actions under a list.
-func calls(l *parse.ListNode, found []*parse.TemplateNode) []*parse.TemplateNode {
+func calls(l *parse.ListNode) (found []*parse.TemplateNode) {
+	each(l, func(n parse.Node) {
+		if call, ok := n.(*parse.TemplateNode); ok {
+			found = append(found, call)
+		}
+	})
+	return found
+}
+
+// each calls fn for every node under a list.
+func each(l *parse.ListNode, fn func(parse.Node)) {
 	if l == nil {
-		return found
+		return
 	}
 	for _, n := range l.Nodes {
+		fn(n)
 		switch n := n.(type) {
-		case *parse.TemplateNode:
-			found = append(found, n)
 		case *parse.IfNode:
-			found = calls(n.ElseList, calls(n.List, found))
+			each(n.List, fn)
+			each(n.ElseList, fn)
 		case *parse.WithNode:
-			found = calls(n.ElseList, calls(n.List, found))
+			each(n.List, fn)
+			each(n.ElseList, fn)
 		case *parse.RangeNode:
-			found = calls(n.ElseList, calls(n.List, found))
+			each(n.List, fn)
+			each(n.ElseList, fn)
 		}
+	}
+}
+
+// sourceOf finds where a node that html/template complains about came from: the error names the template that it began
+// with, and the node may be a copy.
+func (t *trees) sourceOf(node parse.Node) (found *source) {
+	if node == nil {
+		return nil
+	}
+	for _, name := range t.names() {
+		each(t.list[name].Root, func(n parse.Node) {
+			if found == nil && n.Type() == node.Type() && n.Position() == node.Position() && n.String() == node.String() {
+				found = t.sources[t.list[name].ParseName]
+			}
+		})
 	}
 	return found
 }

@@ -26,7 +26,7 @@ type Position struct {
 // Error shows the line of the expression with a caret under the place.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "segment: line %d, column %d: %s", e.Pos.Line, e.Pos.Column, e.Msg)
+	fmt.Fprintf(&b, "expression, line %d, column %d: %s", e.Pos.Line, e.Pos.Column, e.Msg)
 	if e.Nearest != "" {
 		fmt.Fprintf(&b, " (did you mean %s?)", e.Nearest)
 	}

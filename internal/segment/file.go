@@ -35,7 +35,7 @@ func CheckName(name string) error {
 		if r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.Is(unicode.M, r) || i > 0 && (r == '-' || r == '.') {
 			continue
 		}
-		return fmt.Errorf("segment %q: a name is made of letters, digits, - _ and .", name)
+		return fmt.Errorf("segment %q: a name is made of letters, digits and the signs - _ . only", name)
 	}
 	return nil
 }

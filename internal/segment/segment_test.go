@@ -222,7 +222,7 @@ func TestErrors(t *testing.T) {
 // The caret stands under the place also behind full-width characters, and a long line is cut around it.
 func TestErrorText(t *testing.T) {
 	_, err := segment.Compile("会社名 == \"東京\" and\nメール・区分 == \"あ\" and agee > 1", shop())
-	want := `segment: line 2, column 19: there is no field "agee" (did you mean age?)
+	want := `expression, line 2, column 19: there is no field "agee" (did you mean age?)
     メール・区分 == "あ" and agee > 1
                              ^`
 	if err == nil || err.Error() != want {

@@ -341,9 +341,14 @@ func (s *Store) PlanImport(ctx context.Context, spec ImportSpec) (*Plan, error) 
 	if im.all, err = s.Fields(ctx); err != nil {
 		return nil, err
 	}
+	var next int64 // the ids that new fields would get, near enough
+	for _, f := range im.all {
+		next = max(next, f.ID)
+	}
 	for i := range im.Columns {
 		if im.Columns[i].ID == 0 {
-			im.Columns[i].ID = -int64(i) - 1 // any number that no field has
+			next++
+			im.Columns[i].ID = next
 			im.all = append(im.all, im.Columns[i])
 		}
 	}

@@ -1,0 +1,429 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"mailer/internal/address"
+	"mailer/internal/store"
+	"mailer/internal/suppression"
+
+	"github.com/spf13/cobra"
+)
+
+const suppressionsHelp = `See and change who must not be mailed.
+
+A suppression wins over everything: no import, edit or segment brings the address back. An unsubscribe blocks marketing
+only; a dead address, a complaint and your own word block all mail. Each has its reason and its evidence, and a
+removal stays in the history.`
+
+func newSuppressionsCmd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "suppressions",
+		Aliases: []string{"suppression"},
+		Short:   "See and change who must not be mailed",
+		Long:    suppressionsHelp,
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newSuppressionsListCmd(a), newSuppressionsAddCmd(a), newSuppressionsRemoveCmd(a), newSuppressionsImportCmd(a), newSuppressionsExportCmd(a))
+	return cmd
+}
+
+func newSuppressionsListCmd(a *app) *cobra.Command {
+	var f store.SuppressionFilter
+	cmd := &cobra.Command{
+		Use:   "list [ADDRESS]",
+		Short: "List suppressions with reason and evidence",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				target, err := parseTarget(args[0])
+				if err != nil {
+					return err
+				}
+				f.Key = target.Key
+			}
+			return runSuppressionsList(cmd.Context(), a, f)
+		},
+	}
+	cmd.Flags().StringVar(&f.Reason, "reason", "", "only this `reason`: "+strings.Join(suppression.Reasons(), ", "))
+	cmd.PreRunE = func(*cobra.Command, []string) error { return checkReason(f.Reason) }
+	return cmd
+}
+
+// suppressionJSON is a suppression for scripts.
+type suppressionJSON struct {
+	Address  string `json:"address"`
+	Scope    string `json:"scope"`
+	Blocks   string `json:"blocks"`
+	Reason   string `json:"reason"`
+	Evidence string `json:"evidence"`
+	Since    string `json:"since"`
+}
+
+func suppressionLine(r store.SuppressionRow) suppressionJSON {
+	return suppressionJSON{r.Key, r.Scope, r.Blocks, r.Reason, r.Evidence, r.Since.Format("2006-01-02T15:04:05Z07:00")}
+}
+
+func runSuppressionsList(ctx context.Context, a *app, f store.SuppressionFilter) error {
+	_, st, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	var rows [][]string
+	err = st.Suppressions(ctx, f, func(r store.SuppressionRow) error {
+		if !a.out.JSON {
+			rows = append(rows, []string{shownKey(r.Suppression), r.Reason, r.Blocks, stamp(r.Since), shorten(r.Evidence, 60)})
+		}
+		return a.out.Emit("suppression", suppressionLine(r))
+	})
+	if err != nil || a.out.JSON {
+		return err
+	}
+	if len(rows) == 0 {
+		a.out.Println("Nothing is suppressed.")
+		return nil
+	}
+	a.out.Table([]string{"address", "reason", "blocks", "since", "evidence"}, rows)
+	return nil
+}
+
+// shownKey is an address, or a domain with an @ before it.
+func shownKey(s store.Suppression) string {
+	if s.Scope == suppression.ScopeDomain {
+		return "@" + s.Key
+	}
+	return s.Key
+}
+
+func shorten(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+type suppressionsAddOptions struct{ reason, blocks, evidence string }
+
+func newSuppressionsAddCmd(a *app) *cobra.Command {
+	var o suppressionsAddOptions
+	cmd := &cobra.Command{
+		Use:   "add ADDRESS...",
+		Short: "Never mail these addresses again (@example.com: a whole domain)",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runSuppressionsAdd(cmd.Context(), a, args, o)
+		},
+	}
+	o.flags(cmd, suppression.Manual)
+	return cmd
+}
+
+func (o *suppressionsAddOptions) flags(cmd *cobra.Command, reason string) {
+	cmd.Flags().StringVar(&o.reason, "reason", reason, "`reason`: "+strings.Join(suppression.Reasons(), ", "))
+	cmd.Flags().StringVar(&o.blocks, "blocks", "", "what it blocks: `marketing` or all (default: as the reason says)")
+	cmd.Flags().StringVar(&o.evidence, "evidence", "", "`text` that says where this comes from")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if o.blocks != "" && o.blocks != suppression.BlocksMarketing && o.blocks != suppression.BlocksAll {
+			return usage("--blocks takes marketing or all, not %q", o.blocks)
+		}
+		return checkReason(o.reason)
+	}
+}
+
+func checkReason(reason string) error {
+	if reason == "" || slices.Contains(suppression.Reasons(), reason) {
+		return nil
+	}
+	return usage("--reason takes %s, not %q", strings.Join(suppression.Reasons(), ", "), reason)
+}
+
+// over fills in what the target does not say itself.
+func (o suppressionsAddOptions) over(s store.Suppression) store.Suppression {
+	if s.Reason == "" {
+		s.Reason = o.reason
+	}
+	if s.Blocks == "" {
+		s.Blocks = o.blocks
+	}
+	if s.Blocks == "" {
+		s.Blocks = suppression.Blocks(s.Reason)
+	}
+	if s.Evidence == "" {
+		s.Evidence = o.evidence
+	}
+	return s
+}
+
+func runSuppressionsAdd(ctx context.Context, a *app, args []string, o suppressionsAddOptions) error {
+	var batch []store.Suppression
+	for _, arg := range args {
+		s, err := parseTarget(arg)
+		if err != nil {
+			return err
+		}
+		batch = append(batch, o.over(s))
+	}
+	_, st, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	added, err := st.AddSuppressions(ctx, batch, "suppressions add")
+	if err != nil {
+		return err
+	}
+	if err := a.out.Emit("summary", map[string]int{"rows": len(batch), "added": added, "already": len(batch) - added, "rejected": 0}); err != nil {
+		return err
+	}
+	a.out.Printf("%d suppressed, %d were already\n", added, len(batch)-added)
+	return nil
+}
+
+// parseTarget reads an address, or a domain written @example.com.
+func parseTarget(text string) (store.Suppression, error) {
+	if domain, ok := strings.CutPrefix(strings.TrimSpace(text), "@"); ok {
+		return domainTarget(domain)
+	}
+	key, err := keyOf(text)
+	return store.Suppression{Scope: suppression.ScopeAddress, Key: key}, err
+}
+
+func domainTarget(domain string) (store.Suppression, error) {
+	a, err := address.Parse("postmaster@" + domain)
+	if err != nil {
+		return store.Suppression{}, usage("domain %q: %w", domain, err)
+	}
+	return store.Suppression{Scope: suppression.ScopeDomain, Key: a.Domain()}, nil
+}
+
+// keyOf is the comparison key of an address that a person typed; of none it is none.
+func keyOf(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	a, err := address.Parse(text)
+	if err != nil {
+		return "", usage("address %q: %w", text, err)
+	}
+	return a.Key, nil
+}
+
+func newSuppressionsRemoveCmd(a *app) *cobra.Command {
+	var reason, why string
+	cmd := &cobra.Command{
+		Use:   "remove ADDRESS",
+		Short: "Lift the suppressions of an address (@example.com: of a domain)",
+		Args:  exactArgs(1, "ADDRESS"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runSuppressionsRemove(cmd.Context(), a, args[0], reason, why)
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "lift only this `reason` (default: all)")
+	cmd.Flags().StringVar(&why, "evidence", "", "`text` that says why, kept in the history")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return checkReason(reason) }
+	return cmd
+}
+
+func runSuppressionsRemove(ctx context.Context, a *app, text, reason, why string) error {
+	target, err := parseTarget(text)
+	if err != nil {
+		return err
+	}
+	_, st, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	lifted, err := st.RemoveSuppression(ctx, target.Scope, target.Key, reason, why)
+	if err != nil {
+		return err
+	}
+	if err := a.out.Emit("summary", map[string]int{"removed": len(lifted)}); err != nil {
+		return err
+	}
+	if len(lifted) == 0 {
+		return fmt.Errorf("%s is not suppressed", shownKey(target))
+	}
+	for _, s := range lifted {
+		a.out.Printf("%s: %s lifted\n", shownKey(s), s.Reason)
+		if s.Reason != suppression.Manual && s.Reason != suppression.Import {
+			a.out.Warnf("%s was suppressed for %s; mail it only with the person's new consent", shownKey(s), s.Reason)
+		}
+	}
+	return nil
+}
+
+const suppressionsImportHelp = `Add suppressions from a file: one address a line, or a CSV or TSV file with an address column.
+
+A column reason, blocks, scope or evidence is taken where there is one, as mailer suppressions export writes them. Rows
+that hold no address are told and left out (exit code 3). FILE "-" is standard input.`
+
+func newSuppressionsImportCmd(a *app) *cobra.Command {
+	var o suppressionsAddOptions
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Add suppressions from a list",
+		Long:  suppressionsImportHelp,
+		Args:  exactArgs(1, "FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runSuppressionsImport(cmd.Context(), a, args[0], o)
+		},
+	}
+	o.flags(cmd, suppression.Import)
+	return cmd
+}
+
+// importBatch is how many suppressions are written at a time, so that a running send keeps its pace.
+const importBatch = 500
+
+type suppressionsImport struct {
+	a        *app
+	st       *store.Store
+	source   string
+	o        suppressionsAddOptions
+	batch    []store.Suppression
+	Rows     int `json:"rows"`
+	Added    int `json:"added"`
+	Already  int `json:"already"`
+	Rejected int `json:"rejected"`
+}
+
+func runSuppressionsImport(ctx context.Context, a *app, file string, o suppressionsAddOptions) error {
+	in, err := openList(a, file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	_, st, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	if o.evidence == "" {
+		o.evidence = "imported from " + file
+	}
+	i := &suppressionsImport{a: a, st: st, source: file, o: o}
+	err = suppression.ReadList(in, func(e suppression.Entry) error { return i.take(ctx, e) })
+	if err == nil {
+		err = i.flush(ctx)
+	}
+	if emitted := a.out.Emit("summary", i); emitted != nil {
+		return emitted
+	}
+	a.out.Printf("%d rows: %d suppressed, %d were already, %d rejected\n", i.Rows, i.Added, i.Already, i.Rejected)
+	if err == nil && i.Rejected > 0 {
+		return &exit{code: exitSome}
+	}
+	return err
+}
+
+func openList(a *app, file string) (io.ReadCloser, error) {
+	if file == "-" {
+		return io.NopCloser(a.stdin), nil
+	}
+	return os.Open(file)
+}
+
+func (i *suppressionsImport) take(ctx context.Context, e suppression.Entry) error {
+	i.Rows++
+	s, err := i.target(e)
+	if err != nil {
+		i.Rejected++
+		i.a.out.Warnf("%s:%d: %s", i.source, e.Line, clean(err.Error()))
+		return nil
+	}
+	i.batch = append(i.batch, i.o.over(s))
+	if len(i.batch) < importBatch {
+		return nil
+	}
+	return i.flush(ctx)
+}
+
+func (i *suppressionsImport) target(e suppression.Entry) (store.Suppression, error) {
+	parse := parseTarget
+	if e.Scope == suppression.ScopeDomain {
+		parse = func(text string) (store.Suppression, error) { return domainTarget(strings.TrimPrefix(text, "@")) }
+	}
+	if e.Address == "" {
+		return store.Suppression{}, fmt.Errorf("no address")
+	}
+	s, err := parse(e.Address)
+	if err != nil {
+		return s, err
+	}
+	if e.Reason != "" && !slices.Contains(suppression.Reasons(), e.Reason) {
+		return s, fmt.Errorf("unknown reason %q", e.Reason)
+	}
+	if e.Blocks != "" && e.Blocks != suppression.BlocksMarketing && e.Blocks != suppression.BlocksAll {
+		return s, fmt.Errorf("blocks is marketing or all, not %q", e.Blocks)
+	}
+	s.Reason, s.Blocks, s.Evidence = e.Reason, e.Blocks, e.Evidence
+	return s, nil
+}
+
+func (i *suppressionsImport) flush(ctx context.Context) error {
+	if len(i.batch) == 0 {
+		return nil
+	}
+	added, err := i.st.AddSuppressions(ctx, i.batch, i.source)
+	if err != nil {
+		return err
+	}
+	i.Added += added
+	i.Already += len(i.batch) - added
+	i.batch = i.batch[:0]
+	return nil
+}
+
+func newSuppressionsExportCmd(a *app) *cobra.Command {
+	var f store.SuppressionFilter
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Write all suppressions as CSV to standard output (--json: a line each)",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return runSuppressionsExport(cmd.Context(), a, f) },
+	}
+	cmd.Flags().StringVar(&f.Reason, "reason", "", "only this `reason`")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return checkReason(f.Reason) }
+	return cmd
+}
+
+func runSuppressionsExport(ctx context.Context, a *app, f store.SuppressionFilter) error {
+	_, st, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	if a.out.JSON {
+		return st.Suppressions(ctx, f, func(r store.SuppressionRow) error { return a.out.Emit("suppression", suppressionLine(r)) })
+	}
+	w := csv.NewWriter(a.out.Data())
+	if err := w.Write([]string{"address", "scope", "blocks", "reason", "since", "evidence"}); err != nil {
+		return err
+	}
+	err = st.Suppressions(ctx, f, func(r store.SuppressionRow) error {
+		s := suppressionLine(r)
+		return w.Write([]string{s.Address, s.Scope, s.Blocks, s.Reason, s.Since, harmless(s.Evidence)})
+	})
+	w.Flush()
+	if err != nil {
+		return err
+	}
+	return w.Error()
+}
+
+// harmless keeps a spreadsheet from running a text as a formula: evidence comes from strangers' mail.
+func harmless(cell string) string {
+	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+		return "'" + cell
+	}
+	return cell
+}

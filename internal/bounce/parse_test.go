@@ -1,0 +1,233 @@
+package bounce
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// brief is a verdict in one line, for tables.
+func brief(v Verdict) string {
+	parts := []string{v.Kind}
+	for _, r := range v.Bounces {
+		hard := "soft"
+		if r.Hard {
+			hard = "HARD"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s/%s %s %s %s", r.Recipient, r.Status, r.Reply, r.Reason, hard, r.Action))
+	}
+	for _, c := range v.Complainants {
+		parts = append(parts, c)
+	}
+	if v.FeedbackType != "" {
+		parts = append(parts, "type="+v.FeedbackType)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// fixtures are mails of our own writing in testdata, each with the verdict that it must have.
+var fixtures = map[string]string{
+	"postfix":                    "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"postfix-three":              "bounce; dead@shop.example 5.1.1/550 userunknown HARD failed; full@shop.example 5.2.2/552 mailboxfull soft failed; a..b@docomo.ne.jp 5.0.0/550 filtered soft failed",
+	"postfix-delayed":            "bounce; hanako@shop.example 4.4.1/ expired soft delayed",
+	"relayed":                    "delivered",
+	"utf8-report":                "bounce; 花子@店.example 5.1.1/550 userunknown HARD failed",
+	"no-closing-boundary":        "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"blank-lines-between-fields": "bounce; hanako@shop.example 5.2.2/552 mailboxfull soft failed",
+	"no-diagnostic":              "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"full-said-unknown":          "bounce; hanako@shop.example 5.1.1/550 mailboxfull soft failed",
+	"blocked":                    "bounce; hanako@shop.example 5.7.1/554 blocked soft failed",
+	"nested":                     "bounce; hanako@shop.example 4.4.1/451 expired soft failed",
+	"arf":                        "complaint; hanako@shop.example; type=abuse",
+	"arf-not-spam":               "not-a-bounce; hanako@shop.example; type=not-spam",
+	"jmrp":                       "complaint; hanako@hotmail.example; type=abuse",
+	"receipt":                    "autoreply",
+	"vacation":                   "autoreply",
+	"vacation-no-3834":           "autoreply",
+	"unsubscribe":                "unsubscribe",
+	"unsubscribe-subject":        "unsubscribe",
+	"exim":                       "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed; taro@shop.example /550 filtered soft failed",
+	"exim-warning":               "bounce; hanako@shop.example 4.2.1/450 systemerror soft delayed",
+	"qmail":                      "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed; late@shop.example 5.7.1/550 spamdetected soft failed",
+	"sendmail":                   "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"exchange":                   "bounce; hanako@shop.example / userunknown HARD failed",
+	"ezweb-unknown":              "bounce; hanako@ezweb.ne.jp /550 userunknown HARD failed",
+	"ezweb-filter":               "bounce; hanako@ezweb.ne.jp / filtered soft failed",
+	"ses":                        "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"group":                      "bounce; friends@groups.example / rejected soft failed",
+	"ordinary":                   "not-a-bounce",
+}
+
+func fixture(t testing.TB, name string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("testdata", name+".eml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func TestFixtures(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.eml")
+	if err != nil || len(files) != len(fixtures) {
+		t.Errorf("%d fixtures, %d verdicts, %v", len(files), len(fixtures), err)
+	}
+	for name, want := range fixtures {
+		if got := brief(Parse(fixture(t, name))); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", name, got, want)
+		}
+	}
+}
+
+// TestFormsOfAMailDoNotMatter: line ends, an mbox line in front, NUL bytes and empty lines change no verdict.
+func TestFormsOfAMailDoNotMatter(t *testing.T) {
+	forms := map[string]func([]byte) []byte{
+		"CRLF":     func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n")) },
+		"CR":       func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("\n"), []byte("\r")) },
+		"mbox":     func(b []byte) []byte { return append([]byte("From MAILER-DAEMON Mon Nov  2 10:00:00 2026\n"), b...) },
+		"NUL":      func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(" "), []byte(" \x00")) },
+		"leading":  func(b []byte) []byte { return append([]byte("\n\n"), b...) },
+		"trailing": func(b []byte) []byte { return append(bytes.Clone(b), "\n\n\n"...) },
+	}
+	for name, want := range fixtures {
+		for form, change := range forms {
+			if got := brief(Parse(change(fixture(t, name)))); got != want {
+				t.Errorf("%s as %s:\n got %s\nwant %s", name, form, got, want)
+			}
+		}
+	}
+}
+
+// TestCutAnywhere: a mail that ends in the middle never gives a hard verdict that the whole one does not give.
+func TestCutAnywhere(t *testing.T) {
+	for name := range fixtures {
+		raw := fixture(t, name)
+		hard := map[string]bool{}
+		for _, r := range Parse(raw).Bounces {
+			hard[r.Recipient] = r.Hard
+		}
+		for n := 0; n < len(raw); n += 7 {
+			for _, r := range Parse(raw[:n]).Bounces {
+				if r.Hard && !hard[r.Recipient] && strings.Contains(name, "nested") {
+					t.Errorf("%s cut at %d: %s is hard", name, n, r.Recipient)
+				}
+			}
+		}
+	}
+}
+
+func TestTokensComeFromWhereWePutThem(t *testing.T) {
+	for name, want := range map[string]string{
+		"postfix":             "return_path=b1a-0123456789abcdef message_id=m1a-fedcba9876543210",
+		"arf":                 "return_path=b1a-0123456789abcdef message_id=m1a-fedcba9876543210",
+		"qmail":               "return_path=b1a-0123456789abcdef message_id=m1a-fedcba9876543210",
+		"vacation":            "return_path=b1a-0123456789abcdef message_id=m1a-fedcba9876543210",
+		"unsubscribe":         "unsubscribe=u1a-0123456789abcdef",
+		"unsubscribe-subject": "unsubscribe=u1a-0123456789abcdef",
+		"ordinary":            "",
+	} {
+		var got []string
+		for _, tok := range Parse(fixture(t, name)).Tokens {
+			got = append(got, tok.Where+"="+tok.Text)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: tokens %q, want %q", name, got, want)
+		}
+	}
+	body := "From: a@b.example\nSubject: hi\n\nsee bounce+b1a-0123456789abcdef@news.example and <m1a-fedcba9876543210@news.example>\n"
+	if got := Parse([]byte(body)).Tokens; len(got) != 0 {
+		t.Errorf("a token in the text was taken: %v", got)
+	}
+}
+
+// TestHugeAndCrookedMailsAreBounded gives shapes that make careless readers spin or eat memory.
+func TestHugeAndCrookedMailsAreBounded(t *testing.T) {
+	head := "From: MAILER-DAEMON@x.example\nSubject: Undelivered Mail Returned to Sender\nContent-Type: multipart/report; boundary=b\n\n"
+	group := "\n\nFinal-Recipient: rfc822; a%d@x.example\nAction: failed\nStatus: 5.1.1\n"
+	var groups strings.Builder
+	for i := range 20000 {
+		fmt.Fprintf(&groups, group, i)
+	}
+	nested := head
+	for i := range 2000 {
+		nested += fmt.Sprintf("--b%d\nContent-Type: multipart/mixed; boundary=b%d\n\n", i, i+1)
+	}
+	for name, mail := range map[string]string{
+		"parts":      head + strings.Repeat("--b\nContent-Type: text/plain\n\nx\n", 10000),
+		"open parts": head + strings.Repeat("--b\n", 300000),
+		"groups":     head + "--b\nContent-Type: message/delivery-status\n\n" + groups.String(),
+		"body":       head + "--b\n\n" + strings.Repeat("a@b.example: 550 5.1.1 user unknown\n", 1<<20),
+		"one line":   head + "--b\n\n" + strings.Repeat("@", 20<<20),
+		"header":     strings.Repeat("X-A: b\n continued\n", 1<<20),
+		"folded":     "Subject: x\n" + strings.Repeat(" y\n", 4<<20),
+		"params":     "Content-Type: multipart/report; " + strings.Repeat("a=\"", 1<<20) + "\n\nx",
+		"nested":     nested,
+		"words":      "From: postmaster\nSubject: " + strings.Repeat("=?utf-8?Q?a?= ", 1<<17) + "\n\nx",
+		"quotes":     head + "--b\n\n" + strings.Repeat("\"@", 5<<20),
+		"html":       "From: mailer-daemon\nSubject: failure notice\nContent-Type: text/html\n\n" + strings.Repeat("<style>", 1<<20),
+		"json":       "Content-Type: text/plain\n\nnotificationType " + strings.Repeat("{", 4<<20),
+		"nothing":    "",
+		"NULs":       strings.Repeat("\x00", 1<<20),
+		"CRs":        strings.Repeat("\r", 1<<20),
+	} {
+		begin := time.Now()
+		v := Parse([]byte(mail))
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("%s: took %s", name, took)
+		}
+		if len(v.Bounces) > maxFields || len(v.Tokens) > maxTokens {
+			t.Errorf("%s: %d bounces, %d tokens", name, len(v.Bounces), len(v.Tokens))
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.eml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	if dir := os.Getenv("BOUNCE_CORPUS"); dir != "" {
+		more, err := filepath.Glob(filepath.Join(dir, "mails", "*.eml"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		files = append(files, more...)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		v := Parse(raw)
+		for _, r := range v.Bounces {
+			if v.Kind != KindBounce {
+				t.Errorf("kind %s with bounces", v.Kind)
+			}
+			if r.Recipient == "" || meanings[r.Reason].scope == "" {
+				t.Errorf("recipient %q, reason %q", r.Recipient, r.Reason)
+			}
+			if r.Hard && (!meanings[r.Reason].dead || r.Action != ActionFailed || strings.HasPrefix(r.Status, "4") || strings.HasPrefix(r.Reply, "4")) {
+				t.Errorf("hard for %+v", r)
+			}
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	var mails [][]byte
+	for name := range fixtures {
+		mails = append(mails, fixture(b, name))
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		Parse(mails[i%len(mails)])
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "mails/s")
+}

@@ -1,0 +1,291 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"mailer/internal/contact"
+)
+
+// Traces is everything that is stored about one address.
+type Traces struct {
+	Contact      contact.Contact // ID 0: it is no contact
+	Changes      []TracedChange
+	Memberships  []Membership
+	Deliveries   []TracedDelivery
+	Events       []TracedEvent
+	Mails        []TracedMail
+	Suppressions []SuppressionRow // of the address and of its domain, what blocks most first
+	Forgotten    time.Time        // when the person was forgotten; zero: never
+}
+
+// Empty reports whether nothing is known.
+func (t Traces) Empty() bool {
+	return t.Contact.ID == 0 && len(t.Changes) == 0 && len(t.Deliveries) == 0 && len(t.Events) == 0 && len(t.Suppressions) == 0 && t.Forgotten.IsZero()
+}
+
+// TracedChange is a change with the set that it belongs to.
+type TracedChange struct {
+	Change
+	Set ChangeSet
+}
+
+// Membership is a contact's place on a list.
+type Membership struct {
+	List    string
+	Since   time.Time
+	Consent Consent
+}
+
+// TracedDelivery is a delivery with its attempts.
+type TracedDelivery struct {
+	ID       int64
+	Campaign string
+	Planned  time.Time // when the audience was frozen
+	NextTry  time.Time
+	Recipient
+	History []TracedAttempt // all but the accepted one
+}
+
+// TracedAttempt is an attempt that did not end in an acceptance.
+type TracedAttempt struct {
+	Number  int
+	At      time.Time
+	Relay   string
+	Phase   string
+	Outcome string
+	Reason  string
+	Reply   string
+}
+
+// TracedEvent is a row of the history; Detail is JSON.
+type TracedEvent struct {
+	At       time.Time
+	Kind     string
+	Key      string // the address's, or its domain
+	Campaign string
+	Bounce   int64
+	Detail   string
+}
+
+// TracedMail is a mail of the bounce mailbox about one of the address's deliveries.
+type TracedMail struct {
+	ID      int64
+	At      time.Time
+	Source  string
+	Kind    string
+	Changed bool
+}
+
+// Traces collects what is stored about an address key.
+func (s *Store) Traces(ctx context.Context, key string) (Traces, error) {
+	var t Traces
+	var err error
+	if t.Contact, _, err = s.Contact(ctx, key); err != nil {
+		return t, err
+	}
+	if t.Changes, err = s.tracedChanges(ctx, t.Contact.ID, key); err != nil {
+		return t, err
+	}
+	err = s.snapshot(ctx, func(tx *sql.Tx) error {
+		for _, step := range []func(context.Context, *sql.Tx, string) error{
+			t.readMemberships, t.readDeliveries, t.readEvents, t.readMails, t.readSuppressions, t.readForgotten,
+		} {
+			if err := step(ctx, tx, key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return t, fmt.Errorf("read the history of %s: %w", key, err)
+	}
+	return t, nil
+}
+
+// tracedChanges finds the changes of a contact by its id. Of one that is gone (its import was taken back) only the key is
+// left, which no index leads to: that is read once, for a question that a person asked.
+func (s *Store) tracedChanges(ctx context.Context, contact int64, key string) ([]TracedChange, error) {
+	query, arg := changeColumns+" WHERE contact = ? ORDER BY change_set, seq", any(contact)
+	if contact == 0 {
+		query, arg = changeColumns+" WHERE key = ? ORDER BY change_set, seq", key
+	}
+	var all []TracedChange
+	err := eachChange(ctx, s.read, func(c Change) error { all = append(all, TracedChange{Change: c}); return nil }, query, arg)
+	if err != nil {
+		return nil, err
+	}
+	sets := map[int64]ChangeSet{}
+	for i, c := range all {
+		if _, ok := sets[c.Change.Set]; !ok {
+			if sets[c.Change.Set], err = s.ChangeSet(ctx, c.Change.Set); err != nil {
+				return nil, err
+			}
+		}
+		all[i].Set = sets[c.Change.Set]
+	}
+	return all, nil
+}
+
+func (t *Traces) readMemberships(ctx context.Context, tx *sql.Tx, key string) error {
+	rows, err := tx.QueryContext(ctx, `SELECT l.name, m.since, m.consent_source, coalesce(m.consent_at, 0), m.consent_text
+		FROM memberships AS m JOIN lists AS l ON l.id = m.list WHERE m.contact = ? ORDER BY m.since, l.name`, t.Contact.ID)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var m Membership
+		var since, at int64
+		if err := rows.Scan(&m.List, &since, &m.Consent.Source, &at, &m.Consent.Text); err != nil {
+			return err
+		}
+		m.Since, m.Consent.At = timeOf(since), timeOf(at)
+		t.Memberships = append(t.Memberships, m)
+	}
+	return rows.Err()
+}
+
+func (t *Traces) readDeliveries(ctx context.Context, tx *sql.Tx, key string) error {
+	rows, err := tx.QueryContext(ctx, `SELECT d.id, c.name, c.created_at, d.next_try, d.address, d.state, d.reason, d.reply, d.attempts, d.message_id, d.relay, d.updated_at
+		FROM deliveries AS d JOIN campaigns AS c ON c.id = d.campaign WHERE d.key = ? ORDER BY d.id`, key)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var d TracedDelivery
+		var planned, next, at int64
+		if err := rows.Scan(&d.ID, &d.Campaign, &planned, &next, &d.Address, &d.State, &d.Reason, &d.Reply, &d.Attempts, &d.MessageID, &d.Relay, &at); err != nil {
+			return err
+		}
+		d.Planned, d.NextTry, d.At = timeOf(planned), timeOf(next), timeOf(at)
+		t.Deliveries = append(t.Deliveries, d)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	return t.readAttempts(ctx, tx, key)
+}
+
+func (t *Traces) readAttempts(ctx context.Context, tx *sql.Tx, key string) error {
+	rows, err := tx.QueryContext(ctx, `SELECT a.delivery, a.number, a.at, a.relay, a.phase, a.outcome, a.reason, a.reply
+		FROM deliveries AS d JOIN attempts AS a ON a.delivery = d.id WHERE d.key = ? ORDER BY a.delivery, a.id`, key)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	at := map[int64]*TracedDelivery{}
+	for i := range t.Deliveries {
+		at[t.Deliveries[i].ID] = &t.Deliveries[i]
+	}
+	for rows.Next() {
+		var id, when int64
+		var a TracedAttempt
+		if err := rows.Scan(&id, &a.Number, &when, &a.Relay, &a.Phase, &a.Outcome, &a.Reason, &a.Reply); err != nil {
+			return err
+		}
+		a.At = timeOf(when)
+		at[id].History = append(at[id].History, a)
+	}
+	return rows.Err()
+}
+
+func (t *Traces) readEvents(ctx context.Context, tx *sql.Tx, key string) error {
+	rows, err := tx.QueryContext(ctx, `SELECT e.at, e.kind, e.key, coalesce(c.name, ''), coalesce(e.bounce, 0), e.detail
+		FROM events AS e LEFT JOIN campaigns AS c ON c.id = e.campaign WHERE e.key IN (?, ?) ORDER BY e.at, e.id`, key, domainOf(key))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e TracedEvent
+		var at int64
+		if err := rows.Scan(&at, &e.Kind, &e.Key, &e.Campaign, &e.Bounce, &e.Detail); err != nil {
+			return err
+		}
+		e.At = timeOf(at)
+		t.Events = append(t.Events, e)
+	}
+	return rows.Err()
+}
+
+func (t *Traces) readMails(ctx context.Context, tx *sql.Tx, key string) error {
+	rows, err := tx.QueryContext(ctx, `SELECT b.id, b.read_at, b.source, b.kind, b.changed <> '[]'
+		FROM deliveries AS d JOIN bounces AS b ON b.delivery = d.id WHERE d.key = ? ORDER BY b.id`, key)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var m TracedMail
+		var at int64
+		if err := rows.Scan(&m.ID, &at, &m.Source, &m.Kind, &m.Changed); err != nil {
+			return err
+		}
+		m.At = timeOf(at)
+		t.Mails = append(t.Mails, m)
+	}
+	return rows.Err()
+}
+
+func (t *Traces) readSuppressions(ctx context.Context, tx *sql.Tx, key string) error {
+	rows, err := tx.QueryContext(ctx, `SELECT id, scope, key, blocks, reason, evidence, coalesce(delivery, 0), coalesce(bounce, 0), created_at
+		FROM suppressions WHERE scope = 'address' AND key = ? OR scope = 'domain' AND key = ? ORDER BY blocks, id`, key, domainOf(key))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r SuppressionRow
+		var since int64
+		if err := rows.Scan(&r.ID, &r.Scope, &r.Key, &r.Blocks, &r.Reason, &r.Evidence, &r.Delivery, &r.Bounce, &since); err != nil {
+			return err
+		}
+		r.Since = timeOf(since)
+		t.Suppressions = append(t.Suppressions, r)
+	}
+	return rows.Err()
+}
+
+// readForgotten looks for the address among the people who were forgotten, of whom only a hash is kept.
+func (t *Traces) readForgotten(ctx context.Context, tx *sql.Tx, key string) error {
+	var since int64
+	back, err := forgotten(ctx, tx, []any{key})
+	if err != nil || len(back) == 0 {
+		return err
+	}
+	salt, err := forgetSalt(ctx, tx) // it is there: somebody was forgotten
+	if err != nil {
+		return err
+	}
+	err = tx.QueryRowContext(ctx, "SELECT created_at FROM suppressions WHERE scope = 'address' AND key = ? AND reason = 'forgotten'", forgottenKey(salt, key)).Scan(&since)
+	t.Forgotten = timeOf(since)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	return err
+}
+
+func domainOf(key string) string { return key[strings.LastIndexByte(key, '@')+1:] }
+
+// NearAddresses is which contacts have the local part of key at another domain, and which have one of the keys in
+// guesses; at most limit of them.
+func (s *Store) NearAddresses(ctx context.Context, key string, guesses []string, limit int) ([]string, error) {
+	local := key[:strings.LastIndexByte(key, '@')+1]
+	args := []any{local, strings.TrimSuffix(local, "@") + "A"} // 'A' follows '@': a range of the index on key
+	for _, g := range guesses {
+		args = append(args, g)
+	}
+	var near []string
+	err := eachString(ctx, s.read, func(a string) { near = append(near, a) },
+		"SELECT address FROM contacts WHERE key >= ? AND key < ? OR key IN ("+placeholders(len(guesses))+") ORDER BY key LIMIT ?", append(args, limit)...)
+	if err != nil {
+		return nil, fmt.Errorf("look for near addresses: %w", explain(err))
+	}
+	return near, nil
+}
