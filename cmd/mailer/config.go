@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"mailer/internal/config"
 
 	"github.com/spf13/cobra"
@@ -91,7 +89,7 @@ func runConfigCheck(a *app, cmd *cobra.Command) error {
 		return err
 	}
 	if errors > 0 {
-		return &exit{code: exitUsage, err: fmt.Errorf("the configuration has %d errors", errors)}
+		return &exit{code: exitUsage} // the summary has said it
 	}
 	return nil
 }

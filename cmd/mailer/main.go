@@ -40,12 +40,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if text := err.Error(); text != "" {
 		fmt.Fprintf(stderr, "mailer: %s\n", clean(text))
 	}
-	if a.out.JSON {
-		a.out.Emit("error", struct {
-			Error string `json:"error"`
-			Code  int    `json:"exit_code"`
-		}{err.Error(), code})
-	}
+	a.out.EmitError(err, code)
 	return code
 }
 
@@ -137,7 +132,7 @@ func userMistake(err error) bool {
 			return true
 		}
 	}
-	for _, cause := range []error{store.ErrForeign, store.ErrNewer, segment.ErrNotSaved} {
+	for _, cause := range []error{store.ErrForeign, store.ErrNewer, segment.ErrNotSaved, campaign.ErrNotFound} {
 		if errors.Is(err, cause) {
 			return true
 		}

@@ -180,7 +180,7 @@ func runSuppressionsAdd(ctx context.Context, a *app, args []string, o suppressio
 	if err != nil {
 		return err
 	}
-	if err := a.out.Emit("summary", map[string]int{"rows": len(batch), "added": added, "already": len(batch) - added, "rejected": 0}); err != nil {
+	if err := a.out.Emit("summary", suppressionCounts{Rows: len(batch), Added: added, Already: len(batch) - added}); err != nil {
 		return err
 	}
 	a.out.Printf("%d suppressed, %d were already\n", added, len(batch)-added)
@@ -246,7 +246,9 @@ func runSuppressionsRemove(ctx context.Context, a *app, text, reason, why string
 	if err != nil {
 		return err
 	}
-	if err := a.out.Emit("summary", map[string]int{"removed": len(lifted)}); err != nil {
+	if err := a.out.Emit("summary", struct {
+		Removed int `json:"removed"`
+	}{len(lifted)}); err != nil {
 		return err
 	}
 	if len(lifted) == 0 {
@@ -284,16 +286,21 @@ func newSuppressionsImportCmd(a *app) *cobra.Command {
 // importBatch is how many suppressions are written at a time, so that a running send keeps its pace.
 const importBatch = 500
 
-type suppressionsImport struct {
-	a        *app
-	st       *store.Store
-	source   string
-	o        suppressionsAddOptions
-	batch    []store.Suppression
+// suppressionCounts is the summary of add and import.
+type suppressionCounts struct {
 	Rows     int `json:"rows"`
 	Added    int `json:"added"`
 	Already  int `json:"already"`
 	Rejected int `json:"rejected"`
+}
+
+type suppressionsImport struct {
+	suppressionCounts
+	a      *app
+	st     *store.Store
+	source string
+	o      suppressionsAddOptions
+	batch  []store.Suppression
 }
 
 func runSuppressionsImport(ctx context.Context, a *app, file string, o suppressionsAddOptions) error {
@@ -315,7 +322,7 @@ func runSuppressionsImport(ctx context.Context, a *app, file string, o suppressi
 	if err == nil {
 		err = i.flush(ctx)
 	}
-	if emitted := a.out.Emit("summary", i); emitted != nil {
+	if emitted := a.out.Emit("summary", i.suppressionCounts); emitted != nil {
 		return emitted
 	}
 	a.out.Printf("%d rows: %d suppressed, %d were already, %d rejected\n", i.Rows, i.Added, i.Already, i.Rejected)

@@ -55,14 +55,13 @@ var families = []family{
 	{name: "general", headers: []string{"x-failed-recipients:"}},
 	{name: "general", from: daemons, subject: failures},
 	{name: "general", from: daemons, body: failures},
-	{name: "general", subject: failures, body: failures},
 }
 
 // daemons are the senders of reports.
 var daemons = []string{
 	"mailer-daemon", "mailer_daemon", "mailerdaemon", "mail delivery", "postmaster", "mail-daemon", "maildaemon", "mdaemon", "mail daemon",
 	"mail system", "mail administrator", "system administrator", "mail router", "returned mail", "bounce@", "bounces@", "smtp-gateway", "mail gateway", "from: <>", "delivery subsystem", "delivery-status",
-	"delivery notification", "mx-admin", "virus-admin", "mmdf", "no-reply", "noreply",
+	"delivery notification", "mx-admin", "virus-admin", "mmdf",
 }
 
 // failures are the words by which a report says that it is one, in its subject or its text.

@@ -61,6 +61,16 @@ func (h header) get(name string) string {
 	return ""
 }
 
+func (h header) count(name string) int {
+	n := 0
+	for _, f := range h {
+		if f.name == name {
+			n++
+		}
+	}
+	return n
+}
+
 // has reports whether a field of that name is there.
 func (h header) has(name string) bool {
 	for _, f := range h {
@@ -162,35 +172,49 @@ func split(body, boundary string) []entity {
 	if boundary == "" {
 		return nil
 	}
-	delimiter := "\n--" + boundary
-	chunks := "\n" + body
-	i := strings.Index(chunks, delimiter)
-	if i < 0 {
-		return nil
-	}
 	var parts []entity
-	for len(parts) < maxParts {
-		chunks = chunks[i+len(delimiter):]
-		if strings.HasPrefix(chunks, "--") {
+	start := -1
+	for pos := 0; len(parts) < maxParts; {
+		at, next, closing := findDelimiter(body, "--"+boundary, pos)
+		if at < 0 {
 			break
 		}
-		_, inner, ok := strings.Cut(chunks, "\n")
-		if !ok {
-			break
+		if start >= 0 {
+			parts = append(parts, partEntity(body[start:max(at-1, start)])) // the line break before it belongs to the delimiter
 		}
-		i = strings.Index("\n"+inner, delimiter)
-		if i < 0 {
-			parts = append(parts, partEntity(inner))
-			break
+		start, pos = next, next
+		if closing {
+			return parts
 		}
-		parts = append(parts, partEntity(inner[:max(i-1, 0)]))
-		chunks, i = inner, max(i-1, 0)
-		if !strings.HasPrefix(chunks[i:], delimiter) {
-			chunks = "\n" + inner
-			i = 0
-		}
+	}
+	if start >= 0 && len(parts) < maxParts {
+		parts = append(parts, partEntity(body[start:]))
 	}
 	return parts
+}
+
+// findDelimiter finds the next line that is the delimiter, from a line's start at pos on, and where the line after it
+// begins. at is -1 when there is none.
+func findDelimiter(body, delimiter string, pos int) (at, next int, closing bool) {
+	for {
+		if !strings.HasPrefix(body[pos:], delimiter) {
+			i := strings.Index(body[pos:], "\n"+delimiter)
+			if i < 0 {
+				return -1, 0, false
+			}
+			pos += i + 1
+		}
+		end := strings.IndexByte(body[pos:], '\n')
+		if end < 0 {
+			end = len(body) - pos
+		}
+		rest := strings.TrimRight(body[pos+len(delimiter):pos+end], " \t")
+		next = min(pos+end+1, len(body))
+		if rest == "" || rest == "--" {
+			return pos, next, rest == "--"
+		}
+		pos = next // a longer boundary that begins with this one
+	}
 }
 
 // partEntity reads a part: unlike a message it may have no header at all, which is an empty first line.

@@ -133,7 +133,7 @@ func (v *Verdict) add(r Recipient) {
 func (m *mail) groups() []statusRecipient {
 	var all []statusRecipient
 	for _, body := range m.status {
-		all = append(all, parseStatus(body).recipients...)
+		all = append(all, parseStatus(body)...)
 	}
 	if len(all) > 0 {
 		return all
@@ -141,9 +141,9 @@ func (m *mail) groups() []statusRecipient {
 	for _, text := range m.texts {
 		if i := strings.Index(text, "\n> Final-Recipient:"); i >= 0 {
 			text = strings.ReplaceAll(text[i:], "\n> ", "\n") // a report that a person forwarded
-			all = append(all, parseStatus(text).recipients...)
+			all = append(all, parseStatus(text)...)
 		} else if at := fieldsWithin(text); at >= 0 {
-			all = append(all, parseStatus(text[at:]).recipients...)
+			all = append(all, parseStatus(text[at:])...)
 		}
 	}
 	return all

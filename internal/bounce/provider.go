@@ -24,8 +24,8 @@ var providers = []providerRule{
 	// Exchange Online says "access denied" for an address that the tenant does not have, and for much else.
 	{name: "microsoft", domains: []string{"outlook.com"}, status: "5.4.1", phrases: []string{"access denied"}, reason: Rejected},
 	{name: "yahoo japan", domains: []string{"yahoo.co.jp"}, phrases: []string{"vs98-ip"}, reason: RateLimited},
-	{name: "yahoo", domains: []string{"yahoodns.net", "yahoo.com"}, phrases: []string{"[tss0", "[ts0"}, reason: RateLimited},
 	{name: "yahoo", domains: []string{"yahoodns.net", "yahoo.com"}, phrases: []string{"[tss09]", "[tss11]", "[bl2"}, reason: Blocked},
+	{name: "yahoo", domains: []string{"yahoodns.net", "yahoo.com"}, phrases: []string{"[tss0", "[ts0"}, reason: RateLimited},
 }
 
 func providerReason(r Reply, text, domain string) string {

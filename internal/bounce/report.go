@@ -4,55 +4,57 @@ import (
 	"strings"
 )
 
-// statusReport is what message/delivery-status says (RFC 3464), as far as it matters here.
-type statusReport struct {
-	envelopeID string
-	recipients []statusRecipient
-}
-
-// statusRecipient is one per-recipient group.
+// statusRecipient is one per-recipient group of message/delivery-status (RFC 3464 section 2.3).
 type statusRecipient struct {
 	original, final, actual string
 	action, status          string
 	diagnostic, remote      string
 }
 
-// parseStatus reads the groups. Groups ought to be parted by empty lines; some servers put such lines between all fields
-// and others none at all, so a new recipient begins where a recipient field comes again.
-func parseStatus(body string) statusReport {
-	var r statusReport
-	var cur *statusRecipient
-	gap := true
-	h := header(nil)
-	flush := func() {
-		for _, f := range h {
-			if f.name == "original-envelope-id" && r.envelopeID == "" {
-				r.envelopeID = f.value
-			}
-			if startsRecipient(f.name) && (cur == nil || cur.closed(f.name, gap)) && len(r.recipients) < maxFields {
-				r.recipients = append(r.recipients, statusRecipient{})
-				cur = &r.recipients[len(r.recipients)-1]
-				gap = false
-			}
-			if cur != nil {
-				cur.set(f.name, f.value)
-			}
-		}
-		h = h[:0]
-	}
-	for body != "" {
-		line, rest, _ := strings.Cut(body, "\n")
-		body = rest
-		if strings.TrimSpace(line) == "" {
-			flush()
-			gap = true
-			continue
-		}
-		h = h.add(line)
-	}
-	flush()
-	return r
+// statusReader collects the groups. They ought to be parted by empty lines; some servers put such lines between all
+// fields and others none at all, so a new recipient also begins where a recipient field comes again.
+type statusReader struct {
+	all []statusRecipient
+	gap bool // an empty line since the last recipient began
 }
+
+// parseStatus reads the per-recipient groups of a report.
+func parseStatus(body string) []statusRecipient {
+	var r statusReader
+	for body != "" {
+		var h header
+		h, body = parseHeader(body)
+		r.paragraph(h)
+	}
+	return r.all
+}
+
+// paragraph takes what stands between two empty lines. One with a recipient and what became of it is a group, in
+// whatever order; otherwise each field belongs to the recipient before it.
+func (r *statusReader) paragraph(h header) {
+	whole := h.count("final-recipient") == 1 && h.has("action")
+	if whole {
+		r.begin()
+	}
+	for _, f := range h {
+		if !whole && startsRecipient(f.name) && (len(r.all) == 0 || r.last().closed(f.name, r.gap)) {
+			r.begin()
+		}
+		if len(r.all) > 0 {
+			r.last().set(f.name, f.value)
+		}
+	}
+	r.gap = true
+}
+
+func (r *statusReader) begin() {
+	if len(r.all) < maxFields {
+		r.all = append(r.all, statusRecipient{})
+	}
+	r.gap = false
+}
+
+func (r *statusReader) last() *statusRecipient { return &r.all[len(r.all)-1] }
 
 func startsRecipient(name string) bool {
 	return name == "final-recipient" || name == "original-recipient" || name == "x-actual-recipient"

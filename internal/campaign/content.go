@@ -66,14 +66,19 @@ type AttachmentError struct {
 }
 
 func (e *AttachmentError) Error() string {
+	return fmt.Sprintf("%s:%d: %s", e.Campaign, e.Line, e.Reason())
+}
+
+// Reason is the error without its place.
+func (e *AttachmentError) Reason() string {
 	err := e.Err
 	if p := (*fs.PathError)(nil); errors.As(err, &p) {
 		err = p.Err
 	}
-	return fmt.Sprintf("%s:%d: attach %s: %v; paths are meant from the workspace's folder", e.Campaign, e.Line, e.Path, err)
+	return fmt.Sprintf("attach %s: %v; paths are meant from the workspace's folder", e.Path, err)
 }
 
-// Unwrap gives the reason.
+// Unwrap gives the underlying error.
 func (e *AttachmentError) Unwrap() error { return e.Err }
 
 // MaxFiles bounds what goes with one message: relays refuse more, and every byte is sent to everybody.

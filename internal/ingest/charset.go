@@ -58,7 +58,7 @@ func charsetByName(name string) (charset, error) {
 			return c, nil
 		}
 	}
-	return charset{}, fmt.Errorf("encoding %q is not known: choose one of auto %s", name, strings.Join(Encodings(), " "))
+	return charset{}, usageErrorf("encoding %q is not known: choose one of auto %s", name, strings.Join(Encodings(), " "))
 }
 
 // boms are the byte order marks; the longer ones first.

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"bytes"
-	"fmt"
 	"unicode/utf8"
 )
 
@@ -240,6 +239,6 @@ func (d *detector) result() (charset, error) {
 	case d.utf8.bad <= strays:
 		return charsetByName("utf-8") // and the rows of these bytes are rejected
 	}
-	return charset{}, fmt.Errorf("the encoding is not recognised (UTF-8 fits %.0f %% of what is not ASCII, CP932 %.0f %%, EUC-JP %.0f %%): "+
+	return charset{}, usageErrorf("the encoding is not recognised (UTF-8 fits %.0f %% of what is not ASCII, CP932 %.0f %%, EUC-JP %.0f %%): "+
 		"save the file as \"CSV UTF-8\", or say which it is with --encoding", 100*d.utf8.fits(), 100*d.cp932.fits(), 100*d.euc.fits())
 }

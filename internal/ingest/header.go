@@ -22,7 +22,7 @@ type Mapping struct {
 func ParseMapping(s string) (Mapping, error) {
 	i := strings.LastIndexByte(s, '=')
 	if i <= 0 {
-		return Mapping{}, fmt.Errorf("--map %q: write COLUMN=FIELD", s)
+		return Mapping{}, usageErrorf("--map %q: write COLUMN=FIELD", s)
 	}
 	return Mapping{strings.TrimSpace(s[:i]), strings.TrimSpace(s[i+1:])}, nil
 }
@@ -35,13 +35,13 @@ type header struct {
 	notes   []string
 }
 
-// HeaderError is a header that cannot be imported as it is; the user can help with a flag.
-type HeaderError struct{ msg string }
+// UsageError is a flag that cannot be, or a header that needs one.
+type UsageError struct{ msg string }
 
-func (e *HeaderError) Error() string { return e.msg }
+func (e *UsageError) Error() string { return e.msg }
 
-func headerErrorf(format string, args ...any) error {
-	return &HeaderError{fmt.Sprintf(format, args...)}
+func usageErrorf(format string, args ...any) error {
+	return &UsageError{fmt.Sprintf(format, args...)}
 }
 
 // readHeader understands the first record. first are the records behind it, to tell an アドレス of the post from one of
@@ -75,7 +75,7 @@ func (h *header) nameFields() error {
 	seen := map[string]bool{}
 	for i, name := range h.names {
 		if err := contact.CheckCell(name); err != nil {
-			return headerErrorf("the header of column %d: %v", i+1, err)
+			return usageErrorf("the header of column %d: %v", i+1, err)
 		}
 		field := name
 		switch {
@@ -115,7 +115,7 @@ func (h *header) rename(maps []Mapping) error {
 			continue
 		}
 		if j, twice := seen[field]; twice {
-			return headerErrorf("the columns %d and %d both fill %q: give one another name with --map '#%d=NAME', or leave it out with --map '#%d='",
+			return usageErrorf("the columns %d and %d both fill %q: give one another name with --map '#%d=NAME', or leave it out with --map '#%d='",
 				j+1, i+1, field, i+1, i+1)
 		}
 		seen[field] = i
@@ -134,7 +134,7 @@ func (h *header) column(name string) (int, error) {
 	if i := slices.IndexFunc(h.names, func(s string) bool { return strings.EqualFold(s, name) }); i >= 0 {
 		return i, nil
 	}
-	return 0, headerErrorf("--map: there is no column %q; the columns are %s", name, h.list())
+	return 0, usageErrorf("--map: there is no column %q; the columns are %s", name, h.list())
 }
 
 func (h *header) list() string {
@@ -165,7 +165,7 @@ func (h *header) findAddress(first [][]string) error {
 	}
 	for _, found := range [][]int{sure, weak} {
 		if len(found) > 1 {
-			return headerErrorf("the columns %q and %q both name an address: say which one it is with --map %s",
+			return usageErrorf("the columns %q and %q both name an address: say which one it is with --map %s",
 				h.names[found[0]], h.names[found[1]], mapHint(h.names[found[0]]))
 		}
 		if len(found) == 1 {
@@ -180,13 +180,13 @@ func (h *header) noAddress(look []int) error {
 	msg := "no column is named as a mail address; the columns are " + h.list()
 	for _, name := range h.names {
 		if _, err := address.Parse(name); err == nil {
-			return &HeaderError{msg + ". The first line looks like data: add a line with the names of the columns above it"}
+			return &UsageError{msg + ". The first line looks like data: add a line with the names of the columns above it"}
 		}
 	}
 	if len(look) > 0 {
-		return headerErrorf("%s. %q looks like addresses: add --map %s", msg, h.names[look[0]], mapHint(h.names[look[0]]))
+		return usageErrorf("%s. %q looks like addresses: add --map %s", msg, h.names[look[0]], mapHint(h.names[look[0]]))
 	}
-	return &HeaderError{msg + ". Name one with --map COLUMN=email (a wrong --delimiter or --encoding can be the cause)"}
+	return &UsageError{msg + ". Name one with --map COLUMN=email (a wrong --delimiter or --encoding can be the cause)"}
 }
 
 func mapHint(column string) string {

@@ -93,12 +93,6 @@ func (e *DuplicateError) Error() string {
 	return fmt.Sprintf("line %d: %s is a contact already, and --on-duplicate is fail; nothing was imported", e.Line, e.Address)
 }
 
-// UsageError is an option that cannot be.
-type UsageError struct{ err error }
-
-func (e *UsageError) Error() string { return e.err.Error() }
-func (e *UsageError) Unwrap() error { return e.err }
-
 // Import reads one file and applies it, or says what it would do. The summary is good as far as it goes when the error
 // is not nil: the change set then can be resumed or taken back.
 func Import(ctx context.Context, st *store.Store, o Options, ev Events) (Summary, error) {
@@ -199,7 +193,7 @@ func (im *importing) readHeader() (*header, error) {
 	case err != nil:
 		return nil, err
 	case reject != nil:
-		return nil, headerErrorf("line %d, the header: %s", reject.Line, reject.Reason)
+		return nil, usageErrorf("line %d, the header: %s", reject.Line, reject.Reason)
 	}
 	names := append([]string{}, first.cells...)
 	var rows [][]string

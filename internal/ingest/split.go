@@ -228,7 +228,7 @@ func quotedCell(record string, i int) (string, int) {
 // delimiters that are recognised; the first wins where all fit alike.
 var delimiters = []byte{',', '\t', ';'}
 
-// Delimiter reads the value of --delimiter: the character or its name.
+// delimiterByName reads the value of --delimiter: the character or its name.
 func delimiterByName(name string) (byte, error) {
 	switch name {
 	case ",", "comma":
@@ -240,7 +240,7 @@ func delimiterByName(name string) (byte, error) {
 	case "|", "pipe":
 		return '|', nil
 	}
-	return 0, fmt.Errorf("delimiter %q is not known: choose one of auto comma tab semicolon pipe", name)
+	return 0, usageErrorf("delimiter %q is not known: choose one of auto comma tab semicolon pipe", name)
 }
 
 // sampleRows is how many records the choice of a delimiter looks at.

@@ -245,8 +245,8 @@ func (m *IMAP) Done(ctx context.Context, uids []uint32) error {
 	set := uidSet(uids)
 	err := m.move(set)
 	if said(err) {
-		// The folder may not be there yet. Its creation tells: one that exists is refused, then the first error stands.
-		if m.client.Create(m.o.Processed, nil).Wait() == nil {
+		// The folder may not be there yet. That it cannot be created may mean that another sync just did.
+		if made := m.client.Create(m.o.Processed, nil).Wait(); made == nil || said(made) {
 			err = m.move(set)
 		}
 	}

@@ -289,12 +289,12 @@ func (d *document) compileHTML() error {
 	}
 	page = page.Lookup(root)
 	d.html = &compiled{page, t.sources}
-	return escape(page, t)
+	return d.escape(page, t)
 }
 
 // escape makes html/template choose the escaping of every action now. It does so at the first execution, and gives the
 // error of that before any of the execution's own.
-func escape(page *htmltemplate.Template, t *trees) error {
+func (d *document) escape(page *htmltemplate.Template, t *trees) error {
 	var e *htmltemplate.Error
 	err := page.Execute(io.Discard, &scope{})
 	if !errors.As(err, &e) {
@@ -306,6 +306,10 @@ func escape(page *htmltemplate.Template, t *trees) error {
 		out.Line, out.Col = s.position(int(e.Node.Position()))
 	}
 	out.msg = e.Description
+	if out.File == "" { // it was noticed in the layout's text behind the body
+		out.File = d.variant.Path
+		out.msg += "; a tag or an attribute of the body may not be closed"
+	}
 	return out
 }
 
@@ -333,7 +337,7 @@ func (d *document) compileText() error {
 	}
 	var e *RenderError
 	if errors.As(err, &e) && body.spans != nil {
-		e.msg = "make the text part: " + e.message() + `; an action may stand where text cannot keep it: write the part yourself, under "text:"`
+		e.msg = "make the text part: " + e.Reason() + `; an action may stand where text cannot keep it: write the part yourself, under "text:"`
 	}
 	return err
 }

@@ -115,7 +115,7 @@ func (p *Preflight) add(rule, address string, at *RenderError) {
 	default:
 		level = LevelWarning
 	}
-	key := findingKey{rule, at.message(), at.File, at.Line, at.Col}
+	key := findingKey{rule, at.Reason(), at.File, at.Line, at.Col}
 	f := p.index[key]
 	if f == nil {
 		f = &Finding{Level: level, Rule: rule, Message: key.message, File: at.File, Line: at.Line, Column: at.Col}
@@ -269,7 +269,7 @@ func (p *Preflight) unsubscribe(r Recipient, out output) {
 	if !strings.Contains(out.text, out.unsub) && (to == "" || !strings.Contains(out.text, to)) {
 		p.note(d, RuleUnsubscribe, r.Address, "the text part has no unsubscribe address; put {{.unsubscribe_url}} into it, or use a layout")
 	}
-	if d.html != nil && !strings.Contains(out.html, out.unsub) && !strings.Contains(out.html, htmltemplate.HTMLEscapeString(out.unsub)) {
+	if d.html != nil && !strings.Contains(out.html, out.unsub) && !strings.Contains(out.html, escapeHTML(out.unsub)) {
 		p.note(d, RuleUnsubscribe, r.Address, `the HTML part has no unsubscribe link; put <a href="{{.unsubscribe_url}}"> into it, or use a layout`)
 	}
 }
@@ -303,10 +303,13 @@ func (p *Preflight) shown(r Recipient, out output, rule, key, what string) {
 	if !strings.Contains(squeeze(out.text), squeeze(want)) {
 		p.note(out.doc, rule, r.Address, "the text part does not show %s; put {{.sender.%s}} into it, or use a layout", what, key)
 	}
-	if out.doc.html != nil && !strings.Contains(squeeze(out.html), squeeze(htmltemplate.HTMLEscapeString(want))) {
+	if out.doc.html != nil && !strings.Contains(squeeze(out.html), squeeze(escapeHTML(want))) {
 		p.note(out.doc, rule, r.Address, "the HTML part does not show %s; put {{.sender.%s}} into it, or use a layout", what, key)
 	}
 }
+
+// escapeHTML is what html/template makes of s, in text and in a quoted attribute.
+func escapeHTML(s string) string { return strings.ReplaceAll(htmltemplate.HTMLEscapeString(s), "+", "&#43;") }
 
 // squeeze takes the white space out: a wrapped address is still the address.
 func squeeze(s string) string { return strings.Join(strings.Fields(s), "") }

@@ -59,15 +59,15 @@ type RenderError struct {
 }
 
 func (e *RenderError) Error() string {
-	at := campaign.Error{File: e.File, Line: e.Line, Col: e.Col, Msg: e.message()}
+	at := campaign.Error{File: e.File, Line: e.Line, Col: e.Col, Msg: e.Reason()}
 	if e.Address != "" {
 		at.Msg = fmt.Sprintf("%s (contact %s)", at.Msg, e.Address)
 	}
 	return at.Error()
 }
 
-// message says what is wrong, without the place and the contact: the same for every contact it concerns.
-func (e *RenderError) message() string {
+// Reason says what is wrong, without the place and the contact: the same for every contact it concerns.
+func (e *RenderError) Reason() string {
 	switch {
 	case e.Field != "":
 		return fmt.Sprintf(`the contact has no %q; give it a fallback, {{default "..." %s}}, or leave the contact out`, e.Field, operand(e.Field))

@@ -361,9 +361,12 @@ func (w *textWriter) feed(n int) {
 	}
 }
 
+// maxDepth is how many levels of lists and quotations are indented.
+const maxDepth = 12
+
 // prefix is what stands before the next line and before the ones that follow it.
 func (w *textWriter) prefix() (first, other string) {
-	for i := range w.indents {
+	for i := range min(len(w.indents), maxDepth) {
 		in := &w.indents[i]
 		if in.used {
 			first += in.other

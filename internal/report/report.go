@@ -132,10 +132,7 @@ func One(ctx context.Context, st *store.Store, campaign int64, zone *time.Locati
 // summarise adds the tallies up and checks the sum against the count that was made for itself.
 func summarise(f store.Figures, zone *time.Location) (Campaign, error) {
 	c := Campaign{Name: f.Campaign.Name, State: f.Campaign.State, Sender: f.Campaign.Holder, Class: f.Campaign.Class, Audience: f.Campaign.Segment,
-		Begun: f.Campaign.Created.In(zone), Expires: f.Campaign.Expires.In(zone)}
-	if !f.Campaign.Finished.IsZero() {
-		c.Finished = f.Campaign.Finished.In(zone)
-	}
+		Begun: local(f.Campaign.Created, zone), Expires: local(f.Campaign.Expires, zone), Finished: local(f.Campaign.Finished, zone)}
 	for _, t := range f.Tallies {
 		c.Counts.add(t)
 	}
@@ -145,6 +142,14 @@ func summarise(f store.Figures, zone *time.Location) (Campaign, error) {
 		return c, fmt.Errorf("the figures of campaign %s do not add up (the database was changed by hand, or this is a fault of mailer): %w", c.Name, err)
 	}
 	return c, nil
+}
+
+// local is a time for print; none stays none.
+func local(t time.Time, zone *time.Location) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.In(zone).Truncate(time.Second)
 }
 
 // Status is the state for people: one that is being sent right now differs from one that waits for its next run.

@@ -83,8 +83,11 @@ func levels(c config.Checks) map[string]string {
 // Pace says in words how long n messages take.
 func (p *Plan) Pace(n int64) string {
 	d := p.Estimate(n)
-	if d == 0 {
+	switch {
+	case d == 0:
 		return "as fast as the relay takes them (no rate is set)"
+	case d < time.Second:
+		return "within a second at the set rates"
 	}
 	return fmt.Sprintf("at least %s at the set rates", d.Round(time.Second))
 }

@@ -222,16 +222,15 @@ func (s *Sender) audience(ctx context.Context, spec Spec, class string) (store.A
 	if err != nil {
 		return a, err
 	}
-	for _, text := range []string{spec.Expression, spec.Where} {
-		if strings.TrimSpace(text) == "" {
-			continue
-		}
-		q, err := segment.Compile(text, schema)
-		if err != nil {
-			return a, err
-		}
-		a.Include = a.Include.And(store.Where{SQL: q.SQL, Args: q.Args})
+	saved, err := compile("segment "+spec.Segment, spec.Expression, schema)
+	if err != nil {
+		return a, err
 	}
+	where, err := compile("--where", spec.Where, schema)
+	if err != nil {
+		return a, err
+	}
+	a.Include = saved.And(where)
 	if len(spec.Lists) > 0 {
 		on, err := onAnyList(spec.Lists, schema.Lists)
 		if err != nil {
@@ -239,14 +238,20 @@ func (s *Sender) audience(ctx context.Context, spec Spec, class string) (store.A
 		}
 		a.Include = a.Include.And(on)
 	}
-	if strings.TrimSpace(spec.Exclude) != "" {
-		q, err := segment.Compile(spec.Exclude, schema)
-		if err != nil {
-			return a, err
-		}
-		a.Exclude = store.Where{SQL: q.SQL, Args: q.Args}
+	a.Exclude, err = compile("--exclude", spec.Exclude, schema)
+	return a, err
+}
+
+// compile turns an expression into a condition; an empty one holds for everybody.
+func compile(where, text string, schema segment.Schema) (store.Where, error) {
+	if strings.TrimSpace(text) == "" {
+		return store.Where{}, nil
 	}
-	return a, nil
+	q, err := segment.Compile(text, schema)
+	if err != nil {
+		return store.Where{}, fmt.Errorf("%s: %w", where, err)
+	}
+	return store.Where(q), nil
 }
 
 func (s *Sender) schema(ctx context.Context) (segment.Schema, error) {

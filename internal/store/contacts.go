@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"mailer/internal/contact"
 )
@@ -89,4 +90,32 @@ func (s *Store) EachContact(ctx context.Context, w Where, fn func(contact.Contac
 		return fmt.Errorf("read contacts: %w", explain(err))
 	}
 	return nil
+}
+
+// Membership is a contact's place on a list.
+type Membership struct {
+	List    string
+	Since   time.Time
+	Consent Consent
+}
+
+// Memberships lists the lists that a contact is on.
+func (s *Store) Memberships(ctx context.Context, id int64) ([]Membership, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT l.name, m.since, m.consent_source, coalesce(m.consent_at, 0), m.consent_text
+		FROM memberships AS m JOIN lists AS l ON l.id = m.list WHERE m.contact = ? ORDER BY m.since, l.name`, id)
+	if err != nil {
+		return nil, fmt.Errorf("read memberships: %w", explain(err))
+	}
+	defer rows.Close()
+	var all []Membership
+	for rows.Next() {
+		var m Membership
+		var since, at int64
+		if err := rows.Scan(&m.List, &since, &m.Consent.Source, &at, &m.Consent.Text); err != nil {
+			return nil, fmt.Errorf("read memberships: %w", err)
+		}
+		m.Since, m.Consent.At = timeOf(since), timeOf(at)
+		all = append(all, m)
+	}
+	return all, explain(rows.Err())
 }

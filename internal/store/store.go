@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -287,9 +286,6 @@ func actor() string {
 	}
 	return user + "@" + host
 }
-
-// folder is where the database and its copies live.
-func (s *Store) folder() string { return filepath.Dir(s.path) }
 
 // placeholders is "?, ?, ?" n times. Numbered ones would cost SQLite half as much again in bulk.
 func placeholders(n int) string {

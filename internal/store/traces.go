@@ -34,13 +34,6 @@ type TracedChange struct {
 	Set ChangeSet
 }
 
-// Membership is a contact's place on a list.
-type Membership struct {
-	List    string
-	Since   time.Time
-	Consent Consent
-}
-
 // TracedDelivery is a delivery with its attempts.
 type TracedDelivery struct {
 	ID       int64
@@ -88,12 +81,15 @@ func (s *Store) Traces(ctx context.Context, key string) (Traces, error) {
 	if t.Contact, _, err = s.Contact(ctx, key); err != nil {
 		return t, err
 	}
+	if t.Memberships, err = s.Memberships(ctx, t.Contact.ID); err != nil {
+		return t, err
+	}
 	if t.Changes, err = s.tracedChanges(ctx, t.Contact.ID, key); err != nil {
 		return t, err
 	}
 	err = s.snapshot(ctx, func(tx *sql.Tx) error {
 		for _, step := range []func(context.Context, *sql.Tx, string) error{
-			t.readMemberships, t.readDeliveries, t.readEvents, t.readMails, t.readSuppressions, t.readForgotten,
+			t.readDeliveries, t.readEvents, t.readMails, t.readSuppressions, t.readForgotten,
 		} {
 			if err := step(ctx, tx, key); err != nil {
 				return err
@@ -129,25 +125,6 @@ func (s *Store) tracedChanges(ctx context.Context, contact int64, key string) ([
 		all[i].Set = sets[c.Change.Set]
 	}
 	return all, nil
-}
-
-func (t *Traces) readMemberships(ctx context.Context, tx *sql.Tx, key string) error {
-	rows, err := tx.QueryContext(ctx, `SELECT l.name, m.since, m.consent_source, coalesce(m.consent_at, 0), m.consent_text
-		FROM memberships AS m JOIN lists AS l ON l.id = m.list WHERE m.contact = ? ORDER BY m.since, l.name`, t.Contact.ID)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var m Membership
-		var since, at int64
-		if err := rows.Scan(&m.List, &since, &m.Consent.Source, &at, &m.Consent.Text); err != nil {
-			return err
-		}
-		m.Since, m.Consent.At = timeOf(since), timeOf(at)
-		t.Memberships = append(t.Memberships, m)
-	}
-	return rows.Err()
 }
 
 func (t *Traces) readDeliveries(ctx context.Context, tx *sql.Tx, key string) error {
@@ -273,19 +250,23 @@ func (t *Traces) readForgotten(ctx context.Context, tx *sql.Tx, key string) erro
 
 func domainOf(key string) string { return key[strings.LastIndexByte(key, '@')+1:] }
 
-// NearAddresses is which contacts have the local part of key at another domain, and which have one of the keys in
-// guesses; at most limit of them.
+// NearAddresses is which contacts have one of the keys in guesses, and then which have the local part of key at another
+// domain; at most limit of them.
 func (s *Store) NearAddresses(ctx context.Context, key string, guesses []string, limit int) ([]string, error) {
 	local := key[:strings.LastIndexByte(key, '@')+1]
-	args := []any{local, strings.TrimSuffix(local, "@") + "A"} // 'A' follows '@': a range of the index on key
+	from, to := local, strings.TrimSuffix(local, "@")+"A" // 'A' follows '@': a range of the index
+	args := []any{from, to}
 	for _, g := range guesses {
 		args = append(args, g)
 	}
 	var near []string
-	err := eachString(ctx, s.read, func(a string) { near = append(near, a) },
-		"SELECT address FROM contacts WHERE key >= ? AND key < ? OR key IN ("+placeholders(len(guesses))+") ORDER BY key LIMIT ?", append(args, limit)...)
+	err := eachString(ctx, s.read, func(a string) { near = append(near, a) }, nearQuery(len(guesses)), append(args, from, to, limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("look for near addresses: %w", explain(err))
 	}
 	return near, nil
+}
+
+func nearQuery(guesses int) string {
+	return "SELECT address FROM contacts WHERE key >= ? AND key < ? OR key IN (" + placeholders(guesses) + ") ORDER BY key >= ? AND key < ?, key LIMIT ?"
 }

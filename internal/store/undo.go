@@ -103,14 +103,6 @@ func (s *Store) EachChange(ctx context.Context, set int64, fn func(Change) error
 	return eachChange(ctx, s.read, fn, changeColumns+" WHERE change_set = ? ORDER BY seq", set)
 }
 
-// ContactChanges lists what change sets did to one contact, the oldest first.
-func (s *Store) ContactChanges(ctx context.Context, id int64) ([]Change, error) {
-	var all []Change
-	err := eachChange(ctx, s.read, func(c Change) error { all = append(all, c); return nil },
-		changeColumns+" WHERE contact = ? ORDER BY change_set, seq", id)
-	return all, err
-}
-
 const changeColumns = "SELECT change_set, seq, line, contact, key, op, before, after FROM changes"
 
 func eachChange(ctx context.Context, q queryer, fn func(Change) error, query string, args ...any) error {

@@ -25,6 +25,7 @@ type Out struct {
 	Progress bool // --progress: also where standard error is no terminal
 
 	mu     sync.Mutex
+	ended  bool // a summary was written: it is the last line
 	stdout io.Writer
 	stderr io.Writer
 }
@@ -46,8 +47,21 @@ func (o *Out) Emit(messageType string, v any) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.ended = o.ended || messageType == "summary"
 	_, err = o.stdout.Write(line)
 	return err
+}
+
+// EmitError writes an error as the last JSON line of a command that has no summary. After a summary it writes nothing:
+// scripts take that from the last line.
+func (o *Out) EmitError(err error, code int) error {
+	if o.ended {
+		return nil
+	}
+	return o.Emit("error", struct {
+		Error string `json:"error"`
+		Code  int    `json:"exit_code"`
+	}{err.Error(), code})
 }
 
 func jsonLine(messageType string, v any) ([]byte, error) {

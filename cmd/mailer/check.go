@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"mailer/internal/campaign"
+	"mailer/internal/message"
+	"mailer/internal/send"
+
+	"github.com/spf13/cobra"
+)
+
+const checkHelp = `Render the message of every recipient and hold it against the rules; send nothing. "mailer send" does the same first.
+
+Errors stop a send: a missing field, a template error, an attachment that cannot be read, marketing mail without sender,
+postal address or unsubscribe. Levels are set under checks: in mailer.yaml. Without --segment, --list, --where and a
+segment in the campaign file everybody is checked.
+
+Exit code 5 when there are errors.
+
+  mailer check 2026-12-news
+  mailer check 2026-12-news --where 'pref == "東京都"'`
+
+type checkOptions struct{ request send.Request }
+
+func newCheckCmd(a *app) *cobra.Command {
+	var o checkOptions
+	cmd := &cobra.Command{
+		Use:   "check CAMPAIGN",
+		Short: "Render every recipient's message and find what is wrong, before sending",
+		Long:  checkHelp,
+		Args:  exactArgs(1, "CAMPAIGN"),
+		RunE:  func(cmd *cobra.Command, args []string) error { return runCheck(cmd.Context(), a, args[0], o) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.request.Segment, "segment", "", "a saved segment")
+	f.StringVar(&o.request.Where, "where", "", "an expression over the contacts' fields")
+	f.StringSliceVar(&o.request.Lists, "list", nil, "who is on this list (several: on any of them)")
+	return cmd
+}
+
+func runCheck(ctx context.Context, a *app, name string, o checkOptions) error {
+	ws, st, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	s := &send.Sender{Workspace: ws, Store: st, Now: a.now}
+	o.request.Campaign = campaignArg(ws.Dir, name)
+	findings, count, err := checkCampaign(ctx, a, s, o.request)
+	if err != nil {
+		return campaignError(err)
+	}
+	errs := tellFindings(a, findings)
+	warnings := len(findings) - errs
+	a.out.Printf("%s: %d messages, %d errors, %d warnings\n", name, count, errs, warnings)
+	if err := a.out.Emit("summary", struct {
+		Campaign string `json:"campaign"`
+		Messages int64  `json:"messages"`
+		Errors   int    `json:"errors"`
+		Warnings int    `json:"warnings"`
+	}{name, count, errs, warnings}); err != nil {
+		return err
+	}
+	if errs > 0 {
+		return &exit{code: exitSafety}
+	}
+	return nil
+}
+
+// checkCampaign gives everything that is wrong with a campaign as findings, what stops it from being compiled too.
+func checkCampaign(ctx context.Context, a *app, s *send.Sender, r send.Request) ([]send.Finding, int64, error) {
+	plan, err := s.Draft(ctx, r)
+	if err != nil {
+		return asFinding(err)
+	}
+	findings, err := preflight(ctx, a, s, plan)
+	if err != nil {
+		return asFinding(err)
+	}
+	return findings, plan.Counts.Sendable(), nil
+}
+
+// asFinding turns what is wrong with the campaign's files into a finding; other errors stay errors.
+func asFinding(err error) ([]send.Finding, int64, error) {
+	var attachment *campaign.AttachmentError
+	var file *campaign.Error
+	var template *message.RenderError
+	f := send.Finding{Level: message.LevelError, Rule: message.RuleTemplate, Message: err.Error()}
+	switch {
+	case errors.As(err, &attachment):
+		f.Rule, f.File, f.Line, f.Message = message.RuleAttachment, attachment.Campaign, attachment.Line, attachment.Reason()
+	case errors.As(err, &file):
+		f.File, f.Line, f.Column, f.Message = file.File, file.Line, file.Col, file.Reason()
+	case errors.As(err, &template):
+		f.File, f.Line, f.Column, f.Message = template.File, template.Line, template.Col, template.Reason()
+	default:
+		return nil, 0, err
+	}
+	return []send.Finding{f}, 0, nil
+}
+
+// campaignError gives the errors of a campaign's files, and of the request, the exit code of usage.
+func campaignError(err error) error {
+	var attachment *campaign.AttachmentError
+	var file *campaign.Error
+	var template *message.RenderError
+	var request *send.UsageError
+	switch {
+	case errors.Is(err, campaign.ErrNotFound), errors.As(err, &attachment), errors.As(err, &file), errors.As(err, &template), errors.As(err, &request):
+		return &exit{exitUsage, fmt.Errorf("%w", err)}
+	}
+	return err
+}

@@ -1,0 +1,144 @@
+package mailtest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Postfix says how a private Postfix differs from one that takes no mail and sends none.
+type Postfix struct {
+	Host   string            // its name
+	Main   string            // lines for main.cf; $config_directory is where Tables lie
+	Tables map[string]string // texthash tables by file name
+	SMTPD  []string          // for each listener the `-o` options of its smtpd
+	CA     *CA               // offers STARTTLS with a certificate of it; nil: no TLS
+}
+
+// PostfixServer is a private Postfix with its own configuration, queue and log. It stops at the end of the test.
+type PostfixServer struct {
+	Ports     []int // of the listeners, in the order of Postfix.SMTPD, on 127.0.0.1
+	conf      string
+	postqueue string
+}
+
+// Nothing gets off the machine: mail for domains that are not named is refused by the error transport, no resolver is
+// asked, and bounces of bounces go nowhere.
+const postfixMain = `
+compatibility_level = 3.6
+queue_directory = %[1]s/queue
+data_directory = %[1]s/data
+maillog_file = %[1]s/log
+maillog_file_prefixes = %[1]s
+syslog_name = %[2]s
+myhostname = %[2]s
+mydestination =
+mynetworks =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+local_transport = error:5.1.1 nobody lives here
+default_transport = error:5.4.4 nothing leaves this machine
+notify_classes =
+alias_maps =
+alias_database =
+biff = no
+append_dot_mydomain = no
+recipient_delimiter = +
+smtp_dns_support_level = disabled
+smtpd_peername_lookup = no
+`
+
+const postfixMaster = `
+cleanup   unix  n  -  n  -     0  cleanup
+qmgr      unix  n  -  n  300   1  qmgr
+tlsmgr    unix  -  -  n  1000? 1  tlsmgr
+rewrite   unix  -  -  n  -     -  trivial-rewrite
+bounce    unix  -  -  n  -     0  bounce
+defer     unix  -  -  n  -     0  bounce
+trace     unix  -  -  n  -     0  bounce
+verify    unix  -  -  n  -     1  verify
+flush     unix  n  -  n  1000? 0  flush
+proxymap  unix  -  -  n  -     -  proxymap
+smtp      unix  -  -  n  -     -  smtp
+relay     unix  -  -  n  -     -  smtp
+showq     unix  n  -  n  -     -  showq
+error     unix  -  -  n  -     -  error
+retry     unix  -  -  n  -     -  error
+discard   unix  -  -  n  -     -  discard
+lmtp      unix  -  -  n  -     -  lmtp
+anvil     unix  -  -  n  -     1  anvil
+scache    unix  -  -  n  -     1  scache
+postlog   unix-dgram n - n -   1  postlogd
+`
+
+// StartPostfix starts a Postfix of its own, on ports of its own.
+func StartPostfix(t testing.TB, p Postfix) *PostfixServer {
+	t.Helper()
+	program := Need(t, "postfix", "apt-get install postfix")
+	root(t, "Postfix")
+	dir := ServerDir(t)
+	s := &PostfixServer{conf: dir + "/etc", postqueue: filepath.Join(filepath.Dir(program), "postqueue")}
+	main, master := fmt.Sprintf(postfixMain, dir, p.Host), postfixMaster
+	if p.CA != nil {
+		main += "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = $config_directory/chain.pem\n"
+	}
+	for _, options := range p.SMTPD {
+		port := FreePort(t)
+		s.Ports = append(s.Ports, port)
+		master += fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\n%s\n", port, indented(options))
+	}
+	put(t, s.conf+"/main.cf", main+p.Main)
+	put(t, s.conf+"/master.cf", master)
+	for name, table := range p.Tables {
+		put(t, filepath.Join(s.conf, name), table)
+	}
+	if p.CA != nil {
+		putChain(t, p.CA, s.conf+"/chain.pem")
+	}
+	if err := os.Mkdir(dir+"/queue", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	putFor(t, dir+"/data", "postfix", 0o700)
+	command := program + " -c " + s.conf
+	keep(t, "postfix "+p.Host, command+" start", command+" stop", dir+"/log")
+	return s
+}
+
+// indented makes the lines go on the one before, as master.cf wants it.
+func indented(options string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSpace(options), "\n", "\n  ")
+}
+
+// Queued is a message that Postfix still has.
+type Queued struct {
+	Queue      string `json:"queue_name"`
+	Sender     string `json:"sender"`
+	Recipients []struct {
+		Address string `json:"address"`
+		Delay   string `json:"delay_reason"`
+	} `json:"recipients"`
+}
+
+// Queue lists what is on its way.
+func (s *PostfixServer) Queue(t testing.TB) []Queued {
+	t.Helper()
+	out, err := exec.Command(s.postqueue, "-c", s.conf, "-j").CombinedOutput()
+	if err != nil {
+		t.Fatalf("postqueue: %v\n%s", err, out)
+	}
+	var queue []Queued
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		var q Queued
+		if err := json.Unmarshal(lines.Bytes(), &q); err != nil {
+			t.Fatalf("postqueue said %q: %v", lines.Text(), err)
+		}
+		queue = append(queue, q)
+	}
+	return queue
+}

@@ -1,0 +1,120 @@
+package send
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"mailer/internal/relay"
+	"mailer/internal/store"
+)
+
+// BenchmarkSend is the engine with its records on disk: claim, transaction, outcome, without rendering, over ten
+// connections to a sink that answers at once. One operation is one message of 14 KB.
+func BenchmarkSend(b *testing.B) {
+	sink := newSink(b)
+	path := filepath.Join(b.TempDir(), "mailer.db")
+	st, err := store.Open(b.Context(), path, store.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer st.Close()
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, err = db.ExecContext(b.Context(), fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+		INSERT INTO contacts (key, address, fields, created_at, updated_at)
+		SELECT printf('p%%07d@example.jp', i), printf('p%%07d@example.jp', i), '{}', 1, 1 FROM n`, b.N))
+	db.Close()
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := st.CreateCampaign(b.Context(), store.Campaign{Name: "bench", Class: "marketing", Content: "{}", Options: "{}", Expires: time.Now().Add(time.Hour)}, store.Audience{Class: "marketing"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	run, _, err := st.Acquire(b.Context(), c, self(), time.Minute, gone)
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw := append([]byte("Subject: bench\r\n\r\n"), bytes.Repeat([]byte("0123456789 0123456789 0123456789 0123456789\r\n"), 14<<10/45)...)
+	server := relay.Server{Name: "sink", Host: "127.0.0.1", Port: sink, TLS: relay.NoTLS, Pipelining: true}
+	var counts Counts
+	e := &engine{run: run, campaign: c, relay: "sink", connections: 10, pace: newPace(nil), counts: &counts, now: time.Now, firstPause: time.Second, judge: judge,
+		dial: func(ctx context.Context) (*relay.Conn, error) { return relay.Dial(ctx, server) },
+		compose: func(d store.Due) outgoing {
+			return outgoing{due: d, messageID: "m", raw: raw, envelope: relay.Envelope{From: "b@example.com", To: d.Address, ENVID: "b"}}
+		}}
+	b.ResetTimer()
+	if err := e.work(b.Context(), b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	if n := counts.Accepted.Load(); n != int64(b.N) {
+		b.Fatalf("%d of %d were accepted", n, b.N)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+	if err := run.Close(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// newSink starts a server that takes everything as fast as it can, and returns its port.
+func newSink(b *testing.B) int {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go sinkConn(conn)
+		}
+	}()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+func sinkConn(conn net.Conn) {
+	defer conn.Close()
+	r, w := bufio.NewReaderSize(conn, 64<<10), bufio.NewWriter(conn)
+	say := func(s string) { w.WriteString(s + "\r\n") }
+	say("220 sink")
+	data := false
+	for {
+		if r.Buffered() == 0 && w.Flush() != nil {
+			return
+		}
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		switch {
+		case data && string(line) == ".\r\n":
+			data = false
+			say("250 2.0.0 taken")
+		case data:
+		case line[0] == 'E':
+			say("250-sink\r\n250 PIPELINING")
+		case line[0] == 'D':
+			data = true
+			say("354 go on")
+		case line[0] == 'Q':
+			say("221 bye")
+			w.Flush()
+			return
+		default:
+			say("250 2.0.0 ok")
+		}
+	}
+}
