@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"mailer/internal/campaign"
 	"mailer/internal/message"
@@ -51,7 +50,7 @@ func runCheck(ctx context.Context, a *app, name string, o checkOptions) error {
 	o.request.Campaign = campaignArg(ws.Dir, name)
 	findings, count, err := checkCampaign(ctx, a, s, o.request)
 	if err != nil {
-		return campaignError(err)
+		return err
 	}
 	errs := tellFindings(a, findings)
 	warnings := len(findings) - errs
@@ -100,17 +99,4 @@ func asFinding(err error) ([]send.Finding, int64, error) {
 		return nil, 0, err
 	}
 	return []send.Finding{f}, 0, nil
-}
-
-// campaignError gives the errors of a campaign's files, and of the request, the exit code of usage.
-func campaignError(err error) error {
-	var attachment *campaign.AttachmentError
-	var file *campaign.Error
-	var template *message.RenderError
-	var request *send.UsageError
-	switch {
-	case errors.Is(err, campaign.ErrNotFound), errors.As(err, &attachment), errors.As(err, &file), errors.As(err, &template), errors.As(err, &request):
-		return &exit{exitUsage, fmt.Errorf("%w", err)}
-	}
-	return err
 }

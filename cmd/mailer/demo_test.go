@@ -59,10 +59,11 @@ func TestQuoted(t *testing.T) {
 
 // The whole loop, as a newcomer runs it, and from a folder that has nothing to do with the project.
 func TestDemo(t *testing.T) {
+	mailer := binary(t)
 	t.Setenv("MAILER_RELAYS_MAIN_PORT", "1") // the user's own settings must not reach it
 	t.Setenv("TMPDIR", t.TempDir())
 	kept := filepath.Join(t.TempDir(), "kept")
-	cmd := exec.CommandContext(t.Context(), binary(t), "demo", "--json", "--keep", kept)
+	cmd := exec.CommandContext(t.Context(), mailer, "demo", "--json", "--keep", kept)
 	cmd.Dir = t.TempDir()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -90,7 +91,7 @@ func TestDemo(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, stderr.String())
 		}
 	}
-	if again, err := exec.CommandContext(t.Context(), binary(t), "demo", "--keep", kept).CombinedOutput(); err == nil || !strings.Contains(string(again), "is not empty") {
+	if again, err := exec.CommandContext(t.Context(), mailer, "demo", "--keep", kept).CombinedOutput(); err == nil || !strings.Contains(string(again), "is not empty") {
 		t.Errorf("a folder that is not empty: %v, %s", err, again)
 	}
 	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {

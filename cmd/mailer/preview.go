@@ -62,11 +62,11 @@ func runPreview(ctx context.Context, a *app, name string, o previewOptions) erro
 	s := &send.Sender{Workspace: ws, Store: st, Now: a.now}
 	plan, err := s.Draft(ctx, send.Request{Campaign: campaignArg(ws.Dir, name)})
 	if err != nil {
-		return campaignError(err)
+		return err
 	}
 	m, who, err := s.Preview(ctx, plan, o.to)
 	if err != nil {
-		return campaignError(err)
+		return err
 	}
 	if o.part == "html" && m.HTML == "" {
 		return usage("%s has no HTML part: it is a .txt campaign", plan.Name)

@@ -166,9 +166,9 @@ func columns(first, end int) []int {
 }
 
 func showList(a *app, l report.List) {
-	a.out.Printf("The list: %d contacts, %d of them can be sent marketing mail; suppressed: %s of the contacts.\n", l.Contacts, l.Mailable, l.Unmailable())
+	a.out.Printf("The list: %d contacts, %d of them can be sent marketing mail; suppressed: %s\n", l.Contacts, l.Mailable, l.Unmailable())
 	if l.Domains > 0 {
-		a.out.Printf("%d whole domains are suppressed.\n", l.Domains)
+		a.out.Printf("Suppressed domains: %d\n", l.Domains)
 	}
 	if len(l.Suppressed) > 0 {
 		a.out.Println()

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"runtime/debug"
+
 	"github.com/spf13/cobra"
 )
 
@@ -17,6 +19,7 @@ func newRootCmd(a *app) *cobra.Command {
 		Use:           "mailer",
 		Short:         "Send mail to your whole list, exactly once each",
 		Long:          rootHelp,
+		Version:       readBuild(debug.ReadBuildInfo()).String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

@@ -46,10 +46,13 @@ func (m *mail) complainants(report header) []string {
 	}
 	add(report, "original-rcpt-to", "removal-recipient")
 	if len(all) == 0 {
-		add(m.original, "x-hmxmroriginalrecipient", "x-original-to", "delivered-to")
+		add(m.original, "x-hmxmroriginalrecipient")
 	}
 	if len(all) == 0 {
 		add(m.original, "to")
+	}
+	if len(all) == 0 {
+		add(m.original, "x-original-to", "delivered-to")
 	}
 	return all
 }

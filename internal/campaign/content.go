@@ -75,6 +75,9 @@ func (e *AttachmentError) Reason() string {
 	if p := (*fs.PathError)(nil); errors.As(err, &p) {
 		err = p.Err
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.New("there is no such file")
+	}
 	return fmt.Sprintf("attach %s: %v; paths are meant from the workspace's folder", e.Path, err)
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Postfix says how a private Postfix differs from one that takes no mail and sends none.
@@ -141,4 +142,23 @@ func (s *PostfixServer) Queue(t testing.TB) []Queued {
 		queue = append(queue, q)
 	}
 	return queue
+}
+
+// WaitEmpty waits until everything is delivered or bounced.
+func (s *PostfixServer) WaitEmpty(t testing.TB, patience time.Duration) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(patience)
+	for {
+		queue := s.Queue(t)
+		if len(queue) == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("%d messages are still in the queue: %+v", len(queue), queue[:min(len(queue), 5)])
+		}
+	}
 }

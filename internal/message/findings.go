@@ -309,7 +309,9 @@ func (p *Preflight) shown(r Recipient, out output, rule, key, what string) {
 }
 
 // escapeHTML is what html/template makes of s, in text and in a quoted attribute.
-func escapeHTML(s string) string { return strings.ReplaceAll(htmltemplate.HTMLEscapeString(s), "+", "&#43;") }
+func escapeHTML(s string) string {
+	return strings.ReplaceAll(htmltemplate.HTMLEscapeString(s), "+", "&#43;")
+}
 
 // squeeze takes the white space out: a wrapped address is still the address.
 func squeeze(s string) string { return strings.Join(strings.Fields(s), "") }

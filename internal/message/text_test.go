@@ -115,7 +115,7 @@ func TestWrap(t *testing.T) {
 			if i > 0 && !strings.HasPrefix(line, "  ") {
 				t.Errorf("no indent: %q", line)
 			}
-			if columns(line) > lineWidth && len(words(strings.TrimPrefix(line, "- "))) > 1 && !strings.Contains(line, "http") {
+			if columns(line) > lineWidth && len(strings.Fields(strings.TrimPrefix(line, "- "))) > 1 && !strings.Contains(line, "http") {
 				t.Errorf("%d columns: %q", columns(line), line)
 			}
 			if strings.HasPrefix(strings.TrimSpace(line), "、") || strings.HasPrefix(strings.TrimSpace(line), "」") || strings.HasSuffix(line, "「") {

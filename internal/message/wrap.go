@@ -65,19 +65,16 @@ func wrap(s, first, other string) string {
 		b.WriteString(prefix)
 		empty := true
 		for _, p := range pieces(line) {
-			space := 0
-			if p.space && !empty {
-				space = 1
+			space := p.space
+			if empty {
+				space = ""
 			}
-			if !empty && column+space+p.width > lineWidth {
+			if !empty && column+len(space)+p.width > lineWidth {
 				b.WriteString("\n" + other)
-				column, space = columns(other), 0
+				column, space = columns(other), ""
 			}
-			if space == 1 {
-				b.WriteByte(' ')
-			}
-			b.WriteString(p.text)
-			column += space + p.width
+			b.WriteString(space + p.text)
+			column += len(space) + p.width
 			empty = false
 		}
 		b.WriteByte('\n')
@@ -99,31 +96,40 @@ func trimLines(s string) string {
 type piece struct {
 	text  string
 	width int
-	space bool // white space stood before it
+	space string // the white space before it; it goes where a line breaks
 }
 
+// pieces splits at ASCII white space (an ideographic space is the author's layout and stays), and words where their
+// script allows it.
 func pieces(line string) []piece {
 	var list []piece
-	for _, word := range words(line) {
-		start := 0
-		if !isURL(word) {
-			var prev rune
-			for i, r := range word {
-				if i > start && breaks(prev, r) {
-					list = append(list, piece{word[start:i], columns(word[start:i]), start == 0})
-					start = i
-				}
-				prev = r
-			}
+	for line != "" {
+		word := strings.TrimLeft(line, " \t\r")
+		space := line[:len(line)-len(word)]
+		if end := strings.IndexAny(word, " \t\r"); end >= 0 {
+			word = word[:end]
 		}
-		list = append(list, piece{word[start:], columns(word[start:]), start == 0})
+		line = line[len(space)+len(word):]
+		if word != "" {
+			list = appendPieces(list, space, word)
+		}
 	}
 	return list
 }
 
-// words splits at ASCII white space; an ideographic space is the author's layout and stays.
-func words(line string) []string {
-	return strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' })
+func appendPieces(list []piece, space, word string) []piece {
+	start := 0
+	if !isURL(word) {
+		var prev rune
+		for i, r := range word {
+			if i > start && breaks(prev, r) {
+				list = append(list, piece{word[start:i], columns(word[start:i]), space})
+				start, space = i, ""
+			}
+			prev = r
+		}
+	}
+	return append(list, piece{word[start:], columns(word[start:]), space})
 }
 
 // isURL: a word with a URL in it is kept whole from its first letter on, because where a URL ends in running Japanese

@@ -107,15 +107,15 @@ func suppressed(p store.SuppressionRow, text string, zone *time.Location) string
 	if p.Scope == suppression.ScopeDomain {
 		whose = "with its whole domain "
 	}
-	why := because[p.Reason]
-	if p.Evidence != "" {
-		why += fmt.Sprintf(" (%q)", oneLine(p.Evidence))
-	}
 	effect := "no mail is sent to it"
 	if p.Blocks == suppression.BlocksMarketing {
 		effect = "no marketing mail is sent to it, only operational mail"
 	}
-	return fmt.Sprintf("%s is suppressed %ssince %s because %s: %s.", text, whose, stamp(p.Since, zone), why, effect)
+	sentence := fmt.Sprintf("%s is suppressed %ssince %s because %s, %s.", text, whose, stamp(p.Since, zone), because[p.Reason], effect)
+	if p.Evidence != "" {
+		sentence += fmt.Sprintf(" Evidence: %q", oneLine(p.Evidence))
+	}
+	return sentence
 }
 
 // changes tells which line of which file brought the contact and its values. A file that is imported every night says
@@ -236,7 +236,7 @@ func attempt(d store.TracedDelivery, a store.TracedAttempt, zone *time.Location)
 	}
 	text += explained(a.Reason, a.Reply)
 	if last := d.History[len(d.History)-1]; d.State == delivery.Deferred && a == last && !d.NextTry.IsZero() {
-		text += "; next try at " + stamp(d.NextTry, zone)
+		text += "; next try at " + d.NextTry.In(zone).Format(time.DateTime)
 	}
 	return Entry{a.At, a.Outcome, text, map[string]any{"campaign": d.Campaign, "attempt": a.Number, "relay": a.Relay, "phase": a.Phase,
 		"reason": a.Reason, "reply": a.Reply}}
@@ -308,6 +308,13 @@ type detail struct {
 	Why      string `json:"why,omitempty"`
 }
 
+// detailOf leaves out what it does not understand: a later version may write more.
+func detailOf(e store.TracedEvent) detail {
+	var d detail
+	json.Unmarshal([]byte(e.Detail), &d)
+	return d
+}
+
 var eventWords = map[string]string{
 	"bounce":      "came back, the address is dead",
 	"soft_bounce": "came back",
@@ -324,12 +331,14 @@ var eventWords = map[string]string{
 func events(t store.Traces) []Entry {
 	var entries []Entry
 	for _, e := range t.Events {
-		var d detail
-		json.Unmarshal([]byte(e.Detail), &d) // a later version may write more; what is not understood is left out
+		d := detailOf(e)
 		text := cmp.Or(eventWords[e.Kind], e.Kind)
-		if e.Kind == "suppress" || e.Kind == "unsuppress" {
+		switch {
+		case e.Kind == "suppress" || e.Kind == "unsuppress":
 			text = verdictOf(e, text, d)
-		} else {
+		case d.Reason == e.Kind:
+			text += explained("", d.Text)
+		default:
 			text += explained(d.Reason, d.Text)
 		}
 		if e.Campaign != "" {
@@ -366,7 +375,7 @@ func silent(t store.Traces) []Entry {
 	var entries []Entry
 	for _, p := range t.Suppressions {
 		if !slices.ContainsFunc(t.Events, func(e store.TracedEvent) bool {
-			return e.Kind == "suppress" && e.Key == p.Key && e.At.Equal(p.Since)
+			return e.Kind == "suppress" && e.Key == p.Key && detailOf(e).Reason == p.Reason
 		}) {
 			text := verdictOf(store.TracedEvent{Key: p.Key}, eventWords["suppress"], detail{Reason: p.Reason, Blocks: p.Blocks, Evidence: p.Evidence})
 			entries = append(entries, Entry{p.Since, "suppress", text, map[string]any{"reason": p.Reason, "blocks": p.Blocks, "text": p.Evidence, "key": p.Key}})

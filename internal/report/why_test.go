@@ -42,7 +42,7 @@ func (w *world) told(s Story, verdict, want string) {
 func TestStoryOfABounce(t *testing.T) {
 	w := december(t)
 	w.told(w.why("Taro <ＴＡＲＯ＠example.jp>"),
-		`TARO@example.jp is suppressed since 2026-12-01 02:02 because the address is dead (hard bounce) ("550 5.1.1 no such user taro@example.jp"): no mail is sent to it.`,
+		`TARO@example.jp is suppressed since 2026-12-01 02:02 because the address is dead (hard bounce), no mail is sent to it. Evidence: "550 5.1.1 no such user taro@example.jp"`,
 		`12-01 01:00 import | members.csv, line 2 brought the contact
 12-01 01:00 list | joined the list 会員; consent: the form on the site on 2026-12-01 01:00
 12-01 02:00 planned | 2026-12-news: planned; relay main took the message, Message-ID <m1@example.com>
@@ -60,7 +60,7 @@ func TestStoryOfARefusalAndADeferral(t *testing.T) {
 		t.Errorf("got\n%s", got)
 	}
 	s := w.why("jiro@ezweb.ne.jp")
-	if got := s.lines(); !strings.Contains(got, "deferred | 2026-12-news: try 1 deferred through relay main: mailboxfull (the mailbox is full): 452 4.2.2 <jiro@ezweb.ne.jp> over quota; next try at 2026-12-01 02:06\n") ||
+	if got := s.lines(); !strings.Contains(got, "deferred | 2026-12-news: try 1 deferred through relay main: mailboxfull (the mailbox is full): 452 4.2.2 <jiro@ezweb.ne.jp> over quota; next try at 2026-12-01 02:06:00\n") ||
 		s.Verdict != "jiro@ezweb.ne.jp can be mailed." {
 		t.Errorf("%s\n%s", s.Verdict, got)
 	}
@@ -72,7 +72,7 @@ func TestStoryOfARefusalAndADeferral(t *testing.T) {
 func TestStoryOfAnUnsubscribe(t *testing.T) {
 	w := december(t)
 	s := w.why("shiro@example.jp")
-	if !strings.HasSuffix(s.Verdict, "because the person unsubscribed (\"mail to the unsubscribe address\"): no marketing mail is sent to it, only operational mail.") || s.Marketing || !s.Operational {
+	if !strings.HasSuffix(s.Verdict, "because the person unsubscribed, no marketing mail is sent to it, only operational mail. Evidence: \"mail to the unsubscribe address\"") || s.Marketing || !s.Operational {
 		t.Errorf("got %s", s.Verdict)
 	}
 	if got := s.lines(); !strings.Contains(got, "accepted | 2026-12-news: accepted by relay main, Message-ID <m5@example.com>: 250 ok") || !strings.Contains(got, "unsubscribe | 2026-12-news: the person unsubscribed") {
