@@ -348,8 +348,12 @@ type StoppedError struct {
 }
 
 func (e *StoppedError) Error() string {
-	return fmt.Sprintf("%v; import %d stopped halfway: the same command goes on with it, `mailer import undo %d` takes it back",
-		e.Err, e.ChangeSet, e.ChangeSet)
+	why := e.Err.Error()
+	if errors.Is(e.Err, context.Canceled) {
+		why = "interrupted"
+	}
+	return fmt.Sprintf("%s; import %d stopped halfway: the same command goes on with it, mailer import undo %d takes it back",
+		why, e.ChangeSet, e.ChangeSet)
 }
 
 func (e *StoppedError) Unwrap() error { return e.Err }

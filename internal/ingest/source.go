@@ -15,7 +15,7 @@ import (
 type source struct {
 	name string
 	file *os.File
-	temp string // the spool, to be removed
+	temp string // a spool that is to be removed; elsewhere it has lost its name at once, so that no kill leaves it behind
 
 	hash    string
 	charset charset
@@ -52,7 +52,10 @@ func spool(ctx context.Context, name string, r io.Reader, dir string) (*source, 
 	if err != nil {
 		return nil, fmt.Errorf("spool %s: %w", name, err)
 	}
-	src := &source{name: name, file: f, temp: f.Name()}
+	src := &source{name: name, file: f}
+	if err := os.Remove(f.Name()); err != nil {
+		src.temp = f.Name() // Windows removes no open file
+	}
 	if _, err := io.Copy(f, &cancellable{ctx, r}); err != nil {
 		src.close()
 		return nil, fmt.Errorf("spool %s: %w", name, err)
@@ -102,6 +105,9 @@ func (s *source) recognise(ctx context.Context, encoding, delimiter string) erro
 	sum, found := sha256.New(), &detector{}
 	if _, err := io.Copy(io.MultiWriter(sum, found), &cancellable{ctx, s.file}); err != nil {
 		return fmt.Errorf("read %s: %w", s.name, err)
+	}
+	if bytes.HasPrefix(found.head, []byte("PK\x03\x04")) {
+		return usageErrorf("%s is an Excel workbook or another archive: save it as CSV", s.name)
 	}
 	s.hash = hex.EncodeToString(sum.Sum(nil))
 	if s.charset = override; override.name == "" {

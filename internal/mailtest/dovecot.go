@@ -41,7 +41,6 @@ disable_plaintext_auth = yes
 auth_mechanisms = plain login
 auth_failure_delay = 0
 recipient_delimiter = +
-lmtp_hdr_delivery_address = original
 first_valid_uid = 1
 mail_uid = mail
 mail_gid = mail
@@ -109,8 +108,8 @@ func StartDovecot(t testing.TB, ca *CA, users []User) *DovecotServer {
 		t.Fatal(err)
 	}
 	conf := put(t, dir+"/dovecot.conf", fmt.Sprintf(dovecotConf, dir, s.IMAPS))
-	command := program + " -c " + conf
-	keep(t, "dovecot", command, command+" stop", dir+"/log")
+	pid := dir + "/run/master.pid" // Dovecot removes it when it ends
+	daemon{name: "dovecot", start: program + " -c " + conf, stop: "kill $(cat " + pid + ")", runs: "test -e " + pid, log: dir + "/log"}.keep(t)
 	return s
 }
 

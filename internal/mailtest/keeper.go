@@ -57,17 +57,30 @@ func root(t testing.TB, server string) {
 }
 
 // keeper starts a daemon and stops it when its standard input ends: at the end of the test, and however else the test
-// process may end, killed or out of time.
+// process may end, killed or out of time. Arguments: the log, the commands that start it, stop it and tell that it still
+// runs. They are the server's own, so that nothing depends on who reaps a daemon here.
 const keeper = `trap : INT TERM HUP
-if %s; then echo started; else echo failed; exit 1; fi
+if sh -c "$2" </dev/null >>"$1" 2>&1; then echo started; else echo failed; exit 1; fi
 cat >/dev/null
-%s`
+sh -c "$3" >>"$1" 2>&1
+n=0
+while sh -c "$4" >/dev/null 2>&1; do
+	n=$((n+1))
+	if [ $n -gt 200 ]; then echo "it does not stop" >>"$1"; exit 1; fi
+	sleep 0.05
+done`
 
-// keep runs a daemon until the end of the test. start must return once the daemon takes connections. Where the test
-// fails, the log is shown.
-func keep(t testing.TB, name, start, stop, log string) {
+// daemon is a server with the commands that handle it. start returns once it takes connections.
+type daemon struct {
+	name, start, stop, runs string
+	log                     string // where it writes what it does
+}
+
+// keep runs a daemon until the end of the test. Where the test fails, the log is shown.
+func (d daemon) keep(t testing.TB) {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", fmt.Sprintf(keeper, start+" </dev/null >>"+log+".start 2>&1", stop+" >>"+log+".start 2>&1"))
+	control := d.log + ".control"
+	cmd := exec.Command("sh", "-c", keeper, "keeper", control, d.start, d.stop, d.runs)
 	end, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -81,16 +94,15 @@ func keep(t testing.TB, name, start, stop, log string) {
 	}
 	t.Cleanup(func() {
 		end.Close()
-		err := cmd.Wait()
-		if err != nil {
-			t.Errorf("stop %s: %v", name, err)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s did not stop: %v", d.name, err)
 		}
 		if t.Failed() {
-			t.Logf("%s:\n%s\n%s", name, tail(log+".start"), tail(log))
+			t.Logf("%s:\n%s\n%s", d.name, tail(control), tail(d.log))
 		}
 	})
 	if line, _ := bufio.NewReader(told).ReadString('\n'); line != "started\n" {
-		t.Fatalf("%s did not start", name)
+		t.Fatalf("%s did not start", d.name)
 	}
 }
 

@@ -107,7 +107,7 @@ func StartPostfix(t testing.TB, p Postfix) *PostfixServer {
 	}
 	putFor(t, dir+"/data", "postfix", 0o700)
 	command := program + " -c " + s.conf
-	keep(t, "postfix "+p.Host, command+" start", command+" stop", dir+"/log")
+	daemon{name: "postfix " + p.Host, start: command + " start", stop: command + " abort", runs: command + " status", log: dir + "/log"}.keep(t)
 	return s
 }
 

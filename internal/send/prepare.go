@@ -213,7 +213,16 @@ func (f Spec) String() string {
 	return text
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine is an expression without its comment lines, for a table's cell.
+func oneLine(s string) string {
+	var kept []string
+	for line := range strings.Lines(s) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "//") {
+			kept = append(kept, strings.Fields(line)...)
+		}
+	}
+	return strings.Join(kept, " ")
+}
 
 // audience compiles a spec. Segment, lists and --where must all hold; several lists are a choice.
 func (s *Sender) audience(ctx context.Context, spec Spec, class string) (store.Audience, error) {
