@@ -16,6 +16,7 @@
 //	  delivery     states of a recipient, signed tokens, what a reply means for the next state
 //	  bounce       what a returned mail says, and about whom
 //	  suppression  who must not be mailed, and why
+//	  spelling     the word that was probably meant
 //	machines  touch the world, know no campaign
 //	  config       mailer.yaml, environment, secrets
 //	  relay        SMTP with the user's relay

@@ -108,6 +108,7 @@ func runSend(ctx context.Context, a *app, o sendOptions) error {
 		return err
 	}
 	defer st.Close()
+	o.request.Campaign = campaignArg(ws.Dir, o.request.Campaign)
 	s := &send.Sender{Workspace: ws, Store: st, Now: a.now}
 	if o.test != "" {
 		return runTestSend(ctx, a, s, o)

@@ -141,39 +141,3 @@ func guessLang(text string) string {
 	}
 	return "en"
 }
-
-// Nearest is the known word that was probably meant, or "".
-func Nearest(word string, known []string) string {
-	best, limit := "", 1+len([]rune(word))/3
-	for _, k := range known {
-		if d := distance([]rune(strings.ToLower(word)), []rune(strings.ToLower(k))); d <= limit {
-			best, limit = k, d-1
-		}
-	}
-	return best
-}
-
-// distance is Levenshtein's, with two neighbours swapped counting as one edit.
-func distance(a, b []rune) int {
-	d := make([][]int, len(a)+1)
-	for i := range d {
-		d[i] = make([]int, len(b)+1)
-		d[i][0] = i
-	}
-	for j := range b {
-		d[0][j+1] = j + 1
-	}
-	for i := range a {
-		for j := range b {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			d[i+1][j+1] = min(d[i][j+1]+1, d[i+1][j]+1, d[i][j]+cost)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				d[i+1][j+1] = min(d[i+1][j+1], d[i-1][j-1]+1)
-			}
-		}
-	}
-	return d[len(a)][len(b)]
-}

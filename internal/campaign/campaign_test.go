@@ -299,16 +299,6 @@ func TestDiffNamesEveryDifference(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	for _, c := range []struct{ word, want string }{
-		{"subjct", "subject"}, {"Subject", "subject"}, {"reply-to", "reply_to"}, {"sgement", "segment"}, {"zzz", ""}, {"", ""},
-	} {
-		if got := Nearest(c.word, frontKeys()); got != c.want {
-			t.Errorf("%q: %q", c.word, got)
-		}
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(simple))
 	f.Add([]byte("---\nsubject: \"{{.x}}\"\nheaders: {X-A: b}\nattach: [a]\n---\n{{if .x}}"))

@@ -10,6 +10,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"mailer/internal/spelling"
 )
 
 const fence = "---"
@@ -100,7 +102,7 @@ func (d *Document) set(head string, v *ast.MappingValueNode) error {
 	i := slices.Index(keys, key)
 	if i < 0 {
 		hint := "the keys are " + strings.Join(keys, ", ")
-		if near := Nearest(key, keys); near != "" {
+		if near := spelling.Nearest(key, keys); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
 		return d.errorIn(head, v.Key, fmt.Sprintf("unknown key %q", key), hint)

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
+
+	"mailer/internal/spelling"
 )
 
 // Dir is the folder of a workspace that holds campaigns.
@@ -86,7 +88,7 @@ func find(workspace fs.FS, name string, stems []string) (*Campaign, error) {
 
 func notFound(name string, ids, broken []string) error {
 	msg := fmt.Sprintf("%q is no id, file name or path in %s/", name, Dir)
-	if near := Nearest(name, ids); near != "" {
+	if near := spelling.Nearest(name, ids); near != "" {
 		msg += fmt.Sprintf("; did you mean %q?", near)
 	}
 	if len(broken) > 0 {

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 	_ "time/tzdata" // Windows and bare containers have no zone files
+
+	"mailer/internal/spelling"
 )
 
 // FileName is the file that makes a folder a workspace.
@@ -238,7 +240,7 @@ func (w *Workspace) Relay(name string) (Relay, error) {
 		}
 		names = append(names, r.Name)
 	}
-	return Relay{}, &Error{File: w.Path, Key: "relays", Nearest: nearest(name, names),
+	return Relay{}, &Error{File: w.Path, Key: "relays", Nearest: spelling.Nearest(name, names),
 		Message: fmt.Sprintf("no relay is named %q; there is %s", name, strings.Join(names, ", "))}
 }
 

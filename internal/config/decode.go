@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"mailer/internal/spelling"
 )
 
 // Where a value in force came from.
@@ -160,7 +162,7 @@ func (d *decoder) field(path, name string, key, value ast.Node, v reflect.Value)
 	}
 	s := sourceOf(key)
 	d.fail(Error{Line: s.Line, Column: s.Column, Key: path,
-		Message: fmt.Sprintf("unknown key %q", name), Nearest: nearest(name, names)})
+		Message: fmt.Sprintf("unknown key %q", name), Nearest: spelling.Nearest(name, names)})
 }
 
 // entry adds one named entry to a list such as Relays, or goes on with one that a merge key has begun.

@@ -48,12 +48,3 @@ func TestFormatDuration(t *testing.T) {
 		}
 	}
 }
-
-func TestNearest(t *testing.T) {
-	names := []string{"host", "port", "tls", "username", "connections"}
-	for word, want := range map[string]string{"hots": "host", "HOST": "host", "prot": "port", "conections": "connections", "zebra": "", "x": "", "tsl": "tls"} {
-		if got := nearest(word, names); got != want {
-			t.Errorf("%q: %q, want %q", word, got, want)
-		}
-	}
-}

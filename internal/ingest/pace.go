@@ -17,9 +17,9 @@ type pace struct {
 
 const (
 	alone   = 20 * time.Millisecond // what a transaction may take
-	beside  = 5 * time.Millisecond  // the same, beside a running send
-	yields  = 4                     // times as long as a transaction, the lock is left alone after it beside a send
-	minRows = 8
+	beside  = 3 * time.Millisecond  // the same, beside a running send
+	yields  = 6                     // times as long as a transaction, the lock is left alone after it beside a send
+	minRows = 50                    // fewer would mostly wait for the disk
 	maxRows = 4096
 )
 

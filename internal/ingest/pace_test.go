@@ -18,7 +18,7 @@ func TestPace(t *testing.T) {
 		took = time.Duration(p.rows) * 10 * time.Microsecond
 		rest = p.after(took, true)
 	}
-	if p.rows < 480 || p.rows > 520 || rest != yields*took {
+	if p.rows < 290 || p.rows > 310 || rest != yields*took {
 		t.Errorf("beside a send: %d rows, rest %v after %v", p.rows, rest, took)
 	}
 	for range 20 { // a disk that is stuck

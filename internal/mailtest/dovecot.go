@@ -84,6 +84,11 @@ service auth {
     mode = 0600
   }
 }
+service anvil {
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
 service quota-status {
   executable = quota-status -p postfix
   client_limit = 1
@@ -100,7 +105,7 @@ func StartDovecot(t testing.TB, ca *CA, users []User) *DovecotServer {
 	program := Need(t, "dovecot", "apt-get install dovecot-imapd dovecot-lmtpd")
 	root(t, "Dovecot")
 	dir := ServerDir(t)
-	s := &DovecotServer{Host: "127.0.0.1", IMAPS: FreePort(t), LMTP: dir + "/lmtp", SASL: dir + "/sasl", Quota: dir + "/quota", dir: dir}
+	s := &DovecotServer{Host: "127.0.0.1", IMAPS: FreePorts(t, 1)[0], LMTP: dir + "/lmtp", SASL: dir + "/sasl", Quota: dir + "/quota", dir: dir}
 	putChain(t, ca, dir+"/chain.pem")
 	put(t, dir+"/users", passwdFile(users))
 	putFor(t, dir+"/mail", "mail", 0o700)

@@ -33,19 +33,24 @@ func ServerDir(t testing.TB) string {
 	return dir
 }
 
-// FreePort is a port of the loopback interface below those that the system gives out by itself: between its choice and
-// the start of the server that is told of it, no connection of anybody takes it.
-func FreePort(t testing.TB) int {
+// FreePorts are ports of the loopback interface below those that the system gives out by itself: between their choice
+// and the start of the server that is told of them, no connection of anybody takes one.
+func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
-	for range 100 {
+	var ports []int
+	for tries := 0; len(ports) < n; tries++ {
 		port := 20000 + rand.IntN(12000)
-		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			ln.Close()
-			return port
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			if tries > 100 {
+				t.Fatalf("find free ports: %v", err)
+			}
+			continue
 		}
+		defer ln.Close() // at the end, so that no port is chosen twice
+		ports = append(ports, port)
 	}
-	t.Fatal("no free port on 127.0.0.1")
-	return 0
+	return ports
 }
 
 // root skips a test whose servers want root rights.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 )
@@ -18,13 +17,18 @@ type Postfix struct {
 	Host   string            // its name
 	Main   string            // lines for main.cf; $config_directory is where Tables lie
 	Tables map[string]string // texthash tables by file name
-	SMTPD  []string          // for each listener the `-o` options of its smtpd
-	CA     *CA               // offers STARTTLS with a certificate of it; nil: no TLS
+	SMTPD  []Listener
+	CA     *CA // offers STARTTLS with a certificate of it; nil: no TLS
+}
+
+// Listener is a port of 127.0.0.1 where Postfix takes mail.
+type Listener struct {
+	Port    int
+	Options []string // of its smtpd, such as smtpd_sasl_auth_enable=yes
 }
 
 // PostfixServer is a private Postfix with its own configuration, queue and log. It stops at the end of the test.
 type PostfixServer struct {
-	Ports     []int // of the listeners, in the order of Postfix.SMTPD, on 127.0.0.1
 	conf      string
 	postqueue string
 }
@@ -78,7 +82,7 @@ scache    unix  -  -  n  -     1  scache
 postlog   unix-dgram n - n -   1  postlogd
 `
 
-// StartPostfix starts a Postfix of its own, on ports of its own.
+// StartPostfix starts a Postfix of its own.
 func StartPostfix(t testing.TB, p Postfix) *PostfixServer {
 	t.Helper()
 	program := Need(t, "postfix", "apt-get install postfix")
@@ -89,10 +93,11 @@ func StartPostfix(t testing.TB, p Postfix) *PostfixServer {
 	if p.CA != nil {
 		main += "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = $config_directory/chain.pem\n"
 	}
-	for _, options := range p.SMTPD {
-		port := FreePort(t)
-		s.Ports = append(s.Ports, port)
-		master += fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\n%s\n", port, indented(options))
+	for _, l := range p.SMTPD {
+		master += fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\n", l.Port)
+		for _, o := range l.Options {
+			master += "  -o { " + o + " }\n"
+		}
 	}
 	put(t, s.conf+"/main.cf", main+p.Main)
 	put(t, s.conf+"/master.cf", master)
@@ -109,11 +114,6 @@ func StartPostfix(t testing.TB, p Postfix) *PostfixServer {
 	command := program + " -c " + s.conf
 	daemon{name: "postfix " + p.Host, start: command + " start", stop: command + " abort", runs: command + " status", log: dir + "/log"}.keep(t)
 	return s
-}
-
-// indented makes the lines go on the one before, as master.cf wants it.
-func indented(options string) string {
-	return "  " + strings.ReplaceAll(strings.TrimSpace(options), "\n", "\n  ")
 }
 
 // Queued is a message that Postfix still has.

@@ -15,6 +15,7 @@ import (
 func TestPostfixAndDovecot(t *testing.T) {
 	ca := NewCA(t)
 	dovecot := StartDovecot(t, ca, []User{{Address: "news@shop.example", Password: "pass word"}, {Address: "full@shop.example", Quota: "1K"}})
+	port := FreePorts(t, 1)[0]
 	postfix := StartPostfix(t, Postfix{Host: "mail.shop.example", CA: ca,
 		Main: fmt.Sprintf(`
 virtual_mailbox_domains = shop.example
@@ -24,9 +25,10 @@ smtpd_sasl_type = dovecot
 smtpd_sasl_path = %s
 `, dovecot.LMTP, dovecot.SASL),
 		Tables: map[string]string{"mailboxes": "news@shop.example x\nfull@shop.example x\n"},
-		SMTPD:  []string{"-o smtpd_tls_security_level=encrypt\n-o smtpd_sasl_auth_enable=yes\n-o smtpd_relay_restrictions=permit_sasl_authenticated,reject"},
+		SMTPD: []Listener{{port, []string{"smtpd_tls_security_level = encrypt", "smtpd_sasl_auth_enable = yes",
+			"smtpd_relay_restrictions = permit_sasl_authenticated, reject"}}},
 	})
-	addr := fmt.Sprintf("127.0.0.1:%d", postfix.Ports[0])
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	send := func(to string) error {
 		client, err := smtp.Dial(addr)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"mailer/internal/address"
 	"mailer/internal/campaign"
+	"mailer/internal/spelling"
 )
 
 // Template is a compiled campaign.
@@ -456,7 +457,7 @@ func explain(e *RenderError, p *program) error {
 		}
 		slices.Sort(known)
 		e.msg = fmt.Sprintf("there is no function %q; a field is written with a dot: {{.%s}}", name, name)
-		if near := campaign.Nearest(name, known); near != "" {
+		if near := spelling.Nearest(name, known); near != "" {
 			e.msg += fmt.Sprintf(" (or was the function %q meant?)", near)
 		}
 	}

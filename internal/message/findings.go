@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"mailer/internal/campaign"
+	"mailer/internal/spelling"
 )
 
 // Finding is one thing that a check found, with everybody it concerns.
@@ -200,7 +201,7 @@ func (p *Preflight) fields(d *document) {
 			continue
 		}
 		at := &RenderError{File: r.File, Line: r.Line, Col: r.Col, msg: fmt.Sprintf("no contact has a field %q", r.Field)}
-		if near := campaign.Nearest(r.Field, slices.Concat(p.facts.Fields, Reserved)); near != "" {
+		if near := spelling.Nearest(r.Field, slices.Concat(p.facts.Fields, Reserved)); near != "" {
 			at.msg += fmt.Sprintf("; did you mean %q?", near)
 		}
 		p.add(RuleMissingField, "", at)

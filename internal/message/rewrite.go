@@ -7,7 +7,7 @@ import (
 	"text/template"
 	"text/template/parse"
 
-	"mailer/internal/campaign"
+	"mailer/internal/spelling"
 )
 
 // A program is what all templates of one document share: their functions, and a table of every place where they ask for
@@ -267,7 +267,7 @@ func (t *trees) closed() error {
 			switch {
 			case t.list[call.Name] == nil:
 				at.msg = fmt.Sprintf("there is no template %q", call.Name)
-				if near := campaign.Nearest(call.Name, t.names()); near != "" {
+				if near := spelling.Nearest(call.Name, t.names()); near != "" {
 					at.msg += fmt.Sprintf("; did you mean %q?", near)
 				}
 				return at

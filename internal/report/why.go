@@ -204,7 +204,7 @@ func deliveries(all []store.TracedDelivery, zone *time.Location) []Entry {
 	var entries []Entry
 	for _, d := range all {
 		if !(d.State == delivery.Excluded && d.At.Equal(d.Planned)) {
-			entries = append(entries, Entry{d.Planned, "planned", planned(d), facts(d)})
+			entries = append(entries, Entry{d.Planned, "planned", d.Campaign + ": planned", facts(d)})
 		}
 		for _, a := range d.History {
 			entries = append(entries, attempt(d, a, zone))
@@ -220,19 +220,13 @@ func facts(d store.TracedDelivery) map[string]any {
 	return map[string]any{"campaign": d.Campaign, "state": d.State, "reason": d.Reason, "reply": d.Reply, "relay": d.Relay, "message_id": d.MessageID, "attempts": d.Attempts}
 }
 
-// planned also says that the relay took what came back later: the moment of it was overwritten by the return.
-func planned(d store.TracedDelivery) string {
-	text := d.Campaign + ": planned"
-	if d.State == delivery.Bounced || d.State == delivery.Complained {
-		text += fmt.Sprintf("; relay %s took the message, Message-ID <%s>", d.Relay, d.MessageID)
-	}
-	return text
-}
-
 func attempt(d store.TracedDelivery, a store.TracedAttempt, zone *time.Location) Entry {
 	text := fmt.Sprintf("%s: try %d %s", d.Campaign, a.Number, a.Outcome)
 	if a.Relay != "" {
 		text += " through relay " + a.Relay
+	}
+	if a.Outcome == string(delivery.Accepted) {
+		text += fmt.Sprintf(", Message-ID <%s>", d.MessageID)
 	}
 	text += explained(a.Reason, a.Reply)
 	if last := d.History[len(d.History)-1]; d.State == delivery.Deferred && a == last && !d.NextTry.IsZero() {

@@ -45,7 +45,8 @@ func TestStoryOfABounce(t *testing.T) {
 		`TARO@example.jp is suppressed since 2026-12-01 02:02 because the address is dead (hard bounce), no mail is sent to it. Evidence: "550 5.1.1 no such user taro@example.jp"`,
 		`12-01 01:00 import | members.csv, line 2 brought the contact
 12-01 01:00 list | joined the list 会員; consent: the form on the site on 2026-12-01 01:00
-12-01 02:00 planned | 2026-12-news: planned; relay main took the message, Message-ID <m1@example.com>
+12-01 02:00 planned | 2026-12-news: planned
+12-01 02:01 accepted | 2026-12-news: try 1 accepted through relay main, Message-ID <m1@example.com>: 250 ok
 12-01 02:02 bounce | 2026-12-news: came back, the address is dead: userunknown (there is no such mailbox): 550 5.1.1 no such user taro@example.jp
 12-01 02:02 suppress | 2026-12-news: suppressed: hard_bounce, "550 5.1.1 no such user taro@example.jp"
 `)

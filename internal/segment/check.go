@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mailer/internal/contact"
+	"mailer/internal/spelling"
 
 	"github.com/expr-lang/expr/ast"
 	"golang.org/x/text/unicode/norm"
@@ -349,7 +350,7 @@ func (c *checker) listNamed(n ast.Node) (cond, error) {
 	m, ok := c.lists[norm.NFC.String(s.Value)]
 	if !ok {
 		names := slices.Sorted(maps.Keys(c.lists))
-		return nil, c.failNear(n, quoted(nearest(s.Value, names)), "there is no list %q%s", s.Value, among(names, "mailer import --list NAME makes one"))
+		return nil, c.failNear(n, quoted(spelling.Nearest(s.Value, names)), "there is no list %q%s", s.Value, among(names, "mailer import --list NAME makes one"))
 	}
 	if !slices.Contains(c.used.lists, m.name) {
 		c.used.lists = append(c.used.lists, m.name)

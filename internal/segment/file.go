@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"mailer/internal/spelling"
 )
 
 // A saved segment is a file of the workspace: segments/tokyo.expr holds the segment tokyo, one expression as plain text,
@@ -93,7 +95,7 @@ func notSaved(workspace fs.FS, name string) error {
 		return err
 	}
 	near := ""
-	if n := nearest(name, names); n != "" {
+	if n := spelling.Nearest(name, names); n != "" {
 		near = fmt.Sprintf(" (did you mean %s?)", n)
 	}
 	return fmt.Errorf("%w %q%s%s", ErrNotSaved, name, near, among(names, "mailer segments save NAME --where EXPR makes one"))

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"mailer/internal/contact"
+	"mailer/internal/spelling"
 
 	"github.com/expr-lang/expr/ast"
 	"golang.org/x/text/unicode/norm"
@@ -171,7 +172,7 @@ func (c *checker) field(n ast.Node, name string) (subject, error) {
 
 func (c *checker) unknownField(n ast.Node, name string) error {
 	names := slices.Sorted(maps.Keys(c.fields))
-	if near := nearest(name, append(names, "email", "domain")); near != "" {
+	if near := spelling.Nearest(name, append(names, "email", "domain")); near != "" {
 		return c.failNear(n, spelled(near), "there is no field %q", name)
 	}
 	return c.fail(n, "there is no field %q (a text stands in quotes)%s", name, among(names, "mailer import brings them"))
@@ -238,5 +239,5 @@ func (c *checker) callWith(t term, name string, arg *ast.StringNode) (term, erro
 
 func (c *checker) unknownFunction(n ast.Node, name string) error {
 	known := []string{"has", "list", "field", "date", "ago", "ahead", "today", "now"}
-	return c.failNear(n, nearest(name, known), "there is no function %q; there are %s", name, strings.Join(known, ", "))
+	return c.failNear(n, spelling.Nearest(name, known), "there is no function %q; there are %s", name, strings.Join(known, ", "))
 }

@@ -2,11 +2,8 @@ package send
 
 import (
 	"context"
-	"crypto/x509"
-	"fmt"
 	"math/rand/v2"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -146,15 +143,10 @@ func trial() int64 { return 1<<62 | rand.Int64N(1<<61) }
 // signers reads the DKIM keys.
 func (s *Sender) signers() ([]message.Signer, error) {
 	var all []message.Signer
-	for i, k := range s.Workspace.Config.DKIM {
-		path := s.Workspace.Abs(k.KeyFile)
-		text, err := os.ReadFile(path)
+	for _, k := range s.Workspace.Config.DKIM {
+		key, err := s.Workspace.SigningKey(k)
 		if err != nil {
-			return nil, &config.Error{File: s.Workspace.Path, Key: fmt.Sprintf("dkim.%d.key_file", i), Message: fmt.Sprintf("read the key: %v", err)}
-		}
-		key, err := message.ParseKey(text)
-		if err != nil {
-			return nil, &config.Error{File: s.Workspace.Path, Key: fmt.Sprintf("dkim.%d.key_file", i), Message: fmt.Sprintf("%s: %v", path, err)}
+			return nil, err
 		}
 		all = append(all, message.Signer{Domain: k.Domain, Selector: k.Selector, Key: key})
 	}
@@ -163,27 +155,20 @@ func (s *Sender) signers() ([]message.Signer, error) {
 
 // server is how the relay of a configuration is talked to.
 func (s *Sender) server(r config.Relay) (relay.Server, error) {
+	roots, err := s.Workspace.RootCAs(r.CAFile)
+	if err != nil {
+		return relay.Server{}, err
+	}
 	t := relay.DefaultTimeouts
 	t.Connect = min(t.Connect, r.Timeout)
 	// The wait after the final dot is never shortened: that makes duplicates.
 	t.Command, t.Data, t.Block = r.Timeout, r.Timeout, r.Timeout
 	server := relay.Server{
-		Name: r.Name, Host: r.Host, Port: r.Port, TLS: relay.TLS(r.TLS), Insecure: r.Insecure, Auth: string(r.Auth), Username: r.Username,
-		Hello: r.Hello, Pipelining: r.Pipelining != config.PipeliningOff, Timeouts: t,
+		Name: r.Name, Host: r.Host, Port: r.Port, TLS: relay.TLS(r.TLS), Insecure: r.Insecure, RootCAs: roots, Auth: string(r.Auth),
+		Username: r.Username, Hello: r.Hello, Pipelining: r.Pipelining != config.PipeliningOff, Timeouts: t,
 	}
 	if !r.Secret.IsZero() {
 		server.Password = func(ctx context.Context) (string, error) { return r.Secret.Resolve(ctx, s.Workspace.Dir) }
-	}
-	if r.CAFile != "" {
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		pem, err := os.ReadFile(s.Workspace.Abs(r.CAFile))
-		if err != nil || !pool.AppendCertsFromPEM(pem) {
-			return server, &config.Error{File: s.Workspace.Path, Key: "relays." + r.Name + ".ca_file", Message: fmt.Sprintf("no certificate can be read from %s", r.CAFile)}
-		}
-		server.RootCAs = pool
 	}
 	return server, nil
 }

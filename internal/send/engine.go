@@ -42,7 +42,6 @@ type engine struct {
 	counts      *Counts
 	now         func() time.Time
 	firstPause  time.Duration // after a lane event, doubled each time up to maxPause
-	lease       time.Duration
 
 	rec      *recorder
 	jobs     chan store.Due

@@ -164,6 +164,14 @@ func (s *Store) settleByMail(ctx context.Context, tx *sql.Tx, d settled, r *Reco
 			return err
 		}
 	}
+	if d.state == delivery.Accepted {
+		// When the relay took it, and in what words, is evidence: the delivery's own columns are about to tell of the bounce.
+		_, err := tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, phase, outcome, code, enhanced, reply)
+			SELECT id, attempts, updated_at, relay, 'dot', 'accepted', code, enhanced, reply FROM deliveries WHERE id = ?`, d.id)
+		if err != nil {
+			return err
+		}
+	}
 	if next == delivery.Accepted {
 		_, err := tx.ExecContext(ctx, "UPDATE deliveries SET state = ?, reason = '', updated_at = ? WHERE id = ?", string(next), s.millis(), d.id)
 		return err

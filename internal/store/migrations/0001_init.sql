@@ -136,7 +136,8 @@ CREATE INDEX deliveries_open ON deliveries (campaign, next_try, id) WHERE state 
 CREATE INDEX deliveries_sending ON deliveries (campaign) WHERE state = 'sending';
 CREATE INDEX deliveries_campaign ON deliveries (campaign);
 
--- Every attempt that did not end in an acceptance (the accepted one stands in deliveries). Append-only.
+-- Every attempt that did not end in an acceptance; the accepted one stands in deliveries, and moves here when a bounce or a
+-- complaint takes its place. Append-only.
 CREATE TABLE attempts (
   id       INTEGER PRIMARY KEY,
   delivery INTEGER NOT NULL REFERENCES deliveries(id),
@@ -144,7 +145,7 @@ CREATE TABLE attempts (
   at       INTEGER NOT NULL,
   relay    TEXT    NOT NULL DEFAULT '',
   phase    TEXT    NOT NULL DEFAULT '',
-  outcome  TEXT    NOT NULL CHECK (outcome IN ('deferred','failed','uncertain','resolved')),
+  outcome  TEXT    NOT NULL CHECK (outcome IN ('accepted','deferred','failed','uncertain','resolved')),
   reason   TEXT    NOT NULL DEFAULT '',
   code     INTEGER NOT NULL DEFAULT 0,
   enhanced TEXT    NOT NULL DEFAULT '',

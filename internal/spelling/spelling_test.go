@@ -1,0 +1,15 @@
+package spelling
+
+import "testing"
+
+func TestNearest(t *testing.T) {
+	known := []string{"subject", "segment", "preheader", "password_env", "password_file", "都道府県", "会社名", "from"}
+	for word, want := range map[string]string{
+		"subjet": "subject", "Subject": "subject", "sgement": "segment", "passwordenv": "password_env", "pasword_file": "password_file",
+		"都道府": "都道府県", "会社": "会社名", "form": "from", "zzz": "", "": "", "altogether_else": "",
+	} {
+		if got := Nearest(word, known); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}
