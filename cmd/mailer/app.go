@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailer/internal/config"
+	"mailer/internal/send"
 	"mailer/internal/store"
 	"mailer/internal/ui"
 )
@@ -59,7 +60,7 @@ func (a *app) open(ctx context.Context) (*config.Workspace, *store.Store, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	st, err := store.Open(ctx, ws.Database(), store.Options{Now: a.now})
+	st, err := store.Open(ctx, ws.Database(), store.Options{Now: a.now, Gone: send.Gone})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -24,8 +24,6 @@ func newBouncesCmd(a *app) *cobra.Command {
 		Use:     "bounces",
 		Aliases: []string{"bounce"},
 		Short:   "Read the bounce mailbox, keep the list clean, explain refusals",
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newBouncesSyncCmd(a), newBouncesListCmd(a), newBouncesParseCmd(a), newBouncesExplainCmd(a))
 	return cmd

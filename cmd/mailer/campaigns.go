@@ -19,8 +19,6 @@ func newCampaignsCmd(a *app) *cobra.Command {
 		Use:     "campaigns",
 		Aliases: []string{"campaign"},
 		Short:   "List campaigns, see who got what, pause, resume and cancel",
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newCampaignsListCmd(a), newCampaignsShowCmd(a), newRecipientsCmd(a),
 		newCampaignStateCmd(a, "pause", "Stop sending after what is on the wire", store.CampaignPaused),

@@ -25,8 +25,6 @@ func newContactsCmd(a *app) *cobra.Command {
 		Use:     "contacts",
 		Aliases: []string{"contact"},
 		Short:   "See, change, export and forget contacts",
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newContactsListCmd(a), newContactsCountCmd(a), newContactsShowCmd(a), newContactsSetCmd(a),
 		newContactsExportCmd(a), newContactsForgetCmd(a))

@@ -25,8 +25,6 @@ func newFieldsCmd(a *app) *cobra.Command {
 		Aliases: []string{"field"},
 		Short:   "List the fields of contacts and set their types",
 		Long:    fieldsHelp,
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newFieldsListCmd(a), newFieldsSetCmd(a))
 	return cmd

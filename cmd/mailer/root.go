@@ -33,6 +33,7 @@ func newRootCmd(a *app) *cobra.Command {
 		return usage("%w", err)
 	})
 	root.AddCommand(commands(a)...)
+	refuseUnknown(root)
 	offerCompletions(a, root)
 	return root
 }

@@ -25,8 +25,6 @@ func newSegmentsCmd(a *app) *cobra.Command {
 		Aliases: []string{"segment"},
 		Short:   "Pick people by an expression: count, explain, sample, save",
 		Long:    segment.Help, // so that `mailer help segments` is the manual
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newSegmentsListCmd(a), newSegmentsSaveCmd(a), newSegmentsCountCmd(a), newSegmentsExplainCmd(a), newSegmentsSampleCmd(a))
 	return cmd

@@ -28,8 +28,6 @@ func newSuppressionsCmd(a *app) *cobra.Command {
 		Aliases: []string{"suppression"},
 		Short:   "See and change who must not be mailed",
 		Long:    suppressionsHelp,
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newSuppressionsListCmd(a), newSuppressionsAddCmd(a), newSuppressionsRemoveCmd(a), newSuppressionsImportCmd(a), newSuppressionsExportCmd(a))
 	return cmd

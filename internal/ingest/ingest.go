@@ -315,7 +315,10 @@ func (im *importing) apply(ctx context.Context, spec store.ImportSpec) error {
 		if len(batch) == 0 {
 			return nil
 		}
-		err := pace.step(ctx, im.st, func() error { return im.st.Apply(ctx, set, batch) })
+		err := pace.step(ctx, im.st, func() (time.Duration, error) {
+			err := im.st.Apply(ctx, set, batch)
+			return set.Held, err
+		})
 		im.totals = set.Totals
 		batch = batch[:0]
 		return err

@@ -25,17 +25,18 @@ const (
 
 func newPace() *pace { return &pace{rows: 64} }
 
-// step runs one transaction, adapts the size of the next one and makes room.
-func (p *pace) step(ctx context.Context, st *store.Store, write func() error) error {
+// step runs one transaction, adapts the size of the next one and makes room. write returns how long it held the lock:
+// the wait for it costs nobody anything, and to count it would all but stop an import beside a busy send.
+func (p *pace) step(ctx context.Context, st *store.Store, write func() (held time.Duration, err error)) error {
 	sending, err := st.Sending(ctx)
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	if err := write(); err != nil {
+	held, err := write()
+	if err != nil {
 		return err
 	}
-	return sleep(ctx, p.after(time.Since(began), sending))
+	return sleep(ctx, p.after(held, sending))
 }
 
 // after takes the time of a transaction into account and returns how long to stay away.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"time"
 
 	"mailer/internal/store"
 )
@@ -15,10 +16,9 @@ func Undo(ctx context.Context, st *store.Store, id int64, ev Events) (store.Chan
 	total := set.Totals.Undo.Before - 1
 	pace := newPace()
 	for set.Totals.Undo.Before > 1 {
-		err := pace.step(ctx, st, func() error {
-			var err error
-			set, err = st.UndoRows(ctx, id, pace.rows)
-			return err
+		err := pace.step(ctx, st, func() (held time.Duration, err error) {
+			set, held, err = st.UndoRows(ctx, id, pace.rows)
+			return held, err
 		})
 		if err != nil {
 			return set, err

@@ -29,7 +29,7 @@ type Listener struct {
 
 // PostfixServer is a private Postfix with its own configuration, queue and log. It stops at the end of the test.
 type PostfixServer struct {
-	conf      string
+	conf, log string
 	postqueue string
 }
 
@@ -88,7 +88,7 @@ func StartPostfix(t testing.TB, p Postfix) *PostfixServer {
 	program := Need(t, "postfix", "apt-get install postfix")
 	root(t, "Postfix")
 	dir := ServerDir(t)
-	s := &PostfixServer{conf: dir + "/etc", postqueue: filepath.Join(filepath.Dir(program), "postqueue")}
+	s := &PostfixServer{conf: dir + "/etc", log: dir + "/log", postqueue: filepath.Join(filepath.Dir(program), "postqueue")}
 	main, master := fmt.Sprintf(postfixMain, dir, p.Host), postfixMaster
 	if p.CA != nil {
 		main += "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = $config_directory/chain.pem\n"
@@ -112,8 +112,18 @@ func StartPostfix(t testing.TB, p Postfix) *PostfixServer {
 	}
 	putFor(t, dir+"/data", "postfix", 0o700)
 	command := program + " -c " + s.conf
-	daemon{name: "postfix " + p.Host, start: command + " start", stop: command + " abort", runs: command + " status", log: dir + "/log"}.keep(t)
+	daemon{name: "postfix " + p.Host, start: command + " start", stop: command + " abort", runs: command + " status", log: s.log}.keep(t)
 	return s
+}
+
+// Log is what it did so far.
+func (s *PostfixServer) Log(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(s.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // Queued is a message that Postfix still has.

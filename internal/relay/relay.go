@@ -268,8 +268,8 @@ func (d dialing) fail(p delivery.Phase, err error, hint string) error {
 	return &DialError{Server: d.addr, Phase: p, Reply: replyOf(err), Err: err, Hint: hint}
 }
 
-// mechanisms in the order of preference. CRAM-MD5 comes before PLAIN because the order is only used as given: over TLS
-// PLAIN is as safe, and servers that store no clear passwords offer nothing but PLAIN and LOGIN.
+// mechanisms in the order of preference. CRAM-MD5 comes last: over TLS PLAIN is as safe, and CRAM-MD5 needs a server that
+// keeps clear passwords.
 var mechanisms = []string{"SCRAM-SHA-256", "PLAIN", "LOGIN", "CRAM-MD5"}
 
 func pickMechanism(wanted string, offered []string) string {
@@ -354,6 +354,7 @@ type Conn struct {
 	plain      bool // the relay refused a parameter with 555: none are sent any more
 	broken     bool
 	sent       int
+	last       time.Time // when the relay last answered
 	aborted    atomic.Bool
 }
 
@@ -368,6 +369,7 @@ func (c *Conn) learn() {
 		}
 	}
 	c.pipelining = c.server.Pipelining && c.has["PIPELINING"]
+	c.last = time.Now()
 }
 
 // Has reports whether the relay offered an extension among PIPELINING, SIZE, 8BITMIME, SMTPUTF8 and DSN.
@@ -379,13 +381,23 @@ func (c *Conn) Usable() bool { return !c.broken && !c.aborted.Load() }
 // Sent counts the transactions that were begun on this connection.
 func (c *Conn) Sent() int { return c.sent }
 
+// Idle is how long the relay has not been spoken with.
+func (c *Conn) Idle() time.Duration { return time.Since(c.last) }
+
+// Alive asks whether the relay is still there (RSET: harmless between messages, and no relay counts it as NOOP).
+func (c *Conn) Alive() bool {
+	c.reset(delivery.Attempt{})
+	return c.Usable()
+}
+
 // Close says QUIT when the session is in order, and closes.
 func (c *Conn) Close() error {
+	defer c.raw.Close() // go-mail leaves the socket open when QUIT fails
 	if c.Usable() {
 		c.raw.SetDeadline(time.Now().Add(quitTimeout))
 		return c.client.Quit()
 	}
-	return c.raw.Close()
+	return nil
 }
 
 // quitTimeout bounds the wait for the reply to QUIT, which nobody needs.

@@ -40,6 +40,7 @@ func (c *Conn) reply(timeout time.Duration) (delivery.Reply, error) {
 		}
 		lines = append(lines, text)
 		if !more {
+			c.last = time.Now()
 			return newReply(code, strings.Join(lines, "\n")), nil
 		}
 		if len(lines) >= replyLines || size >= replyBytes {

@@ -40,7 +40,7 @@ func BenchmarkSend(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	run, _, err := st.Acquire(b.Context(), c, self(), time.Minute, gone)
+	run, _, err := st.Acquire(b.Context(), c, self(), time.Minute, Gone)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -42,6 +42,8 @@ type engine struct {
 	counts      *Counts
 	now         func() time.Time
 	firstPause  time.Duration // after a lane event, doubled each time up to maxPause
+	fresh       time.Duration // a claim that is older is made again: the lease may have gone to another process since
+	idle        time.Duration // a connection that stood still for longer is tried before it carries a message
 
 	rec      *recorder
 	jobs     chan store.Due
@@ -68,6 +70,7 @@ type outgoing struct {
 	verdict   *delivery.Decision // decided without the relay: it could not be composed, or the contact is gone
 	why       string
 	attempt   int
+	claimed   time.Time
 }
 
 // Reasons to stop before everybody was sent to. Each knows its exit code in the command.
@@ -113,13 +116,19 @@ func (e *engine) work(soft, hard context.Context) error {
 	e.jobs, e.ready = make(chan store.Due, e.connections), make(chan outgoing, e.connections*queuePerWorker)
 	e.wake, e.inFlight = make(chan struct{}, 1), map[int64]bool{}
 
-	first, err := e.dial(claiming)
-	if err != nil {
-		return err
-	}
+	// The recorder comes first: it renews the lease while a relay that is slow to greet keeps us waiting.
 	e.rec = newRecorder(e)
 	recorded := make(chan error, 1)
 	go func() { recorded <- e.rec.loop() }()
+	first, err := e.dial(claiming)
+	if err != nil {
+		close(e.rec.in)
+		<-recorded
+		if cause := e.cause(); cause != nil {
+			return cause
+		}
+		return err
+	}
 
 	var composing, sending sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -318,8 +327,7 @@ func (e *engine) learn(a delivery.Attempt, j delivery.Judgement, d delivery.Deci
 
 // dialFailed decides what a worker does that cannot connect: try again, give its place up to the others, or stop the run.
 func (e *engine) dialFailed(err error, mine int) (again bool) {
-	var de *relay.DialError
-	if errors.As(err, &de) && de.Config {
+	if mistaken(err) {
 		e.stopWith(err)
 		return false
 	}
@@ -335,6 +343,12 @@ func (e *engine) dialFailed(err error, mine int) (again bool) {
 		return false
 	}
 	return true
+}
+
+// mistaken reports whether a connection cannot be had until the configuration is mended.
+func mistaken(err error) bool {
+	var de *relay.DialError
+	return errors.As(err, &de) && de.Config
 }
 
 // shortHold is how long a run stays for a limit to let more through; for longer it ends, and the next run goes on.

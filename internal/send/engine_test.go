@@ -73,7 +73,7 @@ func (r *rig) server(srv *mailtest.SMTPServer) relay.Server {
 // run sends once, as one process does: lease, engine, lease back.
 func (r *rig) run(soft context.Context, srv *mailtest.SMTPServer) error {
 	r.t.Helper()
-	run, _, err := r.st.Acquire(r.t.Context(), r.campaign, self(), time.Minute, gone)
+	run, _, err := r.st.Acquire(r.t.Context(), r.campaign, self(), time.Minute, Gone)
 	if err != nil {
 		return err
 	}

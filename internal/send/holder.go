@@ -1,6 +1,7 @@
 package send
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -18,8 +19,8 @@ func self() string {
 	return fmt.Sprintf("%s pid %d start %s", hostIdentity(), pid, startOf(pid))
 }
 
-// gone reports whether the process behind a holder is known to have ended. A holder on another host is never known to be.
-func gone(holder string) bool {
+// Gone reports whether the process behind a holder is known to have ended. A holder on another host is never known to be.
+func Gone(holder string) bool {
 	host, rest, ok := strings.Cut(holder, " pid ")
 	if !ok || !sameMachine(host) {
 		return false
@@ -79,12 +80,14 @@ func startOf(pid int) string {
 	return fields[19]
 }
 
-// alive asks the kernel with signal 0, where there is no /proc.
+// alive asks the kernel where there is no /proc: on Windows finding a process opens it, elsewhere signal 0 tells. When in
+// doubt it is alive, and its lease runs out by itself.
 func alive(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {
 		return false
 	}
+	defer p.Release()
 	err = p.Signal(syscall.Signal(0))
-	return err == nil || strings.Contains(err.Error(), "permitted")
+	return !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, syscall.ESRCH)
 }

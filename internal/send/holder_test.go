@@ -8,7 +8,7 @@ import (
 )
 
 func TestHolderOfALivingProcess(t *testing.T) {
-	if gone(self()) {
+	if Gone(self()) {
 		t.Errorf("this process is taken for gone: %s", self())
 	}
 }
@@ -19,12 +19,12 @@ func TestHolderOfAnEndedProcess(t *testing.T) {
 		t.Skip("no sleep command here")
 	}
 	holder := fmt.Sprintf("%s pid %d start %s", hostIdentity(), cmd.Process.Pid, startOf(cmd.Process.Pid))
-	if gone(holder) {
+	if Gone(holder) {
 		t.Errorf("a living child is taken for gone: %s", holder)
 	}
 	cmd.Process.Kill()
 	cmd.Wait()
-	if !gone(holder) {
+	if !Gone(holder) {
 		t.Errorf("a killed child is taken for living: %s", holder)
 	}
 }
@@ -34,17 +34,17 @@ func TestHolderWithAReusedProcessID(t *testing.T) {
 	if startOf(1) == "" {
 		t.Skip("no /proc here")
 	}
-	if !gone(head + " start 1") {
+	if !Gone(head + " start 1") {
 		t.Error("another process with the same id is taken for the holder")
 	}
 }
 
 func TestHolderElsewhere(t *testing.T) {
-	if gone("another.example//boot pid 1 start 1") || gone("nonsense") {
+	if Gone("another.example//boot pid 1 start 1") || Gone("nonsense") {
 		t.Error("a process on another host cannot be known to be gone")
 	}
 	name, _, _ := cutLast(hostIdentity(), "/")
-	if !gone(name + "/an-earlier-boot pid 1 start 1") {
+	if !Gone(name + "/an-earlier-boot pid 1 start 1") {
 		t.Error("a process from before the last boot is gone")
 	}
 }

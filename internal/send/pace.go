@@ -2,6 +2,7 @@ package send
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,12 +22,20 @@ type Rate struct {
 // of being kept smooth in this process: 5,000 an hour may go in its first minutes.
 const long = time.Hour
 
-// limits are the long ones of the rates.
+// limits are the long ones of the rates, the lowest of each span: two of one span (the relay's own and --rate) share their
+// counter, and each message must be counted once.
 func limits(relay string, rates []Rate) []store.Limit {
 	var all []store.Limit
 	for _, r := range rates {
-		if r.Per >= long {
-			all = append(all, store.Limit{Bucket: "relay " + relay, N: int64(r.N), Per: r.Per})
+		if r.Per < long {
+			continue
+		}
+		l := store.Limit{Bucket: "relay " + relay, N: int64(r.N), Per: r.Per}
+		i := slices.IndexFunc(all, func(have store.Limit) bool { return have.Per == r.Per })
+		if i < 0 {
+			all = append(all, l)
+		} else {
+			all[i].N = min(all[i].N, l.N)
 		}
 	}
 	return all

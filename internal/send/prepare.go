@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -281,7 +283,7 @@ func onAnyList(names []string, lists map[string]int64) (store.Where, error) {
 	for _, name := range names {
 		id, ok := lists[name]
 		if !ok {
-			return any, &UsageError{fmt.Sprintf("there is no list %q; mailer contacts list shows what there is", name)}
+			return any, &UsageError{fmt.Sprintf("there is no list %q; the lists are %s", name, strings.Join(slices.Sorted(maps.Keys(lists)), ", "))}
 		}
 		on := store.OnList(id)
 		parts = append(parts, "("+on.SQL+")")

@@ -85,10 +85,16 @@ type Summary struct {
 // it at once.
 const leaseTime = time.Minute
 
+// idleTime is how long a connection stands still before it is asked whether it is still there.
+const idleTime = 20 * time.Second
+
 // Run sends what is due of a prepared campaign. When soft ends it finishes what is on the wire, when hard ends it cuts the
 // connections. The summary is right whatever the error: it is counted from the store.
 func (s *Sender) Run(soft, hard context.Context, p *Plan, counts *Counts) (Summary, error) {
 	begin := time.Now()
+	if err := soft.Err(); err != nil {
+		return Summary{Campaign: p.Name}, err // stopped before anything was begun: nothing is frozen
+	}
 	// What happened is recorded whether or not the user has had enough.
 	ctx := context.WithoutCancel(hard)
 	if p.New {
@@ -96,7 +102,7 @@ func (s *Sender) Run(soft, hard context.Context, p *Plan, counts *Counts) (Summa
 			return Summary{Campaign: p.Name}, err
 		}
 	}
-	run, doubtful, err := s.Store.Acquire(ctx, p.Campaign, self(), leaseTime, gone, limits(p.Relay.Name, p.Rates)...)
+	run, doubtful, err := s.Store.Acquire(ctx, p.Campaign, self(), leaseTime, Gone, limits(p.Relay.Name, p.Rates)...)
 	if err != nil {
 		return Summary{Campaign: p.Name}, err
 	}
@@ -130,6 +136,9 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 	if err := s.reopen(ctx, p, run, sum); err != nil {
 		return err
 	}
+	if p.Campaign.State == store.CampaignCancelled && p.Request.Resolve != ResolveSent {
+		return ErrCancelled
+	}
 	if !s.Now().Before(p.Campaign.Expires) {
 		n, err := run.Expire(ctx)
 		if err != nil {
@@ -155,7 +164,7 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, dial: p.dial, judge: judge,
 		relay: p.Relay.Name, connections: p.Connections, perConn: p.Relay.MessagesPerConnection, limit: p.Request.Limit,
 		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), pace: newPace(p.Rates), counts: counts,
-		now: s.Now, firstPause: p.Request.FirstBackoff,
+		now: s.Now, firstPause: p.Request.FirstBackoff, fresh: leaseTime / 2, idle: idleTime,
 	}
 	if e.firstPause == 0 {
 		e.firstPause = time.Second
@@ -166,6 +175,9 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 // reopen does what the user decided about earlier outcomes.
 func (s *Sender) reopen(ctx context.Context, p *Plan, run *store.Run, sum *Summary) error {
 	expires := s.Now().Add(s.Workspace.Config.Expires)
+	if p.Campaign.State == store.CampaignCancelled && (p.Request.Resolve == ResolveResend || p.Request.RetryFailed) {
+		return fmt.Errorf("%w: nothing of it is sent again", ErrCancelled)
+	}
 	if p.Request.Resolve != "" {
 		n, err := run.Resolve(ctx, p.Request.Resolve == ResolveResend, expires)
 		if err != nil {

@@ -10,8 +10,9 @@ import (
 
 // worker owns one connection.
 type worker struct {
-	e    *engine
-	conn *relay.Conn
+	e       *engine
+	conn    *relay.Conn
+	unwatch func() bool
 }
 
 // loop sends until there is nothing more to claim. While a message waits for its reply the next one is claimed.
@@ -28,6 +29,11 @@ func (w *worker) loop() {
 		if w.e.claiming.Err() != nil {
 			w.putBack(next)
 			return
+		}
+		if w.stale(next) {
+			w.putBack(next)
+			next, ok = w.claim()
+			continue
 		}
 		if !w.fit() {
 			w.putBack(next)
@@ -80,7 +86,7 @@ func (w *worker) claim() (outgoing, bool) {
 			w.e.landed(out.due.ID)
 			continue
 		}
-		out.attempt = got.Attempt
+		out.attempt, out.claimed = got.Attempt, w.e.now().Round(0)
 		if out.verdict == nil {
 			return out, true
 		}
@@ -110,12 +116,19 @@ func (w *worker) putBack(out outgoing) {
 	w.record(out, delivery.Attempt{}, delivery.Decision{})
 }
 
+// stale reports whether a claim was made so long ago that another process may hold the lease by now: this one was
+// suspended, or its relay took minutes over the message before. By the wall clock, as the lease: the monotonic one stands
+// still while the machine sleeps.
+func (w *worker) stale(out outgoing) bool {
+	return w.e.fresh > 0 && w.e.now().Round(0).Sub(out.claimed) > w.e.fresh
+}
+
 // fit reports whether the connection can take another message; one that has done its share is closed with QUIT.
 func (w *worker) fit() bool {
 	if w.conn == nil {
 		return false
 	}
-	if w.conn.Usable() && (w.e.perConn == 0 || w.conn.Sent() < w.e.perConn) {
+	if w.conn.Usable() && (w.e.perConn == 0 || w.conn.Sent() < w.e.perConn) && w.awake() {
 		return true
 	}
 	w.hangUp()
@@ -123,12 +136,21 @@ func (w *worker) fit() bool {
 	// relay is there.
 	conn, err := w.e.dial(w.e.claiming)
 	if err != nil {
+		if mistaken(err) {
+			w.e.stopWith(err) // trying again would only lock the account
+		}
 		return false
 	}
 	w.conn = conn
 	w.e.connected(1)
 	w.watch()
 	return true
+}
+
+// awake reports whether a connection that stood still is still there. Relays hang up after some minutes; found out with a
+// message, that would look as if they refused us.
+func (w *worker) awake() bool {
+	return w.e.idle == 0 || w.conn.Idle() < w.e.idle || w.conn.Alive()
 }
 
 // connect dials until there is a connection; false when the run ends or this worker gives its place up.
@@ -155,7 +177,7 @@ func (w *worker) connect() bool {
 
 // watch closes the socket when the run is aborted (second signal).
 func (w *worker) watch() {
-	context.AfterFunc(w.e.wire, w.conn.Abort)
+	w.unwatch = context.AfterFunc(w.e.wire, w.conn.Abort)
 }
 
 func (w *worker) hangUp() {
@@ -163,6 +185,7 @@ func (w *worker) hangUp() {
 		return
 	}
 	w.conn.Close()
+	w.unwatch() // else every connection of a long run stays in memory
 	w.conn = nil
 	w.e.connected(-1)
 }

@@ -265,15 +265,19 @@ func (s *Store) SetCampaignState(ctx context.Context, name, state, note string) 
 		if _, err := tx.ExecContext(ctx, "UPDATE campaigns SET state = ?, note = ? WHERE id = ?", state, note, id); err != nil {
 			return err
 		}
-		if state == CampaignCancelled {
-			_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'excluded', reason = 'cancelled', updated_at = ?
-				WHERE campaign = ? AND state IN ('pending','deferred')`, s.millis(), id)
-			if err != nil {
-				return err
-			}
+		if err := s.excludeCancelled(ctx, tx, id); err != nil {
+			return err
 		}
 		return s.audit(ctx, tx, "campaign."+state, map[string]any{"campaign": name, "note": note})
 	})
+}
+
+// excludeCancelled takes those out of a cancelled campaign who were not sent it; of any other it does nothing.
+func (s *Store) excludeCancelled(ctx context.Context, tx *sql.Tx, campaign int64) error {
+	_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'excluded', reason = 'cancelled', updated_at = ?
+		WHERE campaign = ? AND state IN ('pending','deferred') AND EXISTS (SELECT 1 FROM campaigns WHERE id = ? AND state = 'cancelled')`,
+		s.millis(), campaign, campaign)
+	return err
 }
 
 // Recipient is one delivery as people ask for it.

@@ -159,7 +159,7 @@ func undoAll(t *testing.T, s *Store, id int64) Undone {
 	t.Helper()
 	set, err := s.BeginUndo(t.Context(), id)
 	for err == nil && set.Totals.Undo.Before > 1 {
-		set, err = s.UndoRows(t.Context(), id, 1)
+		set, _, err = s.UndoRows(t.Context(), id, 1)
 	}
 	if err == nil {
 		set, err = s.FinishUndo(t.Context(), id)

@@ -74,7 +74,8 @@ type Undone struct {
 type Import struct {
 	ID       int64
 	Resumed  bool
-	LastLine int64 // rows up to this line are applied
+	LastLine int64         // rows up to this line are applied
+	Held     time.Duration // how long the last Apply kept others from writing
 	Totals   Totals
 	Columns  []contact.Field // as in the spec, with ids
 
@@ -193,7 +194,8 @@ func (s *Store) Apply(ctx context.Context, im *Import, rows []Row) error {
 	}
 	last := rows[len(rows)-1].Line
 	var totals Totals
-	err := s.update(ctx, func(tx *sql.Tx) error {
+	var err error
+	im.Held, err = s.timed(ctx, func(tx *sql.Tx) error {
 		if err := im.unchangedFields(ctx, tx); err != nil {
 			return err
 		}

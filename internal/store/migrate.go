@@ -16,8 +16,8 @@ var migrations embed.FS
 
 // migrate runs the migrations that the file has not seen, each in a transaction of its own, forward only. user_version
 // counts them.
-func (s *Store) migrate(ctx context.Context, version int64) error {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
+func (s *Store) migrate(ctx context.Context, files fs.FS, version int64) error {
+	names, err := fs.Glob(files, "migrations/*.sql")
 	if err != nil {
 		return err
 	}
@@ -33,15 +33,15 @@ func (s *Store) migrate(ctx context.Context, version int64) error {
 		}
 	}
 	for i := version; i < int64(len(names)); i++ {
-		if err := s.runMigration(ctx, i, names[i]); err != nil {
+		if err := s.runMigration(ctx, files, i, names[i]); err != nil {
 			return fmt.Errorf("migration %s: %w", filepath.Base(names[i]), err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) runMigration(ctx context.Context, number int64, name string) error {
-	text, err := migrations.ReadFile(name)
+func (s *Store) runMigration(ctx context.Context, files fs.FS, number int64, name string) error {
+	text, err := fs.ReadFile(files, name)
 	if err != nil {
 		return err
 	}

@@ -80,8 +80,10 @@ func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, t
 		if err != nil {
 			return err
 		}
-		doubtful, err = s.doubt(ctx, tx, campaign.ID)
-		return err
+		if doubtful, err = s.doubt(ctx, tx, campaign.ID); err != nil {
+			return err
+		}
+		return s.excludeCancelled(ctx, tx, campaign.ID)
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("take campaign %s: %w", campaign.Name, err)
@@ -126,9 +128,10 @@ func (r *Run) prepare(ctx context.Context) error {
 			WHERE id = ? AND state IN ('pending','deferred')`},
 		{&r.release, `UPDATE deliveries SET attempts = attempts - 1, updated_at = ?, state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'deferred' END
 			WHERE id = ? AND attempts = ? AND state IN ('sending','uncertain')`},
-		// A bounce may have settled it before its own reply was recorded; then there is nothing to say any more.
+		// A bounce may have settled it before its own reply was recorded; then there is nothing to say any more. One that
+		// was uncertain and is to be sent again (deferred, of the same attempt) need not be, now that its outcome is known.
 		{&r.settle, `UPDATE deliveries SET state = ?, reason = ?, code = ?, enhanced = ?, reply = ?, next_try = ?, updated_at = ?
-			WHERE id = ? AND attempts = ? AND state IN ('sending','uncertain')`},
+			WHERE id = ? AND attempts = ? AND state IN ('sending','uncertain','deferred')`},
 	} {
 		var err error
 		if *p.stmt, err = r.s.write.PrepareContext(ctx, p.text); err != nil {
@@ -140,7 +143,8 @@ func (r *Run) prepare(ctx context.Context) error {
 
 // Commit writes claims and outcomes in one durable transaction and renews the lease with it. Outcomes come first. With
 // claims the lease must still be ours (ErrLeaseLost, and nothing is written); outcomes alone are facts and are written in
-// any case. state is the campaign's state, which another terminal may have changed.
+// any case. state is the campaign's state, which another terminal may have changed: of a campaign that is paused or
+// cancelled nothing is claimed.
 func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (claimed []Claimed, state string, err error) {
 	err = r.s.update(ctx, func(tx *sql.Tx) error {
 		for _, o := range outcomes {
@@ -158,6 +162,15 @@ func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (c
 		}
 		if err != nil {
 			return err
+		}
+		switch state {
+		case CampaignPaused:
+			claimed = make([]Claimed, len(claims))
+			return nil
+		case CampaignCancelled:
+			// What came back from the wire is not sent either.
+			claimed = make([]Claimed, len(claims))
+			return r.s.excludeCancelled(ctx, tx, r.campaign)
 		}
 		claimed, err = r.claimAll(ctx, tx, claims)
 		return err
@@ -366,8 +379,8 @@ func (r *Run) reopen(ctx context.Context, from, to, word string, expires time.Ti
 			return err
 		}
 		if to == "deferred" {
-			if _, err := tx.ExecContext(ctx, "UPDATE campaigns SET state = 'sending', finished_at = NULL, expires_at = max(expires_at, ?) WHERE id = ? AND state IN ('sending','finished')",
-				expires.UnixMilli(), r.campaign); err != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE campaigns SET state = CASE WHEN state = 'finished' THEN 'sending' ELSE state END, finished_at = NULL,
+				expires_at = max(expires_at, ?) WHERE id = ?`, expires.UnixMilli(), r.campaign); err != nil {
 				return err
 			}
 		}

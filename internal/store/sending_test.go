@@ -265,6 +265,105 @@ func TestPauseAndCancel(t *testing.T) {
 	}
 }
 
+// Of a campaign that is paused or cancelled nothing is claimed, and what comes back from the wire of a cancelled one is not
+// tried again: a claim that was put back, a 4xx, what a killed process left.
+func TestNothingIsClaimedOfAStoppedCampaign(t *testing.T) {
+	s, _ := openTest(t)
+	people(t, s, 4)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	run, _ := acquire(t, s, c, "a")
+	due, _ := run.Due(t.Context(), nil, 4)
+	claim := func(i int) Claimed {
+		t.Helper()
+		got, _, err := run.Commit(t.Context(), []Claim{{Delivery: due[i].ID}}, nil)
+		if err != nil || len(got) != 1 {
+			t.Fatalf("claim: %+v, %v", got, err)
+		}
+		return got[0]
+	}
+	claim(0)
+	claim(1)
+	claim(2)
+	set := func(state string) {
+		t.Helper()
+		if err := s.SetCampaignState(t.Context(), "news", state, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(CampaignPaused)
+	if got := claim(3); got.Attempt != 0 {
+		t.Errorf("claimed of a paused campaign: %+v", got)
+	}
+	if got := states(t, s, c); got != "sending sending sending pending" {
+		t.Errorf("paused: %s", got)
+	}
+	set(CampaignCancelled)
+	if _, _, err := run.Commit(t.Context(), nil, []Outcome{
+		{Delivery: due[0].ID, Attempt: 1}, // put back
+		{Delivery: due[1].ID, Attempt: 1, Decision: delivery.Decision{State: delivery.Deferred, Reason: "onhold"}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(t, s, c); got != "excluded(cancelled) excluded(cancelled) sending excluded(cancelled)" {
+		t.Errorf("cancelled: %s", got)
+	}
+	// What an older version, or a process that was taken over, left behind is found by the next one.
+	exec(t, s, "UPDATE deliveries SET state = 'pending', reason = '' WHERE id = ?", due[0].ID)
+	if _, _, err := s.Acquire(t.Context(), c, "b", time.Minute, func(string) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(t, s, c); !strings.HasPrefix(got, "excluded(cancelled) excluded(cancelled) uncertain(") {
+		t.Errorf("the next process: %s", got)
+	}
+}
+
+// The reply to a message becomes known after its user said to send it again, and before that was done: it is not.
+func TestLateReplyBeforeASecondSending(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 1)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	old, _ := acquire(t, s, c, "suspended")
+	due, _ := old.Due(t.Context(), nil, 1)
+	if _, _, err := old.Commit(t.Context(), []Claim{{Delivery: due[0].ID}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	*now = now.Add(2 * time.Minute)
+	fresh, _ := acquire(t, s, c, "new")
+	if n, err := fresh.Resolve(t.Context(), true, s.now().Add(time.Hour)); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if _, _, err := old.Commit(t.Context(), nil, []Outcome{{Delivery: due[0].ID, Attempt: 1, Decision: delivery.Decision{State: delivery.Accepted}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := fresh.Commit(t.Context(), []Claim{{Delivery: due[0].ID}}, nil); err != nil || got[0].Attempt != 0 {
+		t.Errorf("claimed again although the relay has it: %+v, %v", got, err)
+	}
+	if got := states(t, s, c); got != "accepted" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// What is retried has the time for it, also in a campaign that is paused at the moment.
+func TestRetryInAPausedCampaignHasTime(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 1)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	run, _ := acquire(t, s, c, "a")
+	exec(t, s, "UPDATE deliveries SET state = 'failed', reason = 'x', attempts = 1")
+	if err := s.SetCampaignState(t.Context(), "news", CampaignPaused, ""); err != nil {
+		t.Fatal(err)
+	}
+	*now = now.Add(100 * time.Hour)
+	want := s.now().Add(72 * time.Hour)
+	if n, err := run.RetryFailed(t.Context(), want); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	after, err := s.Campaign(t.Context(), "news")
+	if err != nil || after.State != CampaignPaused || !after.Expires.Equal(want) {
+		t.Errorf("state %s, expires %s, %v", after.State, after.Expires, err)
+	}
+}
+
 // A failed write leaves nothing behind of its transaction: a trigger fails exactly the one we choose.
 func TestFailedCommitWritesNothing(t *testing.T) {
 	s, _ := openTest(t)

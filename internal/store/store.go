@@ -37,8 +37,9 @@ const readers = 4
 
 // Options of Open. The zero value is what a command wants.
 type Options struct {
-	Now   func() time.Time // the clock; time.Now when nil
-	Actor string           // who writes the audit rows; user@host when empty
+	Now   func() time.Time         // the clock; time.Now when nil
+	Actor string                   // who writes the audit rows; user@host when empty
+	Gone  func(holder string) bool // whether the process behind a lease has ended; nil: it may live until the lease is over
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -72,9 +73,13 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err := createPrivate(path); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	crashed := leftovers(path)
 	s := &Store{path: path, clock: o.Now, actor: o.Actor}
 	var err error
+	if leftovers(path) {
+		if err = s.checkAfterCrash(ctx, o.Gone); err != nil {
+			return nil, fmt.Errorf("open database %s: %w", path, explain(err))
+		}
+	}
 	if s.write, err = sql.Open("sqlite", dsn(path, "&_txlock=immediate")); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
@@ -84,7 +89,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	s.read.SetMaxOpenConns(readers)
-	if err := s.prepare(ctx, crashed); err != nil {
+	if err := s.prepare(ctx); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open database %s: %w", path, explain(err))
 	}
@@ -134,7 +139,7 @@ func leftovers(path string) bool {
 	return err == nil && st.Size() > 0
 }
 
-func (s *Store) prepare(ctx context.Context, crashed bool) error {
+func (s *Store) prepare(ctx context.Context) error {
 	var id, version int64
 	if err := s.write.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
 		return err
@@ -149,32 +154,51 @@ func (s *Store) prepare(ctx context.Context, crashed bool) error {
 	if id != applicationID && tables > 0 {
 		return fmt.Errorf("%w (move it away, or point the workspace at another folder)", ErrForeign)
 	}
-	if crashed && tables > 0 && !s.inUse(ctx) {
-		if err := s.quickCheck(ctx); err != nil {
-			return err
-		}
+	return s.migrate(ctx, migrations, version)
+}
+
+// checkAfterCrash reads the whole file for damage (a torn page, a bad sector) before anything is written on top of it. Its
+// connection cannot write, so that it does not fold the WAL in when it closes: what is damaged stays as it was, and the
+// next command finds it too.
+func (s *Store) checkAfterCrash(ctx context.Context, gone func(holder string) bool) error {
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: s.path}).EscapedPath()+"?mode=ro&_pragma=busy_timeout(15000)")
+	if err != nil {
+		return err
 	}
-	return s.migrate(ctx, version)
-}
-
-// inUse reports whether a campaign is being sent right now: then the WAL is there because of a living process, and a
-// check of the whole file would only delay this one.
-func (s *Store) inUse(ctx context.Context) bool {
-	var n int
-	err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM campaigns WHERE lease_holder <> '' AND lease_expires > ?", s.millis()).Scan(&n)
-	return err == nil && n > 0
-}
-
-// quickCheck reads the whole file for damage (a torn page, a bad sector) before anything is written on top of it.
-func (s *Store) quickCheck(ctx context.Context) error {
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	var id int64
+	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+		return err
+	}
+	if id != applicationID || s.inUse(ctx, db, gone) {
+		return nil
+	}
 	var verdict string
-	if err := s.read.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
 		return err
 	}
 	if verdict != "ok" {
 		return fmt.Errorf("%w: %s (restore a backup, or take the data out with the sqlite3 command's .recover)", ErrDamaged, verdict)
 	}
 	return nil
+}
+
+// inUse reports whether a campaign is being sent right now: then the WAL is there because of a living process, and a
+// check of the whole file would only delay this one.
+func (s *Store) inUse(ctx context.Context, db *sql.DB, gone func(holder string) bool) bool {
+	rows, err := db.QueryContext(ctx, "SELECT lease_holder FROM campaigns WHERE lease_holder <> '' AND lease_expires > ?", s.millis())
+	if err != nil {
+		return false
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var holder string
+		if rows.Scan(&holder) == nil && (gone == nil || !gone(holder)) {
+			return true
+		}
+	}
+	return false
 }
 
 // now is the injected clock.
@@ -194,6 +218,20 @@ func (s *Store) update(ctx context.Context, fn func(tx *sql.Tx) error) error {
 		return explain(err)
 	}
 	return explain(tx.Commit())
+}
+
+// timed is update, and says how long the lock was held: what a long write takes from a running send. The wait for the
+// lock is not in it.
+func (s *Store) timed(ctx context.Context, fn func(tx *sql.Tx) error) (held time.Duration, err error) {
+	var began time.Time
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		began = time.Now()
+		return fn(tx)
+	})
+	if began.IsZero() {
+		return 0, err
+	}
+	return time.Since(began), err
 }
 
 // explain turns SQLite's result codes (https://www.sqlite.org/rescode.html) into errors that say what to do.

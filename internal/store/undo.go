@@ -175,10 +175,9 @@ func saveUndo(ctx context.Context, tx *sql.Tx, set ChangeSet) error {
 }
 
 // UndoRows takes up to n changes back in one transaction, the last ones first, and returns the set as it stands then.
-// Totals.Undo.Before is 1 when all are done.
-func (s *Store) UndoRows(ctx context.Context, id int64, n int) (ChangeSet, error) {
-	var set ChangeSet
-	err := s.update(ctx, func(tx *sql.Tx) error {
+// Totals.Undo.Before is 1 when all are done. held is how long it kept others from writing.
+func (s *Store) UndoRows(ctx context.Context, id int64, n int) (set ChangeSet, held time.Duration, err error) {
+	held, err = s.timed(ctx, func(tx *sql.Tx) error {
 		var err error
 		if set, err = changeSet(ctx, tx, id); err != nil {
 			return err
@@ -193,9 +192,9 @@ func (s *Store) UndoRows(ctx context.Context, id int64, n int) (ChangeSet, error
 		return saveUndo(ctx, tx, set)
 	})
 	if err != nil {
-		return ChangeSet{}, fmt.Errorf("undo change set %d: %w", id, err)
+		return ChangeSet{}, held, fmt.Errorf("undo change set %d: %w", id, err)
 	}
-	return set, nil
+	return set, held, nil
 }
 
 // undoing is one transaction of an undo.

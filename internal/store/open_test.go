@@ -1,0 +1,116 @@
+package store
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/fstest"
+	"time"
+)
+
+// crashed copies a database as a killed process leaves it: with its WAL. Its pages from the third on are damaged when
+// damage is set.
+func crashed(t *testing.T, s *Store, damage bool) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "mailer.db")
+	for _, tail := range []string{"", "-wal"} {
+		b, err := os.ReadFile(s.path + tail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 2 * 4096; damage && tail == "" && i < len(b); i++ {
+			b[i] ^= 0x55
+		}
+		if err := os.WriteFile(path+tail, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// The check runs at the first command after the crash, whatever the lease of the killed process says, and a damaged file
+// is found by every command, not by the first one alone.
+func TestFileIsCheckedAfterACrash(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 500)
+	c := freeze(t, s, "news", "marketing", Audience{Class: "marketing"})
+	exec(t, s, "UPDATE campaigns SET lease_holder = 'somebody', lease_expires = ? WHERE id = ?", now.Add(time.Minute).UnixMilli(), c.ID)
+	// All of it into the file itself, so that damage there is not covered by the WAL; then a little more.
+	if _, err := s.write.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, s, "INSERT INTO meta VALUES ('a', 'b')")
+
+	clock := func() time.Time { return *now }
+	dead, alive := func(string) bool { return true }, func(string) bool { return false }
+	path := crashed(t, s, true)
+	for _, when := range []string{"first", "second"} {
+		if _, err := Open(t.Context(), path, Options{Now: clock, Gone: dead}); !errors.Is(err, ErrDamaged) {
+			t.Errorf("damaged, opened for the %s time: %v", when, err)
+		}
+	}
+	whole, err := Open(t.Context(), crashed(t, s, false), Options{Now: clock, Gone: dead})
+	if err != nil {
+		t.Fatalf("a whole file: %v", err)
+	}
+	whole.Close()
+	// While the process lives the WAL is nothing strange, and the file is not read from end to end.
+	if _, err := s.read.Exec("SELECT 1"); err != nil {
+		t.Fatal(err)
+	}
+	if !s.inUse(t.Context(), s.read, alive) || s.inUse(t.Context(), s.read, dead) {
+		t.Error("a lease must count while its process lives, and only then")
+	}
+}
+
+// What a migration starts from stands beside the file, and one that fails halfway leaves the file as it was.
+func TestCopyBeforeAMigration(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 3)
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := int64(len(names))
+	next := func(text string) fstest.MapFS {
+		files := fstest.MapFS{"migrations/9999_next.sql": {Data: []byte(text)}}
+		for _, name := range names {
+			files[name] = &fstest.MapFile{}
+		}
+		return files
+	}
+	if err := s.migrate(t.Context(), next("DELETE FROM contacts; INSERT INTO nowhere VALUES (1)"), have); err == nil {
+		t.Error("the migration cannot have run")
+	}
+	if n, err := s.CountContacts(t.Context(), Where{}); err != nil || n != 3 {
+		t.Errorf("after a migration that failed: %d contacts, %v", n, err)
+	}
+	*now = now.Add(time.Minute)
+	good := next("DELETE FROM contacts; CREATE TABLE next (x)")
+	for version := have; version <= have+1; version++ { // the second time there is nothing to do
+		if err := s.migrate(t.Context(), good, version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(t, s, "INSERT INTO next VALUES (1)")
+
+	copies, err := filepath.Glob(s.path + ".schema*")
+	if err != nil || len(copies) != 2 {
+		t.Fatalf("copies: %v %v", copies, err)
+	}
+	for _, name := range copies {
+		if st, err := os.Stat(name); err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v %v", name, st, err)
+		}
+		old, err := Open(t.Context(), name, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := old.CountContacts(t.Context(), Where{}); err != nil || n != 3 {
+			t.Errorf("%s holds %d contacts: %v", name, n, err)
+		}
+		old.Close()
+	}
+}
