@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"mailer/internal/config"
@@ -20,10 +23,11 @@ type app struct {
 	stdin io.Reader
 	out   *ui.Out
 	now   func() time.Time
+	zone  *time.Location // of the workspace, once it is read
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
-	return &app{hard: context.Background(), stdin: stdin, out: ui.New(stdout, stderr), now: time.Now}
+	return &app{hard: context.Background(), stdin: stdin, out: ui.New(stdout, stderr), now: time.Now, zone: time.Local}
 }
 
 // workspace finds and reads the workspace that the command is about, and says what is worth a word about it.
@@ -43,7 +47,11 @@ func (a *app) load() (*config.Workspace, error) {
 	if err != nil {
 		return nil, err
 	}
-	return config.Load(dir, os.LookupEnv)
+	ws, err := config.Load(dir, os.LookupEnv)
+	if err == nil {
+		a.zone = ws.Config.Location()
+	}
+	return ws, err
 }
 
 func (a *app) find() (string, error) {
@@ -69,3 +77,30 @@ func (a *app) open(ctx context.Context) (*config.Workspace, *store.Store, error)
 
 // interactive reports whether a person can answer a question.
 func (a *app) interactive() bool { return ui.Terminal(a.stdin) }
+
+// ask shows the question and reads the line that a person types. The end of the input and Ctrl-C at the prompt are empty
+// answers.
+func (a *app) ask(ctx context.Context, question string) (string, error) {
+	fmt.Fprint(a.out.Stderr(), question)
+	type answer struct {
+		text string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		text, err := bufio.NewReader(a.stdin).ReadString('\n')
+		got <- answer{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(a.out.Stderr())
+		return "", nil
+	case line := <-got:
+		if errors.Is(line.err, io.EOF) {
+			fmt.Fprintln(a.out.Stderr())
+		} else if line.err != nil {
+			return "", fmt.Errorf("read the answer: %w", line.err)
+		}
+		return strings.TrimSpace(line.text), nil
+	}
+}

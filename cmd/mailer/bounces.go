@@ -75,7 +75,9 @@ func runBouncesSync(ctx context.Context, a *app, o bouncesSyncOptions) error {
 	switch {
 	case errors.As(err, &away) && away.Config:
 		return &exit{exitUsage, err}
-	case errors.As(err, &away), errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled):
+		err = &exit{exitLeft, errors.New("stopped; the same command goes on where it was")}
+	case errors.As(err, &away):
 		err = &exit{exitLeft, fmt.Errorf("stopped; the same command goes on where it was: %w", err)}
 	}
 	if err := a.out.Emit("summary", sum); err != nil {
@@ -404,7 +406,7 @@ func runBouncesList(ctx context.Context, a *app, o bouncesListOptions) error {
 	var rows [][]string
 	err = st.Bounces(ctx, o.filter, func(b store.BounceRow) error {
 		line := verdictLine("", b.Verdict)
-		rows = append(rows, []string{fmt.Sprint(b.ID), stamp(b.ReadAt), b.Kind, bounceAddress(b), bounceReason(b), b.Campaign, strings.Join(b.Changed, "; ")})
+		rows = append(rows, []string{fmt.Sprint(b.ID), a.stamp(b.ReadAt), b.Kind, bounceAddress(b), bounceReason(b), b.Campaign, strings.Join(b.Changed, "; ")})
 		return a.out.Emit("bounce", bounceJSON{b.ID, b.ReadAt.Format("2006-01-02T15:04:05Z07:00"), b.Source, b.Kind, b.Address, b.Campaign, b.MatchedBy, b.Forged, line.Bounces, append([]string{}, b.Changed...)})
 	})
 	if err != nil || a.out.JSON {

@@ -54,7 +54,7 @@ func listCampaigns(a *app, all []store.Campaign) error {
 			return err
 		}
 		b := c.Balance
-		rows = append(rows, []string{c.Name, stateText(c), stamp(c.Created), fmt.Sprint(b.Planned), fmt.Sprint(b.Accepted), fmt.Sprint(b.Deferred),
+		rows = append(rows, []string{c.Name, stateText(c), a.stamp(c.Created), fmt.Sprint(b.Planned), fmt.Sprint(b.Accepted), fmt.Sprint(b.Deferred),
 			fmt.Sprint(b.Failed), fmt.Sprint(b.Excluded), fmt.Sprint(b.Uncertain), fmt.Sprint(b.Remaining)})
 	}
 	if a.out.JSON {
@@ -98,11 +98,11 @@ func stateText(c store.Campaign) string {
 	return c.State
 }
 
-func stamp(t time.Time) string {
+func (a *app) stamp(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.Format("2006-01-02 15:04")
+	return t.In(a.zone).Format("2006-01-02 15:04")
 }
 
 func newCampaignsShowCmd(a *app) *cobra.Command {
@@ -157,16 +157,14 @@ func showCampaign(ctx context.Context, a *app, st *store.Store, c store.Campaign
 		}
 		return nil
 	}
-	b := c.Balance
-	rows := [][]string{{"Campaign", c.Name}, {"State", stateText(c)}, {"Class", c.Class}, {"To", c.Segment}, {"Begun", stamp(c.Created)}, {"Retried until", stamp(c.Expires)}}
+	rows := [][]string{{"Campaign", c.Name}, {"State", stateText(c)}, {"Class", c.Class}, {"To", c.Segment}, {"Begun", a.stamp(c.Created)}, {"Retried until", a.stamp(c.Expires)}}
 	if c.Holder != "" {
 		rows = append(rows, []string{"Sent by", c.Holder})
 	}
 	if !c.Finished.IsZero() {
-		rows = append(rows, []string{"Finished", stamp(c.Finished)})
+		rows = append(rows, []string{"Finished", a.stamp(c.Finished)})
 	}
-	rows = append(rows, []string{"Balance", fmt.Sprintf("%d planned = %d accepted + %d deferred + %d failed + %d excluded + %d uncertain + %d remaining",
-		b.Planned, b.Accepted, b.Deferred, b.Failed, b.Excluded, b.Uncertain, b.Remaining)})
+	rows = append(rows, []string{"Balance", c.Balance.String()})
 	a.out.Table(nil, rows)
 	if len(reasons) > 0 {
 		a.out.Println()
@@ -219,7 +217,7 @@ func (o recipientsOptions) parse() ([]delivery.State, error) {
 	var states []delivery.State
 	for _, s := range o.states {
 		if !delivery.State(s).Valid() {
-			return nil, usage("there is no state %q; there is %v", s, delivery.States())
+			return nil, usage("there is no state %q; the states are %s", s, strings.Trim(fmt.Sprint(delivery.States()), "[]"))
 		}
 		states = append(states, delivery.State(s))
 	}

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
@@ -204,20 +202,20 @@ func runContactsShow(ctx context.Context, a *app, text string) error {
 	if err != nil {
 		return err
 	}
-	rows := [][]string{{"address", c.Address}, {"added", stamp(c.Created)}, {"changed", stamp(c.Updated)}}
+	rows := [][]string{{"address", c.Address}, {"added", a.stamp(c.Created)}, {"changed", a.stamp(c.Updated)}}
 	for _, f := range fields {
 		if cell, has := c.Values[f.Name]; has {
 			rows = append(rows, []string{f.Name, cell})
 		}
 	}
 	for _, m := range t.Memberships {
-		rows = append(rows, []string{"on list", m.List + ", since " + stamp(m.Since) + consentText(m.Consent)})
+		rows = append(rows, []string{"on list", m.List + ", since " + a.stamp(m.Since) + consentText(a, m.Consent)})
 	}
 	for _, r := range t.Suppressions {
-		rows = append(rows, []string{"suppressed", r.Reason + ", blocks " + r.Blocks + ", since " + stamp(r.Since)})
+		rows = append(rows, []string{"suppressed", r.Reason + ", blocks " + r.Blocks + ", since " + a.stamp(r.Since)})
 	}
 	for _, change := range t.Changes {
-		rows = append(rows, []string{"history", historyText(change)})
+		rows = append(rows, []string{"history", historyText(a, change)})
 	}
 	a.out.Table(nil, rows)
 	return nil
@@ -242,9 +240,9 @@ func showContactJSON(a *app, t store.Traces) error {
 	}{contactLine(t.Contact), lists, suppressed, history})
 }
 
-func consentText(c store.Consent) string {
+func consentText(a *app, c store.Consent) string {
 	var parts []string
-	for _, part := range []string{c.Source, stamp(c.At), c.Text} {
+	for _, part := range []string{c.Source, a.stamp(c.At), c.Text} {
 		if part != "" {
 			parts = append(parts, part)
 		}
@@ -255,8 +253,8 @@ func consentText(c store.Consent) string {
 	return " (consent: " + strings.Join(parts, ", ") + ")"
 }
 
-func historyText(c store.TracedChange) string {
-	text := fmt.Sprintf("%s %s %d: %s", stamp(c.Set.Created), c.Set.Kind, c.Set.ID, c.Set.Source)
+func historyText(a *app, c store.TracedChange) string {
+	text := fmt.Sprintf("%s %s %d: %s", a.stamp(c.Set.Created), c.Set.Kind, c.Set.ID, c.Set.Source)
 	if c.Set.Kind == "import" {
 		text += fmt.Sprintf(", line %d", c.Line)
 	}
@@ -479,10 +477,17 @@ func runContactsExport(ctx context.Context, a *app, o contactsExportOptions) (er
 // privateFile is an export on its way: it takes its name only when it is whole, and is for its owner only.
 type privateFile struct {
 	*os.File
-	path string
+	path string // "": no name to take
 }
 
 func createPrivate(path string) (*privateFile, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // /dev/stdout, a pipe: there is nothing to put in its place
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, fmt.Errorf("write export: %w", err)
+		}
+		return &privateFile{f, ""}, nil
+	}
 	f, err := os.OpenFile(path+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("write export: %w", err)
@@ -493,6 +498,9 @@ func createPrivate(path string) (*privateFile, error) {
 // done gives the file its name, unless something went wrong on the way. A report of lost characters is no fault.
 func (p *privateFile) done(cause error) error {
 	err := p.Close()
+	if p.path == "" {
+		return errors.Join(cause, err)
+	}
 	var told *exit
 	if cause != nil && !(errors.As(cause, &told) && told.err == nil) || err != nil {
 		os.Remove(p.Name())
@@ -530,7 +538,7 @@ func runContactsForget(ctx context.Context, a *app, text string, yes bool) error
 		return err
 	}
 	if !yes {
-		if err := confirmForget(a, key); err != nil {
+		if err := confirmForget(ctx, a, key); err != nil {
 			return err
 		}
 	}
@@ -548,16 +556,15 @@ func runContactsForget(ctx context.Context, a *app, text string, yes bool) error
 	return a.out.Emit("summary", gone)
 }
 
-func confirmForget(a *app, key string) error {
+func confirmForget(ctx context.Context, a *app, key string) error {
 	if !a.interactive() {
 		return usage("nobody is here to confirm: add --yes")
 	}
-	fmt.Fprintf(a.out.Stderr(), "This cannot be taken back. Type %s to forget it, anything else to stop: ", ui.Clean(key))
-	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the answer: %w", err)
+	answer, err := a.ask(ctx, fmt.Sprintf("This cannot be taken back. Type %s to forget it, anything else to stop: ", ui.Clean(key)))
+	if err != nil {
+		return err
 	}
-	if strings.TrimSpace(answer) != key {
+	if answer != key {
 		return &exit{exitSafety, errors.New("not confirmed: nothing was forgotten")}
 	}
 	return nil

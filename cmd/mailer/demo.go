@@ -219,7 +219,7 @@ func (d *demo) exec(ctx context.Context, codes []int, stdout io.Writer, args ...
 func quoted(args []string) string {
 	words := make([]string, len(args))
 	for i, arg := range args {
-		if words[i] = arg; strings.ContainsAny(arg, " \"=<>&|*?$`\\") {
+		if words[i] = arg; strings.ContainsAny(arg, " \"=<>&|*?$`\\'();#![]{}\u3000") {
 			words[i] = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 		}
 	}
@@ -330,13 +330,12 @@ func (d *demo) tell(v verdict) error {
 	if len(v.Problems) > 0 || v.Recipients == 0 {
 		return fmt.Errorf("%d of %d recipients are not accounted for", len(v.Problems), v.Recipients)
 	}
-	var parts []string
-	for _, s := range delivery.States() {
-		if n := v.States[s]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, s))
-		}
+	balance := delivery.Balance{Planned: int64(v.Recipients)}
+	for state, n := range v.States {
+		balance.Add(state, int64(n))
 	}
-	d.a.out.Printf("\nEverybody is accounted for: %d planned = %s.\n", v.Recipients, strings.Join(parts, " + "))
+	d.a.out.Printf("\nEverybody is accounted for: %s.\n", balance)
+	d.a.out.Printf("Of the accepted, %d bounced and %d complained.\n", v.States[delivery.Bounced], v.States[delivery.Complained])
 	d.a.out.Printf("Nobody got the message twice, and whoever is listed without one got none. It took %.1f seconds.\n", v.Seconds)
 	return nil
 }

@@ -42,7 +42,7 @@ func refuseUnknown(cmd *cobra.Command) {
 		cmd.SuggestionsMinimumDistance = 2
 		hint := cmd.CommandPath() + " --help lists them"
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			hint = fmt.Sprintf("did you mean %q?", strings.Join(near, `", "`))
+			hint = fmt.Sprintf(`did you mean "%s"?`, strings.Join(near, `" or "`))
 		}
 		return usage("%s has no command %q; %s", cmd.CommandPath(), args[0], hint)
 	}

@@ -173,7 +173,10 @@ func (r *importRun) file(ctx context.Context, name string) error {
 	sum, err := ingest.Import(ctx, r.st, opts, ingest.Events{Found: r.found, Progress: r.progress, Reject: r.reject, Effect: r.effect})
 	r.endBar()
 	var wrong *ingest.UsageError
+	var halfway *ingest.StoppedError
 	switch {
+	case errors.Is(err, context.Canceled) && !errors.As(err, &halfway):
+		return &exit{exitLeft, fmt.Errorf("import %s: interrupted before anything of it was written", r.name)}
 	case errors.As(err, &wrong):
 		return usage("%w", err)
 	case err != nil:
@@ -473,7 +476,7 @@ func runImportList(ctx context.Context, a *app) error {
 			return err
 		}
 		t := c.Totals
-		rows = append(rows, []string{fmt.Sprint(c.ID), stamp(c.Created), c.Kind, c.Source, setState(c.State),
+		rows = append(rows, []string{fmt.Sprint(c.ID), a.stamp(c.Created), c.Kind, c.Source, setState(c.State),
 			fmt.Sprint(t.Created), fmt.Sprint(t.Updated), fmt.Sprint(t.Unchanged), fmt.Sprint(t.Rejected)})
 	}
 	if a.out.JSON {
@@ -553,7 +556,7 @@ func runImportShow(ctx context.Context, a *app, arg string, limit int) error {
 		return a.out.Emit("summary", changeSetLine(set))
 	}
 	t := set.Totals
-	a.out.Printf("%s %d: %s, %s, %s\n", set.Kind, set.ID, ui.Clean(set.Source), stamp(set.Created), setState(set.State))
+	a.out.Printf("%s %d: %s, %s, %s\n", set.Kind, set.ID, ui.Clean(set.Source), a.stamp(set.Created), setState(set.State))
 	a.out.Printf("%d created, %d updated, %d unchanged, %d skipped, %d rejected, %d suppressed\n",
 		t.Created, t.Updated, t.Unchanged, t.Skipped, t.Rejected, t.Suppressed)
 	if u := t.Undo; u != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -48,11 +47,14 @@ Then put your relay, sender and bounce mailbox into mailer.yaml and run: mailer 
 `
 
 func runInit(ctx context.Context, a *app, dir string, yes bool) error {
+	if dir == "" {
+		return usage("the name of the folder is empty; . is this one")
+	}
 	files, err := starterFiles()
 	if err != nil {
 		return err
 	}
-	if err := checkFolder(a, dir, files, yes); err != nil {
+	if err := checkFolder(ctx, a, dir, files, yes); err != nil {
 		return err
 	}
 	// 0700: lists, rejects and exports with people's addresses will lie here.
@@ -78,7 +80,7 @@ func runInit(ctx context.Context, a *app, dir string, yes bool) error {
 	for _, name := range made {
 		a.out.Printf("  %s\n", name)
 	}
-	a.out.Printf(initNext, dir)
+	a.out.Printf(initNext, quoted([]string{dir}))
 	return a.out.Emit("summary", struct {
 		Dir   string   `json:"dir"`
 		Files []string `json:"files"`
@@ -129,7 +131,7 @@ func (f starterFile) writeTo(dir string) error {
 
 // checkFolder refuses a folder in which something would be overwritten, before anything is written, and asks a person
 // before files are added to a folder that has others.
-func checkFolder(a *app, dir string, files []starterFile, yes bool) error {
+func checkFolder(ctx context.Context, a *app, dir string, files []starterFile, yes bool) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -148,9 +150,11 @@ func checkFolder(a *app, dir string, files []starterFile, yes bool) error {
 	if len(entries) == 0 || yes || !a.interactive() {
 		return nil
 	}
-	a.out.Printf("%s is not empty. Make the workspace there? [y/N] ", dir)
-	answer, _ := bufio.NewReader(a.stdin).ReadString('\n')
-	if word := strings.ToLower(strings.TrimSpace(answer)); word != "y" && word != "yes" {
+	answer, err := a.ask(ctx, fmt.Sprintf("%s is not empty. Make the workspace there? [y/N] ", dir))
+	if err != nil {
+		return err
+	}
+	if word := strings.ToLower(answer); word != "y" && word != "yes" {
 		return usage("nothing was written")
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -34,12 +35,19 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(soft)
 	if err == nil {
+		err = a.out.Failed()
+	}
+	if err == nil {
 		return exitDone
 	}
 	code := exitCode(err)
+	if err.Error() == context.Canceled.Error() {
+		err = &exit{code, errors.New("stopped by a signal")}
+	}
 	if text := err.Error(); text != "" {
 		fmt.Fprintf(stderr, "mailer: %s\n", clean(text))
 	}
+	a.out.JSON = a.out.JSON || slices.Contains(args, "--json") // a wrong flag before it keeps cobra from reading it
 	a.out.EmitError(err, code)
 	return code
 }

@@ -130,7 +130,7 @@ func showCampaigns(a *app, all report.Overview) {
 	}
 	var rows [][]string
 	for _, c := range all.Campaigns {
-		rows = append(rows, line(c.Name, c.Status(), stamp(c.Begun), c.Counts))
+		rows = append(rows, line(c.Name, c.Status(), a.stamp(c.Begun), c.Counts))
 	}
 	if len(rows) > 1 {
 		rows = append(rows, line("all", "", "", all.Total))
@@ -226,11 +226,11 @@ func emitCampaign(a *app, c report.Campaign) error {
 }
 
 func showHead(a *app, c report.Campaign) {
-	rows := [][]string{{"Campaign", c.Name}, {"State", c.Status()}, {"Class", c.Class}, {"To", c.Audience}, {"Begun", stamp(c.Begun)}}
+	rows := [][]string{{"Campaign", c.Name}, {"State", c.Status()}, {"Class", c.Class}, {"To", c.Audience}, {"Begun", a.stamp(c.Begun)}}
 	if c.Finished.IsZero() {
-		rows = append(rows, []string{"Retried until", stamp(c.Expires)})
+		rows = append(rows, []string{"Retried until", a.stamp(c.Expires)})
 	} else {
-		rows = append(rows, []string{"Finished", stamp(c.Finished)})
+		rows = append(rows, []string{"Finished", a.stamp(c.Finished)})
 	}
 	if len(c.Relays) == 1 {
 		rows = append(rows, []string{"Relay", c.Relays[0].Name})

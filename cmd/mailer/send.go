@@ -1,13 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os/signal"
 	"sort"
 	"strings"
+	"syscall"
 	"time"
 
 	"mailer/internal/config"
@@ -103,6 +103,10 @@ func (o *sendOptions) check() error {
 }
 
 func runSend(ctx context.Context, a *app, o sendOptions) error {
+	if !o.dryRun {
+		// Ctrl-C ends the other programs of a pipe at once; writing to them must not kill us while mail is on the wire.
+		signal.Ignore(syscall.SIGPIPE)
+	}
 	ws, st, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -130,9 +134,12 @@ func runSend(ctx context.Context, a *app, o sendOptions) error {
 		return bad
 	}
 	if plan.New && !o.yes {
-		if err := confirm(a, plan); err != nil {
+		if err := confirm(ctx, a, plan); err != nil {
 			return err
 		}
+	}
+	if !o.yes || o.expect >= 0 {
+		plan.Audience.Exactly = plan.Counts.Sendable()
 	}
 	return deliver(ctx, a, s, plan)
 }
@@ -257,19 +264,18 @@ func sortedKeys(m map[string]int64) []string {
 }
 
 // confirm shows the plan and wants the number of recipients typed: a habit of pressing y must not mail a whole list.
-func confirm(a *app, p *send.Plan) error {
+func confirm(ctx context.Context, a *app, p *send.Plan) error {
 	if !a.interactive() {
 		return usage("nobody is here to confirm: add --yes (and --expect %d to be sure of the number)", p.Counts.Sendable())
 	}
 	l := planLine{Audience: p.Campaign.Segment, Planned: p.Counts.All, Sendable: p.Counts.Sendable(), Excluded: p.Counts.Excluded,
 		Relay: p.Relay.Name, Host: fmt.Sprintf("%s:%d", p.Relay.Host, p.Relay.Port), Connections: p.Connections}
 	printPlan(a, p, l)
-	fmt.Fprintf(a.out.Stderr(), "\nType the number of messages (%d) to send them, anything else to stop: ", l.Sendable)
-	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the answer: %w", err)
+	answer, err := a.ask(ctx, fmt.Sprintf("\nType the number of messages (%d) to send them, anything else to stop: ", l.Sendable))
+	if err != nil {
+		return err
 	}
-	if strings.TrimSpace(answer) != fmt.Sprint(l.Sendable) {
+	if answer != fmt.Sprint(l.Sendable) {
 		return &exit{exitSafety, errors.New("not confirmed: nothing was sent")}
 	}
 	return nil
@@ -323,13 +329,15 @@ func tellSummary(a *app, sum send.Summary) {
 	if a.out.JSON {
 		return
 	}
-	a.out.Printf("%s: %d planned = %d accepted + %d deferred + %d failed + %d excluded + %d uncertain + %d remaining (%.1f s)\n", sum.Campaign,
-		sum.Planned, sum.Accepted, sum.Deferred, sum.Failed, sum.Excluded, sum.Uncertain, sum.Remaining, sum.Seconds)
+	a.out.Printf("%s: %s (%.1f s)\n", sum.Campaign, sum.Balance, sum.Seconds)
 	if sum.Deferred+sum.Remaining > 0 {
 		a.out.Printf("run the same command again to go on\n")
 	}
 	if sum.Failed > 0 {
 		a.out.Printf("who failed and why: mailer campaigns recipients %s --state failed\n", sum.Campaign)
+	}
+	if sum.Uncertain > 0 {
+		a.out.Printf("whom the relay may or may not have taken: mailer campaigns recipients %s --state uncertain\n", sum.Campaign)
 	}
 }
 
@@ -341,7 +349,7 @@ func sendResult(a *app, ctx context.Context, sum send.Summary, err error) error 
 		return &exit{exitUsage, err}
 	case errors.As(err, &de), errors.Is(err, send.ErrUnreachable), errors.Is(err, send.ErrNotNow), errors.Is(err, send.ErrPaused), errors.Is(err, send.ErrLimit):
 		return &exit{exitLeft, err}
-	case errors.Is(err, send.ErrRefused), errors.Is(err, send.ErrBlocked), errors.Is(err, send.ErrCancelled):
+	case errors.Is(err, send.ErrRefused), errors.Is(err, send.ErrBlocked), errors.Is(err, send.ErrCancelled), errors.Is(err, store.ErrChanged):
 		return &exit{exitSafety, err}
 	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrLeaseLost):
 		return &exit{exitBusy, err}
@@ -349,7 +357,7 @@ func sendResult(a *app, ctx context.Context, sum send.Summary, err error) error 
 		if ctx.Err() != nil {
 			err = errors.New("stopped; what was on the wire is recorded")
 		}
-		if sum.Deferred+sum.Remaining > 0 {
+		if sum.Deferred+sum.Remaining > 0 || sum.Planned == 0 { // or nothing was begun
 			return &exit{exitLeft, err}
 		}
 	case err != nil:

@@ -78,7 +78,7 @@ func runSuppressionsList(ctx context.Context, a *app, f store.SuppressionFilter)
 	var rows [][]string
 	err = st.Suppressions(ctx, f, func(r store.SuppressionRow) error {
 		if !a.out.JSON {
-			rows = append(rows, []string{shownKey(r.Suppression), r.Reason, r.Blocks, stamp(r.Since), shorten(r.Evidence, 60)})
+			rows = append(rows, []string{shownKey(r.Suppression), r.Reason, r.Blocks, a.stamp(r.Since), shorten(r.Evidence, 60)})
 		}
 		return a.out.Emit("suppression", suppressionLine(r))
 	})

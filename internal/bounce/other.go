@@ -126,7 +126,8 @@ func (m *mail) tokens() []Token {
 			}
 		}
 	}
-	all = addTokens(all, m.subject(), WhereUnsubscribe, delivery.TokenUnsubscribe)
+	// Some mail programs put the subject of a mailto: link into the mail as it stands there.
+	all = addTokens(all, strings.ReplaceAll(m.subject(), "%20", " "), WhereUnsubscribe, delivery.TokenUnsubscribe)
 	for _, report := range append(m.status, m.feedback...) {
 		for _, f := range reportFields(report) {
 			switch f.name {

@@ -224,3 +224,17 @@ func BenchmarkParse(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "mails/s")
 }
+
+// The way out that the law asks for must work with every mail program, whatever it makes of the mailto: link.
+func TestUnsubscribeBySubject(t *testing.T) {
+	const token = "u1if-2f9t17das85uqe34"
+	for _, subject := range []string{
+		"unsubscribe " + token, "UNSUBSCRIBE " + strings.ToUpper(token), "unsubscribe%20" + token, "unsubscribe+" + token,
+		"=?utf-8?Q?unsubscribe_" + token + "?=", "Re: unsubscribe\r\n " + token,
+	} {
+		v := Parse([]byte("From: a@example.jp\r\nTo: bounce@example.com\r\nSubject: " + subject + "\r\n\r\n"))
+		if v.Kind != KindUnsubscribe || len(v.Tokens) != 1 || v.Tokens[0].Text != token || v.Tokens[0].Where != WhereUnsubscribe {
+			t.Errorf("%q: %s %+v", subject, v.Kind, v.Tokens)
+		}
+	}
+}

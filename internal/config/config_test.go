@@ -93,7 +93,7 @@ func TestLoadDesign(t *testing.T) {
 	if !reflect.DeepEqual(w.Config, want) {
 		t.Errorf("got  %+v\nwant %+v", w.Config, want)
 	}
-	if len(w.Warnings) > 0 {
+	if len(w.Warnings) != 1 || w.Warnings[0].Key != "domains.docomo.ne.jp" {
 		t.Errorf("warnings %v", w.Warnings)
 	}
 	if got := w.Config.Bounces.ReturnPath("b1x-y"); got != "bounce+b1x-y@example.com" {
@@ -148,6 +148,7 @@ func TestErrorsHaveTheirPlace(t *testing.T) {
 		{"mapping wanted", "sender: news@example.com", `sender: must hold keys and values, not "news@example.com"`},
 		{"mapping instead of a value", "timezone:\n  name: UTC\n", `mailer.yaml:2:3: timezone: must be a single value, not keys and values`},
 		{"duplicate key", "timezone: UTC\ntimezone: UTC\n", `mailer.yaml:2:1: mapping key "timezone" already defined`},
+		{"tab", "sender:\n\tfrom: a@example.com\n", `mailer.yaml:2:1: there is a tab before the key: YAML wants spaces`},
 		{"bad yaml", "sender: [\n", `mailer.yaml:1:9: `},
 		{"two documents", "timezone: UTC\n---\ntimezone: UTC\n", "more than one YAML document"},
 		{"not utf-8", "sender: {organization: \x83\x81}\n", "is not UTF-8"},
@@ -287,6 +288,9 @@ func TestWarnings(t *testing.T) {
 		{"clear text", "relays: {m: {host: h.example, tls: none, insecure: true}}", "go to h.example in clear"},
 		{"certificate", "relays: {m: {host: h.example, insecure: true}}", "the certificate of h.example is not checked"},
 		{"unused user", "relays: {m: {host: h.example, auth: none, username: u}}", "is not used"},
+		{"one-click", "sender: {unsubscribe_url: https://u.example.com}", "unsubscribe by mail"},
+		{"limits of a domain", "domains: {docomo.ne.jp: {connections: 2}}", "not applied yet"},
+		{"weight", "relays: {m: {host: h.example, weight: 3}}", "do not share"},
 	}
 	for _, tt := range tests {
 		w, err := load(t, tt.text, nil)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -94,7 +95,9 @@ func syntaxError(file string, err error) *Error {
 	e := &Error{File: file, Message: err.Error()}
 	var at yaml.Error
 	if errors.As(err, &at) {
-		e.Message = at.GetMessage()
+		if e.Message = at.GetMessage(); strings.Contains(e.Message, "'\t'") {
+			e.Message = "there is a tab before the key: YAML wants spaces"
+		}
 		if t := at.GetToken(); t != nil && t.Position != nil {
 			e.Line, e.Column = t.Position.Line, t.Position.Column
 		}

@@ -114,7 +114,7 @@ func readableByOthers(info os.FileInfo) bool {
 func fromCommand(ctx context.Context, command, dir string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
-	shell, flag := "sh", "-c"
+	shell, flag := "/bin/sh", "-c" // found without a PATH too
 	if runtime.GOOS == "windows" {
 		shell, flag = "cmd", "/C"
 	}

@@ -92,6 +92,8 @@ func (c *checker) check() {
 			c.bad(key+".connections", "must not be negative")
 		} else if !isDomain(lane.Domain) {
 			c.bad(key, "%q is not a domain name", lane.Domain)
+		} else {
+			c.warn(key, "limits for one receiving domain are not applied yet; relays.NAME.rates and connections are")
 		}
 	}
 }
@@ -107,7 +109,9 @@ func (c *checker) sender(s Sender) {
 	u, err := url.Parse(s.UnsubscribeURL)
 	if err != nil || u.Host == "" || u.Scheme != "https" && !isLoopback(u.Hostname()) {
 		c.bad("sender.unsubscribe_url", "%q is not an https address", s.UnsubscribeURL)
+		return
 	}
+	c.warn("sender.unsubscribe_url", "mailer does not serve this address yet: leave it empty, and people unsubscribe by mail")
 }
 
 func (c *checker) address(key, text string) {
@@ -169,6 +173,8 @@ func (c *checker) relay(key string, r Relay) {
 	}
 	if r.Weight < 1 {
 		c.bad(key+".weight", "must be 1 or more")
+	} else if r.Weight > 1 {
+		c.warn(key+".weight", "relays do not share a campaign yet: the first one sends it, or the one that --relay names")
 	}
 	if r.Timeout <= 0 {
 		c.bad(key+".timeout", "must be longer than nothing, such as 5m")

@@ -8,6 +8,7 @@
 package delivery
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"time"
 )
@@ -79,6 +80,12 @@ func (b *Balance) Add(s State, n int64) {
 // Balanced reports whether everybody who was planned is accounted for.
 func (b Balance) Balanced() bool {
 	return b.Planned == b.Accepted+b.Deferred+b.Failed+b.Excluded+b.Uncertain+b.Remaining
+}
+
+// String is the balance as people read it.
+func (b Balance) String() string {
+	return fmt.Sprintf("%d planned = %d accepted + %d deferred + %d failed + %d excluded + %d uncertain + %d remaining",
+		b.Planned, b.Accepted, b.Deferred, b.Failed, b.Excluded, b.Uncertain, b.Remaining)
 }
 
 // Phase is the step of an SMTP session at which something happened.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -269,6 +270,19 @@ func TestStdinIsSpooledAndRemoved(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(w.dir, ".import-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// Ctrl-C ends an import that waits for a pipe or a terminal.
+func TestInterruptedWhileInputIsAwaited(t *testing.T) {
+	w := newWorld(t)
+	silent, writer := io.Pipe()
+	defer writer.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	_, err := Import(ctx, w.st, Options{Path: "-", Stdin: silent, TempDir: t.TempDir()}, Events{})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }
 

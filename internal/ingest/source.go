@@ -28,7 +28,7 @@ func openSource(ctx context.Context, path string, stdin io.Reader, dir string) (
 	if path == "-" {
 		return spool(ctx, "stdin", stdin, dir)
 	}
-	f, err := os.Open(path)
+	f, err := interruptible(ctx, func() (*os.File, error) { return os.Open(path) }) // a FIFO opens when somebody writes to it
 	if err != nil {
 		return nil, err
 	}
@@ -56,11 +56,32 @@ func spool(ctx context.Context, name string, r io.Reader, dir string) (*source, 
 	if err := os.Remove(f.Name()); err != nil {
 		src.temp = f.Name() // Windows removes no open file
 	}
-	if _, err := io.Copy(f, &cancellable{ctx, r}); err != nil {
+	if _, err := interruptible(ctx, func() (int64, error) { return io.Copy(f, &cancellable{ctx, r}) }); err != nil {
 		src.close()
 		return nil, fmt.Errorf("spool %s: %w", name, err)
 	}
 	return src, nil
+}
+
+// interruptible is fn, or ctx's error when that ends first. A terminal or a pipe to which nobody writes cannot be made to
+// return: fn is left behind then, and ends with the process.
+func interruptible[T any](ctx context.Context, fn func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := fn()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 // cancellable ends a long read when the context ends.

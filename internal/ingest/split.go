@@ -32,6 +32,7 @@ type splitter struct {
 	pos   int // the next record begins here
 	line  int64
 	eof   bool
+	rest  bool // what follows belongs to a line that was too long
 }
 
 func newSplitter(r io.Reader, delim byte) *splitter {
@@ -58,6 +59,9 @@ func (s *splitter) fill() error {
 
 // next cuts the next record, or returns io.EOF. The bytes are good until the next call.
 func (s *splitter) next() (raw, error) {
+	if err := s.skipRest(); err != nil {
+		return raw{}, err
+	}
 	for {
 		w := s.buf[s.pos:]
 		if len(w) == 0 && s.eof {
@@ -73,8 +77,28 @@ func (s *splitter) next() (raw, error) {
 		rec := raw{line: s.line, bytes: w[:end.length], err: end.err, cell: end.cell}
 		s.pos += end.length + end.newline
 		s.line += int64(end.lines)
+		s.rest = end.endless
 		return rec, nil
 	}
+}
+
+// skipRest passes over the rest of a line that was too long. Taken for a record of its own, its tail would be a row that
+// nobody wrote.
+func (s *splitter) skipRest() error {
+	for s.rest {
+		w := s.buf[s.pos:]
+		end := scanLine(w, s.eof)
+		if !end.more {
+			s.pos += end.length + end.newline
+			s.rest = false
+			return nil
+		}
+		s.pos += len(bytes.TrimSuffix(w, []byte{'\r'})) // the LF to this CR may be yet to come
+		if err := s.fill(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // recordEnd says where a record ends.
@@ -85,6 +109,7 @@ type recordEnd struct {
 	lines   int // physical lines that it takes
 	err     error
 	cell    int
+	endless bool // the line goes on behind length
 }
 
 // scanRecord finds the end of the record at the start of w.
@@ -94,7 +119,7 @@ func scanRecord(w []byte, delim byte, eof bool) recordEnd {
 		return line
 	}
 	if line.more {
-		return recordEnd{length: len(w), lines: 1, err: fmt.Errorf("the line is longer than %d bytes", maxRecord), cell: 1}
+		return recordEnd{length: len(w), lines: 1, err: fmt.Errorf("the line is longer than %d bytes", maxRecord), cell: 1, endless: true}
 	}
 	if bytes.IndexByte(w[:line.length], '"') < 0 {
 		return line

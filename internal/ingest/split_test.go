@@ -76,9 +76,15 @@ func TestUnclosedQuoteIsBounded(t *testing.T) {
 }
 
 func TestEndlessLineIsBounded(t *testing.T) {
-	got := rowsOf(t, strings.NewReader(strings.Repeat("x", maxRecord+10)+"\na,b\n"), ',')
-	if len(got) != 3 || !strings.HasPrefix(got[0], "1! 1: ") || got[2] != "3: a|b" {
-		t.Errorf("%d rows", len(got))
+	for _, end := range []string{"\n", "\r\n", "\r"} {
+		for _, quote := range []string{"", `"`} {
+			// The tail of the line looks like a row of its own.
+			in := quote + strings.Repeat("x", 5*maxRecord) + quote + ",c@example.jp" + end + "a,b" + end
+			got := rowsOf(t, strings.NewReader(in), ',')
+			if len(got) != 2 || !strings.HasPrefix(got[0], "1! 1: ") || got[1] != "2: a|b" {
+				t.Errorf("%q, %q: %d rows, the last %.40q; want the long line as one and a row behind it", quote, end, len(got), got[len(got)-1])
+			}
+		}
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	htmltemplate "html/template"
 	"io"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -590,30 +589,4 @@ func (d *document) streamFields(b []byte, m Mark, out output) ([]byte, error) {
 func appendListID(b []byte, from address.Address) []byte {
 	local := strings.Trim(strings.ToLower(cidUnsafe.ReplaceAllString(strings.TrimSuffix(from.Text, "@"+from.Domain()), "-")), ".-_")
 	return appendNamed(b, "List-Id", from.Name, strings.Trim(local+"."+from.Domain(), "."))
-}
-
-// Attachments lists the files that go with each message, for the plan.
-func (t *Template) Attachments() []string {
-	var names []string
-	for _, d := range t.documents {
-		for _, f := range d.variant.Attach {
-			if name := path.Base(f.Name); !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
-}
-
-// Refs lists every place where the campaign asks for a field.
-func (t *Template) Refs() []Ref {
-	var refs []Ref
-	for _, d := range t.documents {
-		for _, r := range d.program.refs {
-			if r.Field != "" && !slices.Contains(refs, r) {
-				refs = append(refs, r)
-			}
-		}
-	}
-	return refs
 }

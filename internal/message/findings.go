@@ -62,6 +62,7 @@ const (
 const (
 	ruleEmptySubject = "empty_subject"
 	ruleSubject      = "subject"
+	ruleEmptyBody    = "empty_body"
 	ruleSize         = "size"
 	ruleLeftover     = "leftover"
 	ruleLink         = "link"
@@ -78,7 +79,7 @@ type Facts struct {
 // defaults are the levels where mailer.yaml is silent: what would go wrong for a recipient, or break the law, stops a send.
 var defaults = map[string]string{
 	RuleMissingField: LevelError, RuleTemplate: LevelError, RuleAttachment: LevelError, RuleSender: LevelError,
-	RulePostalAddress: LevelError, RuleUnsubscribe: LevelError, ruleEmptySubject: LevelError,
+	RulePostalAddress: LevelError, RuleUnsubscribe: LevelError, ruleEmptySubject: LevelError, ruleEmptyBody: LevelError,
 }
 
 // Preflight looks at every message of a campaign before one is sent. It is not safe for concurrent use.
@@ -171,7 +172,10 @@ func (p *Preflight) campaign() {
 	for _, d := range p.template.documents {
 		p.fields(d)
 		if len(d.signers) == 0 {
-			p.note(d, RuleDKIM, "", "no DKIM key signs mail from %s: large providers refuse or filter it; mailer dkim keygen makes one", d.from.Domain())
+			p.note(d, RuleDKIM, "", "no DKIM key signs mail from %s: large providers refuse or filter it; mailer dkim keygen makes one (your relay signs? set checks.dkim to off)", d.from.Domain())
+		}
+		if strings.TrimSpace(d.variant.Body) == "" && len(d.variant.Attach) == 0 {
+			p.note(d, ruleEmptyBody, "", "there is no text below the front matter; a layout that says everything itself wants {{/* nothing */}} there")
 		}
 		if size := d.attachmentSize(); size > 2<<20 { // base64 makes a third more of it; some carriers take 3 MB
 			p.note(d, ruleSize, "", "the attached files have %.1f MB: some receivers refuse messages over 3 MB", float64(size)/(1<<20))

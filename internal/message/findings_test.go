@@ -27,6 +27,7 @@ func TestFindings(t *testing.T) {
 		{"sender", "a.txt", "subject: x\nlayout: none", "{{.unsubscribe_url}} 1-1 Chiyoda, Tokyo", RuleSender, LevelError, "does not show the sender's organization"},
 		{"postal address", "a.txt", "subject: x\nlayout: none", "{{.unsubscribe_url}} Example Inc.", RulePostalAddress, LevelError, "does not show the postal address"},
 		{"empty subject", "a.md", "subject: '{{default \"\" .nope}}'", "x", ruleEmptySubject, LevelError, "the subject is empty"},
+		{"empty body", "a.md", "subject: x", " \n", ruleEmptyBody, LevelError, "no text below the front matter"},
 		{"long subject", "a.md", "subject: " + strings.Repeat("長い件名", 10), "x", ruleSubject, LevelWarning, "wider than 70 columns"},
 		{"reply", "a.md", "subject: 'Re: your order'", "x", ruleSubject, LevelWarning, "looks like a reply"},
 		{"mark", "a.md", "subject: 未承諾広告※ x", "x", ruleSubject, LevelWarning, "未承諾広告"},

@@ -2,7 +2,6 @@ package message
 
 import (
 	"bytes"
-	"fmt"
 	"net/mail"
 	"slices"
 	"strings"
@@ -20,7 +19,7 @@ var nasty = []string{
 	"{{.email}}", "{{", "}}", "{{/*", `{{"`, "\\", "\\*x\\*", "\x0e\x1f\x1fx\x0f", "\x0fx", "a\u2028b", "=?utf-8?B?QQ==?=", ".", "..\n.", "From x", "=3D", "\u202ex",
 }
 
-// elements lists the tags of a page with their attributes, and its text.
+// elements lists the tags of a page with the names of their attributes, and its text.
 func elements(page string) (tags []string, text string) {
 	z := html.NewTokenizer(strings.NewReader(page))
 	for {
@@ -29,12 +28,11 @@ func elements(page string) (tags []string, text string) {
 			return tags, text
 		case html.StartTagToken, html.SelfClosingTagToken, html.EndTagToken, html.CommentToken:
 			tok := z.Token()
-			for i := range tok.Attr {
-				if k := tok.Attr[i].Key; k == "href" || k == "title" || k == "src" || k == "alt" {
-					tok.Attr[i].Val = ""
-				}
+			tag := tok.Type.String() + " " + tok.Data
+			for _, a := range tok.Attr {
+				tag += " " + a.Key
 			}
-			tags = append(tags, tok.String())
+			tags = append(tags, tag)
 		case html.TextToken:
 			text += string(z.Text())
 		}
@@ -93,10 +91,6 @@ func TestValuesNeverBecomeMarkup(t *testing.T) {
 		}
 		tmpl := compileFile(t, "a."+format, "subject: s\nlayout: none", body)
 		want, _ := elements(render(t, tmpl, map[string]string{"v": "x"}).HTML)
-		want = slices.Clone(want)
-		for i := range want {
-			want[i] = strings.ReplaceAll(want[i], `class="x"`, "")
-		}
 		for _, v := range append(slices.Clone(nasty), bareTokens(body)...) {
 			page := render(t, tmpl, map[string]string{"v": v}).HTML
 			got, _ := elements(page)
@@ -105,7 +99,7 @@ func TestValuesNeverBecomeMarkup(t *testing.T) {
 				continue
 			}
 			for i := range got {
-				if name(got[i]) != name(want[i]) {
+				if got[i] != want[i] {
 					t.Errorf("%s %q: tag %d is %s, want %s", format, v, i, got[i], want[i])
 				}
 			}
@@ -114,11 +108,6 @@ func TestValuesNeverBecomeMarkup(t *testing.T) {
 			}
 		}
 	}
-}
-
-func name(tag string) string {
-	n, _, _ := strings.Cut(strings.Trim(tag, "<>"), " ")
-	return n
 }
 
 // bareTokens are the tokens that a body is given, which a value may pretend to be.
@@ -263,7 +252,7 @@ func FuzzValue(f *testing.F) {
 			return
 		}
 		checkBytes(t, m.Raw)
-		if got, _ := elements(m.HTML); fmt.Sprint(names(got)) != fmt.Sprint(names(tags)) {
+		if got, _ := elements(m.HTML); !slices.Equal(got, tags) {
 			t.Errorf("%q changed the page: %v", v, got)
 		}
 		parsed, err := mail.ReadMessage(bytes.NewReader(m.Raw))
@@ -271,14 +260,6 @@ func FuzzValue(f *testing.F) {
 			t.Errorf("%q: %v %v", v, err, parsed)
 		}
 	})
-}
-
-func names(tags []string) []string {
-	out := make([]string, len(tags))
-	for i, tag := range tags {
-		out[i] = name(tag)
-	}
-	return out
 }
 
 // Whatever is in the file, compiling it ends in a template or in an error with the file's name.

@@ -22,11 +22,10 @@ func markdownToHTML(body string, t *tokens) (string, error) {
 	md := goldmark.New(
 		goldmark.WithExtensions(
 			extension.Table, extension.Strikethrough, extension.Linkify,
-			extension.NewCJK(extension.WithEastAsianLineBreaks(extension.EastAsianLineBreaksCSS3Draft)),
 		),
 		goldmark.WithParserOptions(
 			parser.WithBlockParsers(util.Prioritized(blocks, 50)),
-			parser.WithASTTransformers(util.Prioritized(blocks, 500)),
+			parser.WithASTTransformers(util.Prioritized(blocks, 500), util.Prioritized(lineBreaks{t}, 900)),
 			parser.WithInlineParsers(util.Prioritized(cjkEmphasis{parser.NewEmphasisParser()}, 450)),
 		),
 		goldmark.WithRendererOptions(
@@ -126,6 +125,52 @@ func join(l *ast.List) {
 		next.Parent().RemoveChild(next.Parent(), next)
 	}
 }
+
+// lineBreaks joins the lines of a paragraph without a space where Japanese or Chinese goes on over the end of a line, and
+// with one everywhere else. goldmark's own option joins at every comma, full stop and link too.
+type lineBreaks struct{ tokens *tokens }
+
+func (l lineBreaks) Transform(doc *ast.Document, r text.Reader, _ parser.Context) {
+	var open *ast.Text // the text that ended its line
+	var before []byte  // what stands before that end
+	_ = ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		t, ok := n.(*ast.Text)
+		switch {
+		case !entering:
+		case ok:
+			value := t.Value(r.Source())
+			if open != nil && l.joins(before, value) {
+				open.SetSoftLineBreak(false)
+			}
+			if len(value) > 0 {
+				before = value
+			}
+			if open = nil; t.SoftLineBreak() {
+				open = t
+			}
+		case n.Kind() != ast.KindEmphasis && n.Kind() != ast.KindLink:
+			open, before = nil, nil
+		}
+		return ast.WalkContinue, nil
+	})
+}
+
+// joins reports whether no space belongs between two lines. What an action will write is not known: the other side
+// decides.
+func (l lineBreaks) joins(before, after []byte) bool {
+	a, _ := utf8.DecodeLastRune(before)
+	b, _ := utf8.DecodeRune(after)
+	switch {
+	case bytes.HasPrefix(after, []byte(l.tokens.prefix)):
+		return spaceless(a)
+	case l.tokens.ends(string(before)):
+		return spaceless(b)
+	}
+	return spaceless(a) && spaceless(b)
+}
+
+// spaceless reports whether r is of a script that puts no spaces between words.
+func spaceless(r rune) bool { return isWide(r) && !unicode.Is(unicode.Hangul, r) }
 
 // cjkEmphasis lets ** begin and end beside Japanese, Chinese and Korean letters. CommonMark's flanking rules wait for
 // white space around punctuation, which these scripts do not write: **「セール」**です stays literal without this.

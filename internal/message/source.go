@@ -60,6 +60,9 @@ func (s *source) offset(line, col int) int {
 // located is the front of an error of text/template or html/template.
 var located = regexp.MustCompile(`^(?:html/)?template: ?([^:]*):(\d+)(?::(\d+))?: (?s:(.*))$`)
 
+// unclosed says where the action begins, once the lexer has gone on to the next line.
+var unclosed = regexp.MustCompile(`^unclosed action(?: started at .*:(\d+))?$`)
+
 // locate turns a template error's own place into the file's. Errors of parsing name only a line.
 func locate(sources map[string]*source, err error) *RenderError {
 	out := &RenderError{Err: err, msg: err.Error()}
@@ -71,6 +74,14 @@ func locate(sources map[string]*source, err error) *RenderError {
 	line, _ := strconv.Atoi(m[2])
 	col, _ := strconv.Atoi(m[3])
 	out.File, out.msg = s.file, m[4]
+	if open := unclosed.FindStringSubmatch(out.msg); open != nil {
+		out.msg = "an action begins with {{ and is not closed by }}"
+		if n, err := strconv.Atoi(open[1]); err == nil {
+			line = n
+		}
+	} else if out.msg == "unexpected EOF" {
+		out.msg = "the text ends within an {{if}}, {{range}} or {{with}}: {{end}} is missing"
+	}
 	if m[3] == "" && s.spans != nil {
 		line, col = line+1, 0 // the last action that begins on that line
 		out.Line, _ = s.position(s.offset(line, 0) - 1)

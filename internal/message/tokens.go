@@ -69,6 +69,16 @@ func (t *tokens) next(s string) (start, end, index int, use byte) {
 	return start, end + 1, index, s[end]
 }
 
+// ends reports whether a token is the last thing in s.
+func (t *tokens) ends(s string) bool {
+	i := strings.LastIndex(s, t.prefix)
+	if i < 0 {
+		return false
+	}
+	_, end, _, _ := t.next(s[i:])
+	return end == len(s)-i
+}
+
 // isControl reports whether s holds tokens of control actions and white space, and nothing else.
 func (t *tokens) isControl(s string) bool {
 	found := false

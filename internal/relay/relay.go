@@ -206,6 +206,7 @@ func (d dialing) tlsError(err error) error {
 	var name x509.HostnameError
 	var unknown x509.UnknownAuthorityError
 	var record tls.RecordHeaderError
+	var verify *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		e.Config, e.Hint = true, "the certificate has expired, or this machine's clock is wrong; nothing was sent"
@@ -213,6 +214,8 @@ func (d dialing) tlsError(err error) error {
 		e.Config, e.Hint = true, "the certificate is for another name: use the host name that it is issued for"
 	case errors.As(err, &unknown):
 		e.Config, e.Hint = true, "the certificate's issuer is not known here: name its file in ca_file"
+	case errors.As(err, &verify):
+		e.Config, e.Hint = true, "the certificate cannot be trusted"
 	case errors.As(err, &record):
 		e.Config, e.Hint = true, "the port does not speak TLS: is it tls: starttls?"
 	case replyOf(err).Code != 0:
@@ -241,7 +244,11 @@ func (d dialing) login(ctx context.Context, c *Conn) error {
 		}
 	}
 	mechanism := pickMechanism(s.Auth, strings.Fields(strings.ToUpper(list)))
-	clear := s.TLS == NoTLS && (s.Insecure || loopback(c.raw))
+	clear := s.TLS == NoTLS
+	if clear && !s.Insecure && !loopback(c.raw) {
+		return &DialError{Server: d.addr, Phase: delivery.PhaseAuth, Config: true, Err: errors.New("the password would go over the network in clear"),
+			Hint: "use tls: starttls or implicit"}
+	}
 	auth := authenticator(mechanism, s, password, clear)
 	if auth == nil {
 		return &DialError{Server: d.addr, Phase: delivery.PhaseAuth, Config: true, Err: fmt.Errorf("no common login mechanism: the relay offers %s", list),
@@ -351,7 +358,7 @@ type Conn struct {
 	pipelining bool
 	sizeLimit  int64
 	has        map[string]bool
-	plain      bool // the relay refused a parameter with 555: none are sent any more
+	plain      bool // the relay refused a parameter with 555: none that can be left out is sent any more
 	broken     bool
 	sent       int
 	last       time.Time // when the relay last answered
@@ -372,9 +379,6 @@ func (c *Conn) learn() {
 	c.last = time.Now()
 }
 
-// Has reports whether the relay offered an extension among PIPELINING, SIZE, 8BITMIME, SMTPUTF8 and DSN.
-func (c *Conn) Has(extension string) bool { return c.has[extension] }
-
 // Usable reports whether another message may be sent on this connection.
 func (c *Conn) Usable() bool { return !c.broken && !c.aborted.Load() }
 
@@ -384,11 +388,16 @@ func (c *Conn) Sent() int { return c.sent }
 // Idle is how long the relay has not been spoken with.
 func (c *Conn) Idle() time.Duration { return time.Since(c.last) }
 
-// Alive asks whether the relay is still there (RSET: harmless between messages, and no relay counts it as NOOP).
+// Alive asks whether the relay is still there. RSET is harmless between messages.
 func (c *Conn) Alive() bool {
-	c.reset(delivery.Attempt{})
+	if c.Usable() {
+		c.say("RSET\r\n", min(aliveTimeout, c.server.Timeouts.Command))
+	}
 	return c.Usable()
 }
+
+// aliveTimeout bounds the wait of Alive: a new connection is cheaper than a long wait for an old one.
+const aliveTimeout = 10 * time.Second
 
 // Close says QUIT when the session is in order, and closes.
 func (c *Conn) Close() error {

@@ -3,8 +3,10 @@ package relay
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"mailer/internal/delivery"
 )
@@ -25,7 +27,7 @@ func (c *Conn) Send(e Envelope, raw []byte) delivery.Attempt {
 	}
 	c.sent++
 	a := c.transaction(e, raw)
-	if a.Reply.Code == 555 && !c.plain && c.Usable() {
+	if a.Reply.Code == 555 && a.Phase != delivery.PhaseDot && !c.plain && c.Usable() {
 		// RFC 5321 section 4.1.1.11: a parameter is not known. The message itself was not refused, so once more without.
 		c.plain = true
 		a = c.transaction(e, raw)
@@ -39,10 +41,10 @@ func (c *Conn) refuseLocally(e Envelope, raw []byte) (delivery.Attempt, bool) {
 		return delivery.Attempt{Phase: delivery.PhaseData, Reply: delivery.Reply{Code: 550, Enhanced: enhanced, Text: "550 " + enhanced + " (not sent) " + text}}, true
 	}
 	switch {
-	case strings.ContainsAny(e.From+e.To+e.ENVID, "\r\n\x00<> ") && !strings.HasPrefix(e.To, `"`):
+	case strings.ContainsFunc(e.From+e.To+e.ENVID, unicode.IsControl):
+		return refuse("5.1.3", "an address holds a line break or another control character")
+	case strings.ContainsAny(unquoted(e.From)+unquoted(e.To), "<> "):
 		return refuse("5.1.3", "an address holds a character that cannot be in one")
-	case strings.ContainsAny(e.From+e.To+e.ENVID, "\r\n\x00"):
-		return refuse("5.1.3", "an address holds a line break")
 	case e.SMTPUTF8 && !c.has["SMTPUTF8"]:
 		return refuse("5.6.7", "the address needs SMTPUTF8 and the relay does not offer it")
 	case c.sizeLimit > 0 && int64(len(raw)) > c.sizeLimit:
@@ -51,10 +53,29 @@ func (c *Conn) refuseLocally(e Envelope, raw []byte) (delivery.Attempt, bool) {
 	return delivery.Attempt{}, false
 }
 
+// unquoted is an address without the text of its quoted local part, in which (nearly) everything may stand.
+func unquoted(address string) string {
+	if !strings.HasPrefix(address, `"`) {
+		return address
+	}
+	for i := 1; i < len(address); i++ {
+		switch address[i] {
+		case '\\':
+			i++
+		case '"':
+			return address[i+1:]
+		}
+	}
+	return "<" // the quotation does not end: no address
+}
+
 // transaction is MAIL, RCPT, DATA, body and dot. With PIPELINING the three commands go in one write (RFC 2920 section
 // 3.1: DATA may end a group), and all three replies are read whatever they are.
 func (c *Conn) transaction(e Envelope, raw []byte) delivery.Attempt {
 	mail, rcpt := c.mailCommand(e, len(raw)), c.rcptCommand(e)
+	if a, spoke := c.unasked(delivery.PhaseMail); spoke {
+		return a
+	}
 	if !c.pipelining {
 		return c.stepwise(mail, rcpt, raw)
 	}
@@ -67,19 +88,22 @@ func (c *Conn) transaction(e Envelope, raw []byte) delivery.Attempt {
 	}
 	data, err := c.reply(c.server.Timeouts.Data)
 	if err != nil {
-		return c.lost(later(refusal, delivery.PhaseData), err)
+		a := c.lost(delivery.PhaseData, err)
+		if refusal != nil {
+			a = *refusal // it was said before the connection ended
+		}
+		return a
 	}
 	switch {
 	case data.Code == 354 && refusal == nil:
 		return c.body(raw)
 	case data.Code == 354:
 		return c.loneDot(*refusal)
-	case refusal != nil:
-		c.note(data)
-		return c.reset(*refusal)
+	case refusal == nil:
+		refusal = &delivery.Attempt{Phase: delivery.PhaseData, Reply: data}
 	}
-	c.note(data)
-	return c.reset(delivery.Attempt{Phase: delivery.PhaseData, Reply: data})
+	c.noteRefusal(data)
+	return c.reset(*refusal)
 }
 
 // groupReplies reads the replies to a pipelined MAIL and RCPT: the first refusal is the one that counts, the rest are
@@ -102,16 +126,9 @@ func (c *Conn) groupReplies() (refusal, gone *delivery.Attempt) {
 			c.broken = true
 			return nil, refusal
 		}
+		c.note(r)
 	}
 	return refusal, nil
-}
-
-// later is the phase in which a broken connection is charged: to the refusal when there is one.
-func later(refusal *delivery.Attempt, p delivery.Phase) delivery.Phase {
-	if refusal != nil {
-		return refusal.Phase
-	}
-	return p
 }
 
 // loneDot ends a DATA that was accepted although no recipient was: RFC 2920 section 3.1 wants an empty message then.
@@ -149,7 +166,7 @@ func (c *Conn) stepwise(mail, rcpt string, raw []byte) delivery.Attempt {
 			return c.lost(step.phase, err)
 		}
 		if r.Code/100 != step.want {
-			c.note(r)
+			c.noteRefusal(r)
 			return c.reset(delivery.Attempt{Phase: step.phase, Reply: r})
 		}
 	}
@@ -161,8 +178,14 @@ func (c *Conn) stepwise(mail, rcpt string, raw []byte) delivery.Attempt {
 func (c *Conn) body(raw []byte) delivery.Attempt {
 	stuffed := dotStuff(raw)
 	head := stuffed[:len(stuffed)-len(finalDot)]
-	if err := c.write(c.server.Timeouts.Block, head); err != nil {
-		return c.lost(delivery.PhaseData, err)
+	for block := range slices.Chunk(head, blockSize) {
+		if err := c.write(c.server.Timeouts.Block, block); err != nil {
+			return c.lost(delivery.PhaseData, err)
+		}
+	}
+	// The reply to come must be the reply to the dot.
+	if a, spoke := c.unasked(delivery.PhaseData); spoke {
+		return a
 	}
 	if err := c.write(c.server.Timeouts.Block, []byte(finalDot)); err != nil {
 		// The dot may have left although the write failed.
@@ -175,6 +198,9 @@ func (c *Conn) body(raw []byte) delivery.Attempt {
 	c.note(r)
 	return delivery.Attempt{Phase: delivery.PhaseDot, Reply: r}
 }
+
+// blockSize is how much of a message must leave within the block timeout: a large attachment on a slow line takes longer.
+const blockSize = 256 << 10
 
 // finalDot ends the mail data after its last CRLF.
 const finalDot = ".\r\n"
@@ -203,20 +229,37 @@ func dotStuff(raw []byte) []byte {
 
 // reset clears the transaction after a refusal, so that the next MAIL starts afresh.
 func (c *Conn) reset(a delivery.Attempt) delivery.Attempt {
-	if c.broken {
-		return a
+	if !c.broken {
+		c.say("RSET\r\n", c.server.Timeouts.Command)
 	}
-	if err := c.write(c.server.Timeouts.Command, []byte("RSET\r\n")); err != nil {
+	return a
+}
+
+// say sends a command whose reply is of no interest, but that it comes.
+func (c *Conn) say(command string, timeout time.Duration) {
+	if err := c.write(timeout, []byte(command)); err != nil {
 		c.broken = true
-		return a
+		return
+	}
+	r, err := c.reply(timeout)
+	if err != nil || r.Code/100 != 2 {
+		c.broken = true
+	}
+}
+
+// unasked looks for a reply that came before its command: a goodbye (RFC 5321 section 3.8), or a relay that says more
+// than it was asked. From then on no reply could be matched to its command, and a message might be taken for accepted by
+// the reply to another: the connection is given up, before the message was sent.
+func (c *Conn) unasked(p delivery.Phase) (delivery.Attempt, bool) {
+	if c.client.Text.R.Buffered() == 0 {
+		return delivery.Attempt{}, false
 	}
 	r, err := c.reply(c.server.Timeouts.Command)
-	if err != nil {
-		c.broken = true
-		return a
+	if err != nil || r.Code != 421 {
+		return c.lost(p, fmt.Errorf("the relay spoke out of turn: %.80q", r.Text)), true
 	}
-	c.note(r)
-	return a
+	c.broken = true
+	return delivery.Attempt{Phase: p, Reply: r}, true
 }
 
 // mailCommand gives parameters only where they are needed and offered: BODY=8BITMIME and SMTPUTF8 unasked make a next
@@ -224,16 +267,13 @@ func (c *Conn) reset(a delivery.Attempt) delivery.Attempt {
 func (c *Conn) mailCommand(e Envelope, size int) string {
 	var b strings.Builder
 	b.WriteString("MAIL FROM:<" + e.From + ">")
-	if c.plain {
-		return b.String() + "\r\n"
-	}
-	if c.has["SIZE"] {
+	if c.has["SIZE"] && !c.plain {
 		fmt.Fprintf(&b, " SIZE=%d", size)
 	}
 	if e.SMTPUTF8 {
-		b.WriteString(" BODY=8BITMIME SMTPUTF8")
+		b.WriteString(" BODY=8BITMIME SMTPUTF8") // also when plain: without it the message would be another one
 	}
-	if c.has["DSN"] && e.ENVID != "" {
+	if c.has["DSN"] && !c.plain && e.ENVID != "" {
 		b.WriteString(" RET=HDRS ENVID=" + xtext(e.ENVID))
 	}
 	return b.String() + "\r\n"
@@ -261,9 +301,16 @@ func xtext(s string) string {
 	return b.String()
 }
 
-// note looks for a goodbye in a reply.
+// note looks for a goodbye in a reply, and for one that answers no command of ours: then nothing that follows can be matched.
 func (c *Conn) note(r delivery.Reply) {
-	if r.Code == 421 {
+	if class := r.Code / 100; r.Code == 421 || class != 2 && class != 4 && class != 5 {
+		c.broken = true
+	}
+}
+
+// noteRefusal notes a reply that ought to be a refusal: a 2xx to DATA is the reply to something else.
+func (c *Conn) noteRefusal(r delivery.Reply) {
+	if c.note(r); r.Code/100 == 2 {
 		c.broken = true
 	}
 }

@@ -269,23 +269,19 @@ func (e *engine) composeLoop() {
 
 // take returns the next composed message when the relay may have one; false when claiming has ended.
 func (e *engine) take() (outgoing, bool) {
-	for {
-		if !sleep(e.claiming, e.pausedFor()) {
+	select {
+	case out, ok := <-e.ready:
+		if !ok {
 			return outgoing{}, false
 		}
-		select {
-		case out, ok := <-e.ready:
-			if !ok {
-				return outgoing{}, false
-			}
-			if err := e.pace.wait(e.claiming); err != nil {
-				e.landed(out.due.ID)
-				return outgoing{}, false
-			}
-			return out, true
-		case <-e.claiming.Done():
+		// Now, not before: the pause may have begun while nothing was ready.
+		if !sleep(e.claiming, e.pausedFor()) || e.pace.wait(e.claiming) != nil {
+			e.landed(out.due.ID)
 			return outgoing{}, false
 		}
+		return out, true
+	case <-e.claiming.Done():
+		return outgoing{}, false
 	}
 }
 
@@ -309,6 +305,8 @@ func (e *engine) learn(a delivery.Attempt, j delivery.Judgement, d delivery.Deci
 		*l = lane{dials: l.dials}
 	case d.Stop:
 		e.stopWith(fmt.Errorf("%w: it said %q to %s; nobody was marked", ErrRefused, a.Reply, phaseCommand(a.Phase)))
+	case d.Lane && d.State != delivery.Uncertain && time.Now().Before(l.until):
+		// A relay that restarts says goodbye on every connection: that is one event. A message in doubt always counts.
 	case d.Lane:
 		l.failures++
 		l.pause = min(max(2*l.pause, e.firstPause), maxPause)

@@ -29,6 +29,11 @@ type rig struct {
 	perConn     int
 	retry       []time.Duration
 	wait        time.Duration
+	pause       time.Duration // after the first lane event
+	fresh, idle time.Duration
+	now         func() time.Time
+	dial        func(context.Context, relay.Server) (*relay.Conn, error)
+	verdict     func(store.Due) *delivery.Decision
 	counts      Counts
 }
 
@@ -40,7 +45,8 @@ func newRig(t *testing.T, n int) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	r := &rig{t: t, st: st, path: path, connections: 4, retry: []time.Duration{time.Hour}}
+	r := &rig{t: t, st: st, path: path, connections: 4, retry: []time.Duration{time.Hour}, pause: time.Millisecond, now: time.Now, dial: relay.Dial,
+		verdict: func(store.Due) *delivery.Decision { return nil }}
 	r.sql(fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
 		INSERT INTO contacts (key, address, fields, created_at, updated_at)
 		SELECT printf('p%%05d@example.jp', i), printf('p%%05d@example.jp', i), '{}', 1, 1 FROM n`, n))
@@ -65,6 +71,19 @@ func (r *rig) sql(text string) {
 	}
 }
 
+// query reads one row in the same way.
+func (r *rig) query(text string, into ...any) {
+	r.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+r.path+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow(text).Scan(into...); err != nil {
+		r.t.Error(err)
+	}
+}
+
 func (r *rig) server(srv *mailtest.SMTPServer) relay.Server {
 	return relay.Server{Name: "test", Host: "localhost", Port: srv.Port, TLS: relay.NoTLS, Pipelining: true, Timeouts: relay.Timeouts{
 		Connect: 20 * time.Second, Command: 20 * time.Second, Data: 20 * time.Second, Block: 20 * time.Second, Dot: 20 * time.Second}}
@@ -73,21 +92,26 @@ func (r *rig) server(srv *mailtest.SMTPServer) relay.Server {
 // run sends once, as one process does: lease, engine, lease back.
 func (r *rig) run(soft context.Context, srv *mailtest.SMTPServer) error {
 	r.t.Helper()
-	run, _, err := r.st.Acquire(r.t.Context(), r.campaign, self(), time.Minute, Gone)
+	return r.runHard(soft, context.Background(), srv)
+}
+
+func (r *rig) runHard(soft, hard context.Context, srv *mailtest.SMTPServer) error {
+	r.t.Helper()
+	run, _, err := r.st.Acquire(context.Background(), r.campaign, self(), time.Minute, Gone)
 	if err != nil {
 		return err
 	}
 	server := r.server(srv)
 	e := &engine{
 		run: run, campaign: r.campaign, relay: "test", connections: r.connections, perConn: r.perConn, limit: r.limit, retry: r.retry,
-		waitUntil: time.Now().Add(r.wait), pace: newPace(nil), counts: &r.counts, now: time.Now, firstPause: time.Millisecond, judge: judge,
-		dial: func(ctx context.Context) (*relay.Conn, error) { return relay.Dial(ctx, server) },
+		waitUntil: time.Now().Add(r.wait), pace: newPace(nil), counts: &r.counts, now: r.now, firstPause: r.pause, fresh: r.fresh, idle: r.idle, judge: judge,
+		dial: func(ctx context.Context) (*relay.Conn, error) { return r.dial(ctx, server) },
 		compose: func(d store.Due) outgoing {
-			return outgoing{due: d, messageID: fmt.Sprintf("m%d@example.com", d.ID), raw: fmt.Appendf(nil, "To: %s\r\n\r\nhello\r\n", d.Address),
+			return outgoing{due: d, verdict: r.verdict(d), messageID: fmt.Sprintf("m%d@example.com", d.ID), raw: fmt.Appendf(nil, "To: %s\r\n\r\nhello\r\n", d.Address),
 				envelope: relay.Envelope{From: fmt.Sprintf("b%d@example.com", d.ID), To: d.Address}}
 		},
 	}
-	err = e.work(soft, context.Background())
+	err = e.work(soft, hard)
 	if cerr := run.Close(context.Background()); err == nil {
 		err = cerr
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mailer/internal/store"
@@ -143,21 +144,32 @@ func (r *recorder) fail(err error) {
 	r.e.stopWith(err)
 }
 
-// finish writes what is left. What cannot be written stays `sending` in the store and will be shown as uncertain.
+// finish writes what is left, together or else one by one: an outcome that cannot be written must not take the others
+// with it. What cannot be written stays `sending` in the store and will be shown as uncertain.
 func (r *recorder) finish() error {
 	for try := 0; len(r.unsaved) > 0; try++ {
-		_, _, err := r.e.run.Commit(context.Background(), nil, r.unsaved)
+		err := r.save(r.unsaved...)
 		if err == nil {
-			for _, o := range r.unsaved {
-				r.e.landed(o.Delivery)
-			}
-			r.unsaved = nil
 			break
 		}
-		if try == saveTries {
+		if !errors.Is(err, store.ErrLocked) { // that is nobody's own fault, and costs a long wait each time
+			r.unsaved = slices.DeleteFunc(r.unsaved, func(o store.Outcome) bool { return r.save(o) == nil })
+		}
+		if try == saveTries && len(r.unsaved) > 0 {
 			return fmt.Errorf("%d outcomes could not be written, the next run shows these recipients as uncertain: %w", len(r.unsaved), err)
 		}
 		time.Sleep(min(r.e.firstPause<<try, maxSavePause))
+	}
+	return nil
+}
+
+func (r *recorder) save(outcomes ...store.Outcome) error {
+	_, _, err := r.e.run.Commit(context.Background(), nil, outcomes)
+	if err != nil {
+		return err
+	}
+	for _, o := range outcomes {
+		r.e.landed(o.Delivery)
 	}
 	return nil
 }

@@ -136,9 +136,6 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 	if err := s.reopen(ctx, p, run, sum); err != nil {
 		return err
 	}
-	if p.Campaign.State == store.CampaignCancelled && p.Request.Resolve != ResolveSent {
-		return ErrCancelled
-	}
 	if !s.Now().Before(p.Campaign.Expires) {
 		n, err := run.Expire(ctx)
 		if err != nil {

@@ -30,16 +30,16 @@ func (w *worker) loop() {
 			w.putBack(next)
 			return
 		}
-		if w.stale(next) {
-			w.putBack(next)
-			next, ok = w.claim()
-			continue
-		}
 		if !w.fit() {
 			w.putBack(next)
 			if !w.connect() {
 				return
 			}
+			next, ok = w.claim()
+			continue
+		}
+		if w.stale(next) {
+			w.putBack(next)
 			next, ok = w.claim()
 			continue
 		}

@@ -41,12 +41,14 @@ type Audience struct {
 	Class   string // marketing or operational: an unsubscribe blocks marketing only
 	Include Where
 	Exclude Where // people of Include who get a row `excluded`; empty SQL: nobody
+	Exactly int64 // how many messages were agreed to, when somebody did: a list that changed since freezes nothing (ErrChanged)
 }
 
 // Errors of campaigns.
 var (
 	ErrNoCampaign = errors.New("no such campaign")
 	ErrExists     = errors.New("the campaign exists already")
+	ErrChanged    = errors.New("the list has changed since it was counted")
 )
 
 // suppressed is the reason why a contact c must not be mailed, or NULL. ?1 of it is the class. The worst comes first.
@@ -160,6 +162,9 @@ func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Cam
 		if err != nil {
 			return err
 		}
+		if err := a.agreed(ctx, tx, c.ID); err != nil {
+			return err
+		}
 		return s.audit(ctx, tx, "campaign.freeze", map[string]any{"campaign": c.Name, "content": c.ContentHash, "segment": c.Segment})
 	})
 	if err != nil {
@@ -167,6 +172,21 @@ func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Cam
 	}
 	c.State = CampaignSending
 	return c, nil
+}
+
+// agreed compares what was frozen with what was agreed to.
+func (a Audience) agreed(ctx context.Context, tx *sql.Tx, campaign int64) error {
+	if a.Exactly == 0 {
+		return nil
+	}
+	var n int64
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM deliveries WHERE campaign = ? AND state = 'pending'", campaign).Scan(&n); err != nil {
+		return err
+	}
+	if n != a.Exactly {
+		return fmt.Errorf("%w: it was %d messages and is %d", ErrChanged, a.Exactly, n)
+	}
+	return nil
 }
 
 const campaignColumns = `id, name, class, content_hash, content, segment, options, state, note, created_at, expires_at,

@@ -186,10 +186,11 @@ type stored struct {
 	key     string
 	address string
 	fields  string
+	updated int64
 }
 
 func contactsAfter(ctx context.Context, tx *sql.Tx, last int64, n int) ([]stored, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT id, key, address, fields FROM contacts WHERE id > ? ORDER BY id LIMIT ?", last, n)
+	rows, err := tx.QueryContext(ctx, "SELECT id, key, address, fields, updated_at FROM contacts WHERE id > ? ORDER BY id LIMIT ?", last, n)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +202,7 @@ func scanStored(rows *sql.Rows) ([]stored, error) {
 	var all []stored
 	for rows.Next() {
 		var c stored
-		if err := rows.Scan(&c.id, &c.key, &c.address, &c.fields); err != nil {
+		if err := rows.Scan(&c.id, &c.key, &c.address, &c.fields, &c.updated); err != nil {
 			return nil, err
 		}
 		all = append(all, c)

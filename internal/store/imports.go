@@ -120,13 +120,10 @@ func (s *Store) BeginImport(ctx context.Context, spec ImportSpec) (*Import, erro
 }
 
 func (s *Store) openChangeSet(ctx context.Context, tx *sql.Tx, im *Import) error {
-	var add []contact.Field
-	for _, f := range im.spec.Columns {
-		if f.ID == 0 {
-			add = append(add, f)
-		}
+	add, err := newFields(ctx, tx, im.spec.Columns)
+	if err != nil {
+		return err
 	}
-	var err error
 	if im.Totals.Fields, err = s.addFields(ctx, tx, add); err != nil {
 		return err
 	}
@@ -146,6 +143,27 @@ func (s *Store) openChangeSet(ctx context.Context, tx *sql.Tx, im *Import) error
 		return err
 	}
 	return im.bind(ctx, tx)
+}
+
+// newFields is which of an import's new columns are new still. Another import may have made such a field since this one
+// looked; it serves both if it takes every cell that was seen.
+func newFields(ctx context.Context, tx *sql.Tx, columns []contact.Field) ([]contact.Field, error) {
+	have, err := fields(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	var add []contact.Field
+	for _, f := range columns {
+		i := slices.IndexFunc(have, func(h contact.Field) bool { return h.Name == f.Name })
+		switch {
+		case f.ID != 0:
+		case i < 0:
+			add = append(add, f)
+		case have[i].Type != f.Type && have[i].Type != contact.Text:
+			return nil, fmt.Errorf("another import has made the field %q meanwhile, as a %s: run the same command again", f.Name, have[i].Type)
+		}
+	}
+	return add, nil
 }
 
 func (s *Store) ensureList(ctx context.Context, tx *sql.Tx, name string) (id int64, made bool, err error) {
@@ -488,7 +506,7 @@ func (im *Import) merge(t *target, e *Effect, cells []string) error {
 // targets reads the contacts that keys lead to.
 func (im *Import) targets(ctx context.Context, q queryer, keys []any) (map[string]*target, error) {
 	args := append([]any{im.ID, im.Totals.List}, keys...)
-	rows, err := q.QueryContext(ctx, `SELECT c.id, c.key, c.address, c.fields,
+	rows, err := q.QueryContext(ctx, `SELECT c.id, c.key, c.address, c.fields, c.updated_at,
 		EXISTS (SELECT 1 FROM changes AS h WHERE h.contact = c.id AND h.change_set = ?),
 		EXISTS (SELECT 1 FROM memberships AS m WHERE m.contact = c.id AND m.list = ?)
 		FROM contacts AS c WHERE c.key IN (`+placeholders(len(keys))+`)`, args...)
@@ -499,7 +517,7 @@ func (im *Import) targets(ctx context.Context, q queryer, keys []any) (map[strin
 	found := make(map[string]*target, len(keys))
 	for rows.Next() {
 		t := &target{}
-		if err := rows.Scan(&t.id, &t.key, &t.address, &t.fields, &t.own, &t.member); err != nil {
+		if err := rows.Scan(&t.id, &t.key, &t.address, &t.fields, &t.updated, &t.own, &t.member); err != nil {
 			return nil, err
 		}
 		found[t.key] = t
@@ -559,7 +577,7 @@ func (b *batch) write(ctx context.Context, s *Store, tx *sql.Tx) error {
 	if err := s.restoreForgotten(ctx, tx, b.back, b.im.ID); err != nil {
 		return err
 	}
-	return b.writeChanges(ctx, tx)
+	return b.writeChanges(ctx, tx, now)
 }
 
 func (b *batch) writeContacts(ctx context.Context, tx *sql.Tx, now int64) error {
@@ -570,7 +588,7 @@ func (b *batch) writeContacts(ctx context.Context, tx *sql.Tx, now int64) error 
 	args := make([]any, 0, 6*len(b.fresh))
 	for _, t := range b.fresh {
 		id++
-		t.id = id
+		t.id, t.updated = id, now
 		args = append(args, t.id, t.key, t.address, t.fields, now, now)
 	}
 	if err := insertMany(ctx, tx, "INSERT INTO contacts (id, key, address, fields, created_at, updated_at) VALUES ", 6, "", args); err != nil {
@@ -619,7 +637,7 @@ func (b *batch) writeMemberships(ctx context.Context, tx *sql.Tx, now int64) err
 		" ON CONFLICT (list, contact) DO NOTHING", args)
 }
 
-func (b *batch) writeChanges(ctx context.Context, tx *sql.Tx) error {
+func (b *batch) writeChanges(ctx context.Context, tx *sql.Tx, now int64) error {
 	var seq int64
 	err := tx.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM changes WHERE change_set = ?", b.im.ID).Scan(&seq)
 	if err != nil {
@@ -631,9 +649,12 @@ func (b *batch) writeChanges(ctx context.Context, tx *sql.Tx) error {
 		if e.Op == "skip" {
 			continue
 		}
-		before, after, err := e.record(b.im.Totals.List)
+		before, after, err := e.record(b.im.Totals.List, now)
 		if err != nil {
 			return err
+		}
+		if e.Op == "update" {
+			e.target.updated = now // as the next row about the same contact finds it
 		}
 		seq++
 		args = append(args, b.im.ID, seq, e.Line, e.target.id, e.target.key, e.Op, before, after)
@@ -647,10 +668,11 @@ type side struct {
 	Address string            `json:"address,omitempty"`
 	Fields  map[string]string `json:"fields,omitempty"`
 	List    int64             `json:"list,omitempty"`
+	Updated int64             `json:"updated,omitempty"` // when the contact was last changed
 }
 
 // record is the two sides of an effect as they are kept, nil where there is nothing to say.
-func (e *Effect) record(list int64) (before, after any, err error) {
+func (e *Effect) record(list, now int64) (before, after any, err error) {
 	if e.Op == "create" {
 		return nil, nil, nil
 	}
@@ -663,6 +685,9 @@ func (e *Effect) record(list int64) (before, after any, err error) {
 		for _, c := range e.Changes {
 			was.Fields[c.Field.Name], is.Fields[c.Field.Name] = c.Old, c.New
 		}
+	}
+	if e.Op == "update" {
+		was.Updated, is.Updated = e.target.updated, now
 	}
 	if e.Listed {
 		is.List = list

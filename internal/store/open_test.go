@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"errors"
 	"io/fs"
 	"os"
@@ -112,5 +113,58 @@ func TestCopyBeforeAMigration(t *testing.T) {
 			t.Errorf("%s holds %d contacts: %v", name, n, err)
 		}
 		old.Close()
+	}
+}
+
+// What stops a write is told in words that say what to do, and nothing of the transaction stays.
+func TestFullLockedAndReadOnly(t *testing.T) {
+	insert := func(s *Store) error {
+		return s.update(t.Context(), func(tx *sql.Tx) error {
+			if _, err := tx.ExecContext(t.Context(), "INSERT INTO meta VALUES ('first', '')"); err != nil {
+				return err
+			}
+			_, err := tx.ExecContext(t.Context(), "INSERT INTO meta VALUES ('second', hex(zeroblob(1000000)))")
+			return err
+		})
+	}
+	for _, tt := range []struct {
+		name  string
+		setup func(s *Store)
+		want  error
+	}{
+		{"full", func(s *Store) { pragma(t, s, "max_page_count = 1") }, ErrDiskFull}, // no less than there is
+		{"read only", func(s *Store) { pragma(t, s, "query_only = 1") }, ErrReadOnly},
+		{"locked", func(s *Store) {
+			other, err := Open(t.Context(), s.path, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { other.Close() })
+			tx, err := other.write.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { tx.Rollback() })
+			pragma(t, s, "busy_timeout = 10")
+		}, ErrLocked},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := openTest(t)
+			tt.setup(s)
+			if err := insert(s); !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+			var n int
+			if err := s.read.QueryRow("SELECT count(*) FROM meta WHERE name IN ('first', 'second')").Scan(&n); err != nil || n != 0 {
+				t.Errorf("%d rows were written: %v", n, err)
+			}
+		})
+	}
+}
+
+func pragma(t *testing.T, s *Store, text string) {
+	t.Helper()
+	if _, err := s.write.Exec("PRAGMA " + text); err != nil {
+		t.Fatal(err)
 	}
 }

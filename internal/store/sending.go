@@ -240,8 +240,8 @@ func (r *Run) settleOne(ctx context.Context, tx *sql.Tx, o Outcome) error {
 	}
 	_, err := tx.StmtContext(ctx, r.settle).ExecContext(ctx, string(o.Decision.State), o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, reply,
 		next, now.UnixMilli(), o.Delivery, o.Attempt)
-	if err != nil || o.Decision.State == delivery.Accepted {
-		return err
+	if err != nil || o.Decision.State == delivery.Accepted || o.Decision.State == delivery.Excluded {
+		return err // an exclusion was no attempt, and the table's CHECK knows none
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, phase, outcome, reason, code, enhanced, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		o.Delivery, o.Attempt, now.UnixMilli(), o.Relay, string(o.Phase), string(o.Decision.State), o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, reply)

@@ -364,6 +364,45 @@ func TestRetryInAPausedCampaignHasTime(t *testing.T) {
 	}
 }
 
+// The number that somebody typed or expects is the number that is frozen, or nothing is.
+func TestAChangedListFreezesNothing(t *testing.T) {
+	s, _ := openTest(t)
+	people(t, s, 3)
+	c := Campaign{Name: "news", Class: "marketing", Content: "{}", Options: "{}"}
+	if _, err := s.CreateCampaign(t.Context(), c, Audience{Class: "marketing", Exactly: 2}); !errors.Is(err, ErrChanged) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := s.Campaign(t.Context(), "news"); !errors.Is(err, ErrNoCampaign) {
+		t.Errorf("it was frozen all the same: %v", err)
+	}
+	if _, err := s.CreateCampaign(t.Context(), c, Audience{Class: "marketing", Exactly: 3}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Every state that an attempt can end in can be written.
+func TestEveryOutcomeCanBeWritten(t *testing.T) {
+	s, _ := openTest(t)
+	outcomes := []delivery.State{delivery.Accepted, delivery.Deferred, delivery.Failed, delivery.Uncertain, delivery.Excluded}
+	people(t, s, len(outcomes))
+	c := freeze(t, s, "news", "marketing", Audience{})
+	run, _ := acquire(t, s, c, "a")
+	due, _ := run.Due(t.Context(), nil, 10)
+	for i, state := range outcomes {
+		got, _, err := run.Commit(t.Context(), []Claim{{Delivery: due[i].ID}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := Outcome{Delivery: due[i].ID, Key: due[i].Key, Attempt: got[0].Attempt, Decision: delivery.Decision{State: state, Reason: "x"}}
+		if _, _, err := run.Commit(t.Context(), nil, []Outcome{o}); err != nil {
+			t.Errorf("%s: %v", state, err)
+		}
+	}
+	if got := states(t, s, c); got != "accepted(x) deferred(x) failed(x) uncertain(x) excluded(x)" {
+		t.Errorf("got %s", got)
+	}
+}
+
 // A failed write leaves nothing behind of its transaction: a trigger fails exactly the one we choose.
 func TestFailedCommitWritesNothing(t *testing.T) {
 	s, _ := openTest(t)

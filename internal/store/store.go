@@ -101,9 +101,6 @@ func (s *Store) Close() error {
 	return errors.Join(s.read.Close(), s.write.Close())
 }
 
-// Path is the file's path as given to Open.
-func (s *Store) Path() string { return s.path }
-
 // dsn puts the pragmas where every connection of a pool gets them: a pragma that is run once on a pool is off on its
 // other connections. The name is an URI, so a path with ? or # must be escaped.
 func dsn(path, more string) string {
@@ -250,7 +247,7 @@ func explain(err error) error {
 	case sqlite3.SQLITE_NOTADB:
 		return fmt.Errorf("%w (%w)", ErrForeign, err)
 	case sqlite3.SQLITE_CORRUPT:
-		return fmt.Errorf("%w (%w)", ErrDamaged, err)
+		return fmt.Errorf("%w: restore a backup, or take the data out with the sqlite3 command's .recover (%w)", ErrDamaged, err)
 	case sqlite3.SQLITE_IOERR:
 		return fmt.Errorf("read or write the database: is the disk full or failing? (%w)", err)
 	}

@@ -261,7 +261,7 @@ func (u *undoing) look(ctx context.Context, todo []undoRow) error {
 		ids[i], keys[i] = r.Contact, r.Key
 	}
 	in := " IN (" + placeholders(len(todo)) + ")"
-	rows, err := u.tx.QueryContext(ctx, "SELECT id, key, address, fields FROM contacts WHERE id"+in, ids...)
+	rows, err := u.tx.QueryContext(ctx, "SELECT id, key, address, fields, updated_at FROM contacts WHERE id"+in, ids...)
 	if err != nil {
 		return err
 	}
@@ -380,8 +380,13 @@ func (u *undoing) restore(ctx context.Context, c stored, r undoRow) (restored, l
 	if c.fields, err = contact.EncodeFields(u.fields, cells); err != nil {
 		return false, false, err
 	}
+	if untouched := c.updated == r.is.Updated; untouched && !left {
+		c.updated = r.was.Updated // the row is what it was, its time too
+	} else {
+		c.updated = u.now
+	}
 	u.contacts[c.id] = c
-	_, err = u.tx.ExecContext(ctx, "UPDATE contacts SET address = ?, fields = ?, updated_at = ? WHERE id = ?", c.address, c.fields, u.now, c.id)
+	_, err = u.tx.ExecContext(ctx, "UPDATE contacts SET address = ?, fields = ?, updated_at = ? WHERE id = ?", c.address, c.fields, c.updated, c.id)
 	return true, left, err
 }
 

@@ -7,6 +7,7 @@
 package ui
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,7 +26,8 @@ type Out struct {
 	Progress bool // --progress: also where standard error is no terminal
 
 	mu     sync.Mutex
-	ended  bool // a summary was written: it is the last line
+	ended  bool  // a summary was written: it is the last line
+	failed error // the first text for people that could not be written
 	stdout io.Writer
 	stderr io.Writer
 }
@@ -100,14 +102,23 @@ func (o *Out) Stderr() io.Writer { return o.stderr }
 func (o *Out) Printf(format string, args ...any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	fmt.Fprintf(o.People(), format, args...)
+	_, err := fmt.Fprintf(o.People(), format, args...)
+	o.failed = cmp.Or(o.failed, err)
 }
 
 // Println writes a line for people.
 func (o *Out) Println(args ...any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	fmt.Fprintln(o.People(), args...)
+	_, err := fmt.Fprintln(o.People(), args...)
+	o.failed = cmp.Or(o.failed, err)
+}
+
+// Failed is why text for people could not be written: a full disk behind a redirection.
+func (o *Out) Failed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.failed
 }
 
 // Warnf writes a warning line to standard error, whatever the mode.

@@ -2,6 +2,8 @@ package ui
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -55,5 +57,19 @@ func TestBarIsSilentWithoutATerminal(t *testing.T) {
 	bar.Close()
 	if stderr.Len() > 0 {
 		t.Errorf("wrote %q to a pipe", stderr.String())
+	}
+}
+
+func TestTextThatCannotBeWrittenIsKnown(t *testing.T) {
+	r, w := io.Pipe()
+	r.CloseWithError(io.ErrNoProgress)
+	o := New(w, io.Discard)
+	if o.Failed() != nil {
+		t.Error("failed before anything was written")
+	}
+	o.Println("lost")
+	o.Printf("lost too\n")
+	if !errors.Is(o.Failed(), io.ErrNoProgress) {
+		t.Errorf("got %v", o.Failed())
 	}
 }

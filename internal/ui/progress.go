@@ -36,9 +36,6 @@ func (o *Out) Bar(label, unit string, total int64) *Progress {
 // Set moves the bar to n.
 func (p *Progress) Set(n int64) { p.bar.Set64(n) }
 
-// Label changes the text before the bar.
-func (p *Progress) Label(s string) { p.bar.Describe(Clean(s)) }
-
 // Close takes the bar off the screen.
 func (p *Progress) Close() {
 	p.bar.Clear()
