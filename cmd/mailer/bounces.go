@@ -15,6 +15,7 @@ import (
 	"mailer/internal/config"
 	"mailer/internal/mailbox"
 	"mailer/internal/store"
+	"mailer/internal/ui"
 
 	"github.com/spf13/cobra"
 )
@@ -189,8 +190,9 @@ func tellSync(a *app, s collect.Summary, dryRun bool) {
 	if a.out.JSON {
 		return
 	}
-	a.out.Printf("%d mails read: %d bounces (%d hard, %d soft), %d complaints, %d unsubscribes, %d automatic replies\n",
-		s.Read, s.Bounces, s.Hard, s.Soft, s.Complaints, s.Unsubscribes, s.Autoreplies)
+	a.out.Printf("%s read: %s (%d hard, %d soft), %s, %s, %s\n", ui.Count(s.Read, "mail", "mails"), ui.Count(s.Bounces, "bounce", "bounces"),
+		s.Hard, s.Soft, ui.Count(s.Complaints, "complaint", "complaints"), ui.Count(s.Unsubscribes, "unsubscribe", "unsubscribes"),
+		ui.Count(s.Autoreplies, "automatic reply", "automatic replies"))
 	if s.Unmatched+s.Forged > 0 {
 		a.out.Printf("%d led to no delivery of ours, %d carried a wrong signature: they changed nothing (mailer bounces list --unmatched)\n", s.Unmatched, s.Forged)
 	}
@@ -198,7 +200,7 @@ func tellSync(a *app, s collect.Summary, dryRun bool) {
 		a.out.Println("Nothing was changed: this was a dry run.")
 		return
 	}
-	a.out.Printf("%d addresses suppressed\n", s.Suppressed)
+	a.out.Printf("%s suppressed\n", ui.Count(s.Suppressed, "address", "addresses"))
 }
 
 const bouncesParseHelp = `Say what mails mean, without a workspace: what kind each is, who was not reached, why, and whether the address is dead.

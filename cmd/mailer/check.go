@@ -7,6 +7,7 @@ import (
 	"mailer/internal/campaign"
 	"mailer/internal/message"
 	"mailer/internal/send"
+	"mailer/internal/ui"
 
 	"github.com/spf13/cobra"
 )
@@ -54,7 +55,7 @@ func runCheck(ctx context.Context, a *app, name string, o checkOptions) error {
 	}
 	errs := tellFindings(a, findings)
 	warnings := len(findings) - errs
-	a.out.Printf("%s: %d messages, %d errors, %d warnings\n", name, count, errs, warnings)
+	a.out.Printf("%s: %s, %s, %s\n", name, ui.Count(count, "message", "messages"), ui.Count(errs, "error", "errors"), ui.Count(warnings, "warning", "warnings"))
 	if err := a.out.Emit("summary", struct {
 		Campaign string `json:"campaign"`
 		Messages int64  `json:"messages"`

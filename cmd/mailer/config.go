@@ -2,6 +2,7 @@ package main
 
 import (
 	"mailer/internal/config"
+	"mailer/internal/ui"
 
 	"github.com/spf13/cobra"
 )
@@ -84,7 +85,7 @@ func runConfigCheck(a *app, cmd *cobra.Command) error {
 			return err
 		}
 	}
-	a.out.Printf("%s: %d errors, %d warnings\n", ws.Path, errors, warnings)
+	a.out.Printf("%s: %s, %s\n", ws.Path, ui.Count(errors, "error", "errors"), ui.Count(warnings, "warning", "warnings"))
 	if err := a.out.Emit("summary", map[string]int{"errors": errors, "warnings": warnings}); err != nil {
 		return err
 	}

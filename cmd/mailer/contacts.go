@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -52,7 +51,7 @@ func (o who) people(ctx context.Context, a *app) (*segments, store.Where, error)
 	if err == nil && o.list != "" {
 		id, ok := s.schema.Lists[o.list]
 		if !ok {
-			err = usage("there is no list %q; the lists are %s", o.list, strings.Join(slices.Sorted(maps.Keys(s.schema.Lists)), ", "))
+			err = usage("there is no list %q; mailer lists shows what there is", o.list)
 		}
 		where = where.And(store.OnList(id))
 	}

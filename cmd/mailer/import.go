@@ -359,7 +359,7 @@ func (r *importRun) tell(s ingest.Summary) {
 		out.Printf("  %d of them are suppressed and stay so: they are not mailed\n", s.Suppressed)
 	}
 	if s.Repeated > 0 {
-		out.Printf("  %d rows repeat an address of the file: its last row won\n", s.Repeated)
+		out.Printf("  %s an address of the file: its last row won\n", ui.Count(s.Repeated, "row repeats", "rows repeat"))
 	}
 	if s.Rejected > 0 && r.rejects != nil {
 		out.Printf("  the rejected rows are in %s\n", r.o.rejects)

@@ -140,7 +140,7 @@ func userMistake(err error) bool {
 			return true
 		}
 	}
-	for _, cause := range []error{store.ErrForeign, store.ErrNewer, segment.ErrNotSaved, campaign.ErrNotFound} {
+	for _, cause := range []error{store.ErrForeign, store.ErrNewer, store.ErrEnded, segment.ErrNotSaved, campaign.ErrNotFound} {
 		if errors.Is(err, cause) {
 			return true
 		}

@@ -42,7 +42,7 @@ func newRootCmd(a *app) *cobra.Command {
 func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
 		newInitCmd(a), newConfigCmd(a), newSandboxCmd(a), newDemoCmd(a),
-		newImportCmd(a), newContactsCmd(a), newFieldsCmd(a), newSegmentsCmd(a),
+		newImportCmd(a), newContactsCmd(a), newListsCmd(a), newFieldsCmd(a), newSegmentsCmd(a),
 		newPreviewCmd(a), newCheckCmd(a), newDKIMCmd(a),
 		newSendCmd(a), newCampaignsCmd(a), newBouncesCmd(a), newSuppressionsCmd(a),
 		newReportCmd(a), newWhyCmd(a),

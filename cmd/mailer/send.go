@@ -34,6 +34,7 @@ type sendOptions struct {
 	request send.Request
 	rates   []string
 	retry   string
+	wait    string
 	dryRun  bool
 	yes     bool
 	expect  int64
@@ -67,7 +68,7 @@ func newSendCmd(a *app) *cobra.Command {
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
 	f.Int64Var(&o.expect, "expect", -1, "stop unless exactly so many `recipients` would be sent a message")
 	f.Int64Var(&o.request.Limit, "limit", 0, "send at most so many `messages` in this run")
-	f.DurationVar(&o.request.Wait, "wait", 0, "stay so long for mail that the relay deferred")
+	f.StringVar(&o.wait, "wait", "", "stay so `long` (30s, 10m, 2h) for mail that the relay deferred")
 	f.StringVar(&o.retry, "retry", "", "try `failed` recipients again, but those whose address is dead")
 	f.StringVar(&o.request.Resolve, "resolve-uncertain", "", "what becomes of the uncertain: `resend` or sent")
 	cmd.PreRunE = func(*cobra.Command, []string) error { return o.check() }
@@ -86,8 +87,14 @@ func (o *sendOptions) check() error {
 	if r := o.request.Resolve; r != "" && r != send.ResolveResend && r != send.ResolveSent {
 		return usage("--resolve-uncertain takes resend or sent, not %q", r)
 	}
-	if o.request.Connections < 0 || o.request.Limit < 0 || o.request.Wait < 0 {
-		return usage("--concurrency, --limit and --wait cannot be negative")
+	if o.request.Connections < 0 || o.request.Limit < 0 {
+		return usage("--concurrency and --limit cannot be negative")
+	}
+	if o.wait != "" {
+		var err error
+		if o.request.Wait, err = config.ParseDuration(o.wait); err != nil {
+			return usage("--wait: %w", err)
+		}
 	}
 	if o.as != "" && o.test == "" {
 		return usage("--as goes with --test")
@@ -157,7 +164,7 @@ func checkNew(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o sendO
 		return err
 	}
 	if n := tellFindings(a, findings); n > 0 {
-		return &exit{exitSafety, fmt.Errorf("%d errors: nothing was sent; mend them, or set their level under checks: in mailer.yaml", n)}
+		return &exit{exitSafety, fmt.Errorf("%s: nothing was sent; mend them, or set their level under checks: in mailer.yaml", ui.Count(n, "error", "errors"))}
 	}
 	return nil
 }

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -70,7 +68,28 @@ func (s *Sender) Prepare(ctx context.Context, r Request) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, s.prepareFrozen(p, frozen, c)
+	err = s.prepareFrozen(p, frozen, c)
+	var changed *FrozenError
+	if errors.As(err, &changed) {
+		if again, ok := s.prepareAgain(ctx, r, frozen, c); ok {
+			return again, nil
+		}
+	}
+	return p, err
+}
+
+// prepareAgain plans a changed campaign anew when nobody of it was ever tried: a wrong host must not use an id up. It is
+// no way round the freeze, so whatever else is in the way is left to the error that says what changed.
+func (s *Sender) prepareAgain(ctx context.Context, r Request, frozen store.Campaign, c *campaign.Campaign) (*Plan, bool) {
+	p := &Plan{Request: r, Name: c.ID}
+	if untouched, err := s.Store.Untouched(ctx, frozen.ID); err != nil || !untouched {
+		return nil, false
+	}
+	if err := s.prepareNew(ctx, p, c); err != nil {
+		return nil, false
+	}
+	p.Campaign.Replaces = frozen.ID
+	return p, true
 }
 
 func (s *Sender) prepareNew(ctx context.Context, p *Plan, c *campaign.Campaign) error {
@@ -283,7 +302,7 @@ func onAnyList(names []string, lists map[string]int64) (store.Where, error) {
 	for _, name := range names {
 		id, ok := lists[name]
 		if !ok {
-			return any, &UsageError{fmt.Sprintf("there is no list %q; the lists are %s", name, strings.Join(slices.Sorted(maps.Keys(lists)), ", "))}
+			return any, &UsageError{fmt.Sprintf("there is no list %q; mailer lists shows what there is", name)}
 		}
 		on := store.OnList(id)
 		parts = append(parts, "("+on.SQL+")")

@@ -33,6 +33,7 @@ type Campaign struct {
 	Expires     time.Time
 	Finished    time.Time
 	Holder      string // who sends it right now; empty: nobody
+	Replaces    int64  // the untouched campaign of the same name that a new one takes the place of; 0: none
 	Balance     delivery.Balance
 }
 
@@ -48,6 +49,7 @@ type Audience struct {
 var (
 	ErrNoCampaign = errors.New("no such campaign")
 	ErrExists     = errors.New("the campaign exists already")
+	ErrEnded      = errors.New("the campaign has ended")
 	ErrChanged    = errors.New("the list has changed since it was counted")
 )
 
@@ -146,6 +148,9 @@ func (s *Store) Plan(ctx context.Context, a Audience) (Planned, error) {
 func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Campaign, error) {
 	now := s.millis()
 	err := s.update(ctx, func(tx *sql.Tx) error {
+		if err := s.discard(ctx, tx, c); err != nil {
+			return err
+		}
 		err := tx.QueryRowContext(ctx, `INSERT INTO campaigns (name, class, content_hash, content, segment, options, state, created_at, expires_at)
 			VALUES (?, ?, ?, ?, ?, ?, 'sending', ?, ?) ON CONFLICT (name) DO NOTHING RETURNING id`,
 			c.Name, c.Class, c.ContentHash, c.Content, c.Segment, c.Options, now, c.Expires.UnixMilli()).Scan(&c.ID)
@@ -172,6 +177,43 @@ func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Cam
 	}
 	c.State = CampaignSending
 	return c, nil
+}
+
+// untouched holds for a campaign k of which nobody was ever tried, and which nobody is sending.
+const untouched = `k.state = 'sending' AND (k.lease_holder = '' OR k.lease_expires <= ?)
+	AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.campaign = k.id AND (d.attempts > 0 OR d.state NOT IN ('pending','excluded')))`
+
+// Untouched reports whether nobody of a campaign was ever tried: the relay could not be reached, say. It may still be
+// changed, because nobody has seen any of it.
+func (s *Store) Untouched(ctx context.Context, campaign int64) (bool, error) {
+	var n int
+	err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM campaigns k WHERE k.id = ? AND "+untouched, campaign, s.millis()).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("look at the campaign: %w", explain(err))
+	}
+	return n == 1, nil
+}
+
+// discard removes the untouched campaign whose place c takes.
+func (s *Store) discard(ctx context.Context, tx *sql.Tx, c Campaign) error {
+	if c.Replaces == 0 {
+		return nil
+	}
+	var id int64
+	err := tx.QueryRowContext(ctx, "SELECT k.id FROM campaigns k WHERE k.id = ? AND "+untouched, c.Replaces, s.millis()).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrExists // somebody was tried in the meantime
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM deliveries WHERE campaign = ?", id); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM campaigns WHERE id = ?", id); err != nil {
+		return err
+	}
+	return s.audit(ctx, tx, "campaign.discard", map[string]any{"campaign": c.Name})
 }
 
 // agreed compares what was frozen with what was agreed to.
@@ -280,7 +322,7 @@ func (s *Store) SetCampaignState(ctx context.Context, name, state, note string) 
 			return err
 		}
 		if have == CampaignCancelled || have == CampaignFinished {
-			return fmt.Errorf("campaign %s is %s already", name, have)
+			return fmt.Errorf("%w: %s is %s already", ErrEnded, name, have)
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE campaigns SET state = ?, note = ? WHERE id = ?", state, note, id); err != nil {
 			return err
