@@ -127,15 +127,22 @@ func TestSignalsWhileMailIsOnTheWire(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			<-held
-			<-held // both connections
+			ended := make(chan struct{})
+			go func() { cmd.Wait(); close(ended) }()
+			for range w.connections {
+				select {
+				case <-held:
+				case <-ended:
+					t.Fatalf("it ended before its connections were busy: %s\n%s", cmd.ProcessState, out.String())
+				}
+			}
 			for _, s := range c.signals {
 				cmd.Process.Signal(s)
 			}
 			if c.answer {
 				close(answer)
 			}
-			cmd.Wait()
+			<-ended
 			if code := cmd.ProcessState.ExitCode(); code != exitLeft {
 				t.Errorf("%s, want exit code %d\n%s", cmd.ProcessState, exitLeft, out.String())
 			}

@@ -18,7 +18,7 @@ type pace struct {
 const (
 	alone   = 20 * time.Millisecond // what a transaction may take
 	beside  = 3 * time.Millisecond  // the same, beside a running send
-	yields  = 6                     // times as long as a transaction, the lock is left alone after it beside a send
+	yields  = 14                    // times as long as a transaction, lock and processor are left alone after it beside a send
 	minRows = 50                    // fewer would mostly wait for the disk
 	maxRows = 4096
 )

@@ -148,7 +148,7 @@ func (s *Store) Plan(ctx context.Context, a Audience) (Planned, error) {
 func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Campaign, error) {
 	now := s.millis()
 	err := s.update(ctx, func(tx *sql.Tx) error {
-		if err := s.discard(ctx, tx, c); err != nil {
+		if err := s.setAside(ctx, tx, c); err != nil {
 			return err
 		}
 		err := tx.QueryRowContext(ctx, `INSERT INTO campaigns (name, class, content_hash, content, segment, options, state, created_at, expires_at)
@@ -170,6 +170,9 @@ func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Cam
 		if err := a.agreed(ctx, tx, c.ID); err != nil {
 			return err
 		}
+		if err := s.discard(ctx, tx, c); err != nil {
+			return err
+		}
 		return s.audit(ctx, tx, "campaign.freeze", map[string]any{"campaign": c.Name, "content": c.ContentHash, "segment": c.Segment})
 	})
 	if err != nil {
@@ -181,7 +184,8 @@ func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Cam
 
 // untouched holds for a campaign k of which nobody was ever tried, and which nobody is sending.
 const untouched = `k.state = 'sending' AND (k.lease_holder = '' OR k.lease_expires <= ?)
-	AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.campaign = k.id AND (d.attempts > 0 OR d.state NOT IN ('pending','excluded')))`
+	AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.campaign = k.id AND (d.attempts > 0 OR d.state NOT IN ('pending','excluded')
+		OR EXISTS (SELECT 1 FROM attempts t WHERE t.delivery = d.id)))`
 
 // Untouched reports whether nobody of a campaign was ever tried: the relay could not be reached, say. It may still be
 // changed, because nobody has seen any of it.
@@ -194,23 +198,33 @@ func (s *Store) Untouched(ctx context.Context, campaign int64) (bool, error) {
 	return n == 1, nil
 }
 
-// discard removes the untouched campaign whose place c takes.
+// setAside takes the name from the untouched campaign whose place c takes. It goes when c and its deliveries are there:
+// SQLite gives the ids of rows that are gone to the next, and a process that was suspended with the old campaign in its
+// hands must find nothing under its ids, least of all other people.
+func (s *Store) setAside(ctx context.Context, tx *sql.Tx, c Campaign) error {
+	if c.Replaces == 0 {
+		return nil
+	}
+	res, err := tx.ExecContext(ctx, "UPDATE campaigns AS k SET name = name || ' (discarded)' WHERE k.id = ? AND "+untouched, c.Replaces, s.millis())
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err == nil && n == 0 {
+		return ErrExists // somebody was tried in the meantime
+	}
+	return err
+}
+
+// discard removes what setAside set aside.
 func (s *Store) discard(ctx context.Context, tx *sql.Tx, c Campaign) error {
 	if c.Replaces == 0 {
 		return nil
 	}
-	var id int64
-	err := tx.QueryRowContext(ctx, "SELECT k.id FROM campaigns k WHERE k.id = ? AND "+untouched, c.Replaces, s.millis()).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return ErrExists // somebody was tried in the meantime
-	}
-	if err != nil {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM deliveries WHERE campaign = ?", c.Replaces); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "DELETE FROM deliveries WHERE campaign = ?", id); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, "DELETE FROM campaigns WHERE id = ?", id); err != nil {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM campaigns WHERE id = ?", c.Replaces); err != nil {
 		return err
 	}
 	return s.audit(ctx, tx, "campaign.discard", map[string]any{"campaign": c.Name})

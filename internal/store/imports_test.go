@@ -100,3 +100,54 @@ func TestUndoRestoresTheTimeOfTheLastChange(t *testing.T) {
 		t.Errorf("%+v, the time is %d, want that of the undo, %d", u, updated(), now.UnixMilli())
 	}
 }
+
+// A short write, as a pause or an unsubscribe, finds its moment beside a process that hardly ever lets go of the lock.
+func TestShortWriteBesideABusyOne(t *testing.T) {
+	s, _ := openTest(t)
+	busy, err := Open(t.Context(), s.path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	stop, stopped, taken := make(chan struct{}), make(chan error, 1), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			default:
+			}
+			err := busy.update(context.Background(), func(*sql.Tx) error {
+				select {
+				case taken <- struct{}{}:
+				default:
+				}
+				time.Sleep(20 * time.Millisecond) // what it does with the lock
+				return nil
+			})
+			if err != nil {
+				stopped <- err
+				return
+			}
+			time.Sleep(time.Millisecond) // what it does without
+		}
+	}()
+	const writes = 10
+	var took time.Duration
+	for range writes {
+		<-taken
+		began := time.Now()
+		if err := s.update(t.Context(), func(*sql.Tx) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		took += time.Since(began)
+	}
+	if took > writes*300*time.Millisecond {
+		t.Errorf("%d short writes waited %v", writes, took)
+	}
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+}

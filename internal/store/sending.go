@@ -68,6 +68,9 @@ func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, t
 		var have string
 		var expires int64
 		err := tx.QueryRowContext(ctx, "SELECT lease_holder, lease_token, lease_expires FROM campaigns WHERE id = ?", campaign.ID).Scan(&have, &r.token, &expires)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("%w: it was frozen anew a moment ago", ErrBusy)
+		}
 		if err != nil {
 			return err
 		}

@@ -476,6 +476,7 @@ func TestFileIsPrivate(t *testing.T) {
 // Every connection of both pools has the pragmas: one that is run once on a pool is off on its other connections.
 func TestPragmasHoldOnEveryConnection(t *testing.T) {
 	s, _ := openTest(t)
+	waits := map[string]string{"read": "15000", "write": "10"} // begin asks again
 	for name, pool := range map[string]*sql.DB{"write": s.write, "read": s.read} {
 		var conns []*sql.Conn
 		for range pool.Stats().MaxOpenConnections {
@@ -484,7 +485,7 @@ func TestPragmasHoldOnEveryConnection(t *testing.T) {
 				t.Fatal(err)
 			}
 			conns = append(conns, c)
-			for pragma, want := range map[string]string{"foreign_keys": "1", "synchronous": "2", "journal_mode": "wal", "busy_timeout": "15000"} {
+			for pragma, want := range map[string]string{"foreign_keys": "1", "synchronous": "2", "journal_mode": "wal", "busy_timeout": waits[name]} {
 				var got string
 				if err := c.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
 					t.Errorf("%s: %s = %s, want %s (%v)", name, pragma, got, want, err)

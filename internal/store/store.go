@@ -151,7 +151,13 @@ func (s *Store) prepare(ctx context.Context) error {
 	if id != applicationID && tables > 0 {
 		return fmt.Errorf("%w (move it away, or point the workspace at another folder)", ErrForeign)
 	}
-	return s.migrate(ctx, migrations, version)
+	if err := s.migrate(ctx, migrations, version); err != nil {
+		return err
+	}
+	// Not in the DSN: opening has statements of its own that wait. Should the pool ever open its one connection anew, it
+	// only asks less often.
+	_, err := s.write.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", asking.Milliseconds()))
+	return err
 }
 
 // checkAfterCrash reads the whole file for damage (a torn page, a bad sector) before anything is written on top of it. Its
@@ -206,7 +212,7 @@ func (s *Store) millis() int64 { return s.clock().UnixMilli() }
 // update runs fn in the one writing transaction. fn must not keep tx. The context ends a wait for the lock, but a commit
 // that has begun is finished.
 func (s *Store) update(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
+	tx, err := s.begin(ctx)
 	if err != nil {
 		return explain(err)
 	}
@@ -215,6 +221,23 @@ func (s *Store) update(ctx context.Context, fn func(tx *sql.Tx) error) error {
 		return explain(err)
 	}
 	return explain(tx.Commit())
+}
+
+const (
+	patience = 15 * time.Second      // how long a transaction waits for the lock
+	asking   = 10 * time.Millisecond // how long SQLite waits of it at a time
+)
+
+// begin waits for the lock. SQLite asks at ever longer intervals, at last ten times a second, and a busy send leaves the
+// lock free for moments only: a pause or an unsubscribe would wait for seconds. Begun anew, the wait asks often.
+func (s *Store) begin(ctx context.Context) (*sql.Tx, error) {
+	for end := time.Now().Add(patience); ; {
+		tx, err := s.write.BeginTx(ctx, nil)
+		var se *sqlite.Error
+		if !errors.As(err, &se) || se.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(end) {
+			return tx, err
+		}
+	}
 }
 
 // timed is update, and says how long the lock was held: what a long write takes from a running send. The wait for the
