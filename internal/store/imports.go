@@ -315,6 +315,7 @@ type Effect struct {
 	Was        string // the address before, where it changes
 	Changes    []CellChange
 	Listed     bool // the list gains the contact
+	Agreed     bool // the contact was on the list without a consent on record, and the import brings one
 	Repeated   bool // the address stood in an earlier row
 	Suppressed bool
 
@@ -335,7 +336,7 @@ func (t *Totals) Count(e Effect) {
 		t.Created++
 	case e.Op == "skip":
 		t.Skipped++
-	case e.Op == "update" || e.Listed:
+	case e.Op == "update" || e.Listed || e.Agreed:
 		t.Updated++
 	default:
 		t.Unchanged++
@@ -399,6 +400,7 @@ type target struct {
 	own    bool             // created or changed by an earlier row of this change set
 	dirty  bool
 	member bool
+	agreed bool // a consent is on record for the import's list
 }
 
 // batch is what rows do, found before anything is written.
@@ -454,7 +456,7 @@ func (b *batch) resolveRow(r Row, cells []string) (Effect, error) {
 	t := b.targets[r.Key]
 	if t == nil {
 		text, err := contact.EncodeRow(b.im.sorted, cells)
-		t = &target{stored: stored{key: r.Key, address: r.Address, fields: text}, made: true, own: true, member: true}
+		t = &target{stored: stored{key: r.Key, address: r.Address, fields: text}, made: true, own: true, member: true, agreed: true}
 		b.targets[r.Key] = t
 		b.fresh = append(b.fresh, t)
 		e.Op, e.Listed, e.target = "create", b.im.spec.List != "", t
@@ -469,7 +471,10 @@ func (b *batch) resolveRow(r Row, cells []string) (Effect, error) {
 		return Effect{}, err
 	}
 	if b.im.spec.List != "" && !t.member {
-		t.member, e.Listed = true, true
+		t.member, t.agreed, e.Listed = true, true, true
+	}
+	if b.im.spec.List != "" && !t.agreed && b.im.spec.Consent != (Consent{}) {
+		t.agreed, e.Agreed = true, true
 	}
 	t.own = true
 	if len(e.Changes) > 0 || e.Was != "" {
@@ -505,10 +510,11 @@ func (im *Import) merge(t *target, e *Effect, cells []string) error {
 
 // targets reads the contacts that keys lead to.
 func (im *Import) targets(ctx context.Context, q queryer, keys []any) (map[string]*target, error) {
-	args := append([]any{im.ID, im.Totals.List}, keys...)
+	args := append([]any{im.ID, im.Totals.List, im.Totals.List}, keys...)
 	rows, err := q.QueryContext(ctx, `SELECT c.id, c.key, c.address, c.fields, c.updated_at,
 		EXISTS (SELECT 1 FROM changes AS h WHERE h.contact = c.id AND h.change_set = ?),
-		EXISTS (SELECT 1 FROM memberships AS m WHERE m.contact = c.id AND m.list = ?)
+		EXISTS (SELECT 1 FROM memberships AS m WHERE m.contact = c.id AND m.list = ?),
+		EXISTS (SELECT 1 FROM memberships AS m WHERE m.contact = c.id AND m.list = ? AND (m.consent_source <> '' OR m.consent_at IS NOT NULL OR m.consent_text <> ''))
 		FROM contacts AS c WHERE c.key IN (`+placeholders(len(keys))+`)`, args...)
 	if err != nil {
 		return nil, err
@@ -517,7 +523,7 @@ func (im *Import) targets(ctx context.Context, q queryer, keys []any) (map[strin
 	found := make(map[string]*target, len(keys))
 	for rows.Next() {
 		t := &target{}
-		if err := rows.Scan(&t.id, &t.key, &t.address, &t.fields, &t.updated, &t.own, &t.member); err != nil {
+		if err := rows.Scan(&t.id, &t.key, &t.address, &t.fields, &t.updated, &t.own, &t.member, &t.agreed); err != nil {
 			return nil, err
 		}
 		found[t.key] = t
@@ -629,12 +635,13 @@ func (b *batch) writeMemberships(ctx context.Context, tx *sql.Tx, now int64) err
 		at = c.At.UnixMilli()
 	}
 	for i := range b.effects {
-		if e := &b.effects[i]; e.Listed {
+		if e := &b.effects[i]; e.Listed || e.Agreed {
 			args = append(args, b.im.Totals.List, e.target.id, now, c.Source, at, c.Text)
 		}
 	}
 	return insertMany(ctx, tx, "INSERT INTO memberships (list, contact, since, consent_source, consent_at, consent_text) VALUES ", 6,
-		" ON CONFLICT (list, contact) DO NOTHING", args)
+		` ON CONFLICT (list, contact) DO UPDATE SET consent_source = excluded.consent_source, consent_at = excluded.consent_at, consent_text = excluded.consent_text
+		WHERE memberships.consent_source = '' AND memberships.consent_at IS NULL AND memberships.consent_text = ''`, args)
 }
 
 func (b *batch) writeChanges(ctx context.Context, tx *sql.Tx, now int64) error {
@@ -668,6 +675,7 @@ type side struct {
 	Address string            `json:"address,omitempty"`
 	Fields  map[string]string `json:"fields,omitempty"`
 	List    int64             `json:"list,omitempty"`
+	Consent int64             `json:"consent,omitempty"` // the list for which a consent was recorded
 	Updated int64             `json:"updated,omitempty"` // when the contact was last changed
 }
 
@@ -692,7 +700,10 @@ func (e *Effect) record(list, now int64) (before, after any, err error) {
 	if e.Listed {
 		is.List = list
 	}
-	if e.Op == "touch" && !e.Listed {
+	if e.Agreed {
+		is.Consent = list
+	}
+	if e.Op == "touch" && !e.Listed && !e.Agreed {
 		return nil, nil, nil
 	}
 	b, err := json.Marshal(was)

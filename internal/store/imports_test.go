@@ -151,3 +151,33 @@ func TestShortWriteBesideABusyOne(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A consent that was not written down at first can be added by importing the list again, and taken back with it. One that
+// is on record stays as it is.
+func TestConsentIsAddedWhereNoneIsOnRecord(t *testing.T) {
+	s, _ := openTest(t)
+	load := func(hash, source string) *Import {
+		t.Helper()
+		return put(t, s, ImportSpec{SourceHash: hash, Columns: columns("a"), List: "readers", Consent: Consent{Source: source}}, row(2, 1, "x"))
+	}
+	onRecord := func() string {
+		t.Helper()
+		var source string
+		if err := s.read.QueryRow("SELECT consent_source FROM memberships").Scan(&source); err != nil {
+			t.Fatal(err)
+		}
+		return source
+	}
+	load("first", "")
+	second := load("second", "web form")
+	if got := second.Totals; got.Updated != 1 || onRecord() != "web form" {
+		t.Errorf("%+v, on record %q", got, onRecord())
+	}
+	if got := load("third", "fair").Totals; got.Unchanged != 1 || onRecord() != "web form" {
+		t.Errorf("a second consent: %+v, on record %q", got, onRecord())
+	}
+	undoAll(t, s, second.ID)
+	if got := onRecord(); got != "" {
+		t.Errorf("after undo: %q", got)
+	}
+}

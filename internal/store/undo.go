@@ -318,6 +318,12 @@ func (u *undoing) takeBack(ctx context.Context, r undoRow) error {
 	if err != nil {
 		return err
 	}
+	if r.is.Consent != 0 {
+		if err := u.withdrawConsent(ctx, r); err != nil {
+			return err
+		}
+		off = true
+	}
 	restored, left, err := u.restore(ctx, c, r)
 	switch {
 	case err != nil:
@@ -345,6 +351,13 @@ func (u *undoing) takeOffList(ctx context.Context, r undoRow) (bool, error) {
 	}
 	n, err := res.RowsAffected()
 	return n > 0, err
+}
+
+// withdrawConsent takes the record of a consent away that the change added. A later import leaves a consent that is on
+// record as it is, so the one that stands there is this change's.
+func (u *undoing) withdrawConsent(ctx context.Context, r undoRow) error {
+	_, err := u.tx.ExecContext(ctx, "UPDATE memberships SET consent_source = '', consent_at = NULL, consent_text = '' WHERE list = ? AND contact = ?", r.is.Consent, r.Contact)
+	return err
 }
 
 // restore brings back the cells, and the spelling of the address, that still are what the change made them. left says
