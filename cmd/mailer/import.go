@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -177,7 +178,7 @@ func (r *importRun) file(ctx context.Context, name string) error {
 	switch {
 	case errors.Is(err, context.Canceled) && !errors.As(err, &halfway):
 		return &exit{exitLeft, fmt.Errorf("import %s: interrupted before anything of it was written", r.name)}
-	case errors.As(err, &wrong):
+	case errors.As(err, &wrong), errors.Is(err, fs.ErrNotExist):
 		return usage("%w", err)
 	case err != nil:
 		return fmt.Errorf("import %s: %w", r.name, err)

@@ -299,7 +299,7 @@ func deliver(ctx context.Context, a *app, s *send.Sender, p *send.Plan) error {
 	sum, err := s.Run(ctx, a.hard, p, &counts)
 	stop()
 	if sum.Planned > 0 || err == nil {
-		tellSummary(a, sum)
+		tellSummary(a, sum, err)
 	}
 	return sendResult(a, ctx, sum, err)
 }
@@ -325,7 +325,8 @@ func watchProgress(a *app, label string, counts *send.Counts, total int64) (stop
 	return func() { close(done); <-gone }
 }
 
-func tellSummary(a *app, sum send.Summary) {
+// tellSummary prints the balance, and what to do next unless an error is about to say that.
+func tellSummary(a *app, sum send.Summary, failed error) {
 	if sum.Doubtful > 0 {
 		a.out.Warnf("an earlier run was killed: %d recipients are uncertain, the relay may or may not have their message (mailer campaigns recipients %s --state uncertain)", sum.Doubtful, sum.Campaign)
 	}
@@ -337,7 +338,7 @@ func tellSummary(a *app, sum send.Summary) {
 		return
 	}
 	a.out.Printf("%s: %s (%.1f s)\n", sum.Campaign, sum.Balance, sum.Seconds)
-	if sum.Deferred+sum.Remaining > 0 {
+	if sum.Deferred+sum.Remaining > 0 && failed == nil {
 		a.out.Printf("run the same command again to go on\n")
 	}
 	if sum.Failed > 0 {

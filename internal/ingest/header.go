@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -209,4 +208,4 @@ func looksLikeAddresses(rows [][]string, i int) bool {
 }
 
 // errEmpty is a file without a header.
-var errEmpty = errors.New("the file is empty: its first line must name the columns")
+var errEmpty error = &UsageError{"the file is empty: its first line must name the columns"}

@@ -39,7 +39,7 @@ func openSource(ctx context.Context, path string, stdin io.Reader, dir string) (
 		return nil, err
 	case st.IsDir():
 		f.Close()
-		return nil, fmt.Errorf("%s is a folder: name a CSV file in it", path)
+		return nil, usageErrorf("%s is a folder: name a CSV file in it", path)
 	case !st.Mode().IsRegular():
 		defer f.Close()
 		return spool(ctx, filepath.Base(path), f, dir)

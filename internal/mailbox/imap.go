@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -65,7 +67,7 @@ func (e *Error) Unwrap() error { return e.Err }
 type IMAP struct {
 	o      Options
 	addr   string
-	conn   net.Conn
+	conn   *line
 	client *imapclient.Client
 }
 
@@ -109,10 +111,11 @@ func (m *IMAP) connect(ctx context.Context) error {
 	}
 	dialCtx, cancel := context.WithTimeout(ctx, m.o.Timeout)
 	defer cancel()
-	var err error
-	if m.conn, err = (&net.Dialer{}).DialContext(dialCtx, "tcp", m.addr); err != nil {
+	raw, err := (&net.Dialer{}).DialContext(dialCtx, "tcp", m.addr)
+	if err != nil {
 		return err
 	}
+	m.conn = &line{Conn: raw}
 	watch := m.watch(ctx)
 	defer watch.stop()
 	switch m.o.TLS {
@@ -277,25 +280,70 @@ func (m *IMAP) move(set imap.UIDSet) error {
 	return m.client.UIDExpunge(set).Close()
 }
 
-// watch closes the connection when the context ends or the time for an answer is over.
+// watch closes the connection when the context ends, or when nothing has come for the time of an answer. A large mail over
+// a slow line may take longer than that, as long as it comes.
 func (m *IMAP) watch(ctx context.Context) *watch {
-	hangUp := func() { m.conn.Close() }
-	return &watch{context.AfterFunc(ctx, hangUp), time.AfterFunc(m.o.Timeout, hangUp), m.o.Timeout}
+	w := &watch{conn: m.conn, time: m.o.Timeout}
+	w.unbind = context.AfterFunc(ctx, func() { w.conn.Close() })
+	w.conn.heard()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(w.time, w.look)
+	return w
 }
 
 type watch struct {
-	unbind func() bool
-	timer  *time.Timer
+	conn   *line
 	time   time.Duration
+	unbind func() bool
+
+	mu    sync.Mutex
+	timer *time.Timer
+	over  bool
+}
+
+// look hangs up when the line was silent for too long, else looks again when that could be.
+func (w *watch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return
+	}
+	if silent := w.conn.silent(); silent < w.time {
+		w.timer.Reset(w.time - silent)
+		return
+	}
+	w.conn.Close()
 }
 
 // again gives the next answer its own time.
-func (w *watch) again() { w.timer.Reset(w.time) }
+func (w *watch) again() { w.conn.heard() }
 
 func (w *watch) stop() {
 	w.unbind()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
 	w.timer.Stop()
 }
+
+// line is a connection that knows when something last came.
+type line struct {
+	net.Conn
+	last atomic.Int64 // unix nanoseconds
+}
+
+func (l *line) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	if n > 0 {
+		l.heard()
+	}
+	return n, err
+}
+
+func (l *line) heard() { l.last.Store(time.Now().UnixNano()) }
+
+func (l *line) silent() time.Duration { return time.Since(time.Unix(0, l.last.Load())) }
 
 // configError is an error that only a person can mend.
 type configError struct{ text string }

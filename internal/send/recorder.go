@@ -37,7 +37,7 @@ const maxSavePause = 5 * time.Second
 const (
 	maxBatch  = 512
 	pollEvery = time.Second // how soon a pause from another terminal is seen
-	saveTries = 10          // at the end, for outcomes that could not be written: a full disk may have room again
+	saveTries = 6           // at the end, for outcomes that could not be written: a full disk may have room again
 )
 
 func newRecorder(e *engine) *recorder {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mattn/go-runewidth"
 )
@@ -71,5 +72,20 @@ func TestTextThatCannotBeWrittenIsKnown(t *testing.T) {
 	o.Printf("lost too\n")
 	if !errors.Is(o.Failed(), io.ErrNoProgress) {
 		t.Errorf("got %v", o.Failed())
+	}
+}
+
+// Under the race detector this fails when the library turns a spinner of its own.
+func TestSpinnerIsOurs(t *testing.T) {
+	var stderr bytes.Buffer
+	o := New(&bytes.Buffer{}, &stderr)
+	o.Progress = true
+	bar := o.Bar("reading", "mails", -1)
+	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+		bar.Set(1)
+	}
+	bar.Close()
+	if !strings.Contains(stderr.String(), "reading") {
+		t.Errorf("shown: %q", stderr.String())
 	}
 }

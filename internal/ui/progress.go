@@ -1,7 +1,6 @@
 package ui
 
 import (
-	"io"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -15,12 +14,8 @@ type Progress struct {
 
 // Bar starts a progress bar over total steps of unit ("rows", "messages"); total -1 is a spinner. Close it.
 func (o *Out) Bar(label, unit string, total int64) *Progress {
-	var w io.Writer = o.stderr
-	if !Terminal(o.stderr) && !o.Progress {
-		w = io.Discard
-	}
 	return &Progress{bar: progressbar.NewOptions64(total,
-		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetWriter(o.stderr),
 		progressbar.OptionSetDescription(label),
 		progressbar.OptionShowCount(),
 		progressbar.OptionShowIts(),
@@ -30,6 +25,9 @@ func (o *Out) Bar(label, unit string, total int64) *Progress {
 		progressbar.OptionSetWidth(24),
 		progressbar.OptionUseANSICodes(true),
 		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetVisibility(Terminal(o.stderr) || o.Progress),
+		// The spinner would turn in a goroutine of the library's that nobody waits for and that races with Set.
+		progressbar.OptionSetSpinnerChangeInterval(0),
 	)}
 }
 
