@@ -9,6 +9,11 @@ BENCH    ?= .
 CC_WORKS := $(shell printf '\043include <stdlib.h>\nint main(void){return 0;}' | $$($(GO) env CC) -x c -o /dev/null - 2>/dev/null && echo yes)
 RACE     := $(if $(CC_WORKS),-race)
 
+# Without one, go must not try it: nothing here needs cgo but the race detector.
+ifeq ($(CC_WORKS),)
+export CGO_ENABLED := 0
+endif
+
 # go build asks git for the commit; where git will not answer (a copy without .git, another owner), build without it.
 ifneq ($(shell git status --porcelain >/dev/null 2>&1 && echo yes),yes)
 export GOFLAGS += -buildvcs=false

@@ -56,9 +56,9 @@ func newBouncesSyncCmd(a *app) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runBouncesSync(cmd.Context(), a, o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.source, "source", "", "read this mailbox instead: imaps://user@host/folder (or imap:// for STARTTLS); password as configured")
+	f.StringVar(&o.source, "source", "", "read the mailbox of this `URL` instead: imaps://user@host/folder (or imap:// for STARTTLS); password as configured")
 	f.BoolVar(&o.dryRun, "dry-run", false, "tell what would be done, change and move nothing")
-	f.IntVar(&o.limit, "limit", 0, "read at most so many `mails`")
+	f.IntVar(&o.limit, "limit", 0, "read at most this `number` of mails")
 	return cmd
 }
 
@@ -377,7 +377,7 @@ func newBouncesListCmd(a *app) *cobra.Command {
 	f.BoolVar(&o.filter.Unmatched, "unmatched", false, "only reports that led to no delivery of ours")
 	f.BoolVar(&o.filter.Forged, "forged", false, "only mails with a wrong signature")
 	f.StringVar(&o.address, "address", "", "only those about this `address` of ours")
-	f.IntVar(&o.filter.Limit, "limit", 100, "at most so many `mails`; 0: all")
+	f.IntVar(&o.filter.Limit, "limit", 100, "at most this `number` of mails; 0: all")
 	return cmd
 }
 

@@ -206,7 +206,7 @@ func newRecipientsCmd(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringSliceVar(&o.states, "state", nil, "only recipients in this `state`: pending sending accepted deferred failed uncertain excluded bounced complained")
-	cmd.Flags().StringVar(&o.format, "format", "text", "`text` or csv")
+	cmd.Flags().StringVar(&o.format, "format", "text", "print as `text|csv`")
 	return cmd
 }
 

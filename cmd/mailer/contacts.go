@@ -89,7 +89,7 @@ func newContactsListCmd(a *app) *cobra.Command {
 		},
 	}
 	o.flags(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 50, "show at most so `many`; 0: all (the default with --json)")
+	cmd.Flags().IntVar(&limit, "limit", 50, "show at most this `number`; 0: all (the default with --json)")
 	return cmd
 }
 

@@ -63,14 +63,14 @@ func newImportCmd(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.list, "list", "", "put everybody on this `list`; it is made when there is none")
-	f.StringArrayVar(&o.maps, "map", nil, "`COLUMN=FIELD`: another name for a column; email is the address")
-	f.StringVar(&o.encoding, "encoding", "auto", "`name`: auto "+strings.Join(ingest.Encodings(), " "))
-	f.StringVar(&o.delimiter, "delimiter", "auto", "`name`: auto comma tab semicolon pipe")
-	f.StringVar(&o.onDuplicate, "on-duplicate", store.OnDuplicateUpdate, "what happens to a contact that exists: `update`, skip, fail")
+	f.StringArrayVar(&o.maps, "map", nil, "another name for a column, as `COLUMN=FIELD`; email is the address")
+	f.StringVar(&o.encoding, "encoding", "auto", "the encoding, by `name`: auto "+strings.Join(ingest.Encodings(), " "))
+	f.StringVar(&o.delimiter, "delimiter", "auto", "the delimiter, by `name`: auto comma tab semicolon pipe")
+	f.StringVar(&o.onDuplicate, "on-duplicate", store.OnDuplicateUpdate, "what happens to a contact that exists: `update|skip|fail`")
 	f.StringVar(&o.rejects, "rejects", "", "write rejected rows, with line, column and reason, to this CSV `file`")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would happen and write nothing")
 	f.StringVar(&o.consentSource, "consent-source", "", "where the consent to be on the list comes from (a form, a fair), kept as `evidence`")
-	f.StringVar(&o.consentAt, "consent-at", "", "when it was given: `YYYY-MM-DD`, with a time or without")
+	f.StringVar(&o.consentAt, "consent-at", "", "when the consent was given: `YYYY-MM-DD`, with a time or without")
 	f.StringVar(&o.consentText, "consent-text", "", "the `wording` that was agreed to")
 	cmd.AddCommand(newImportListCmd(a), newImportShowCmd(a), newImportUndoCmd(a))
 	return cmd
@@ -322,7 +322,7 @@ func (r *importRun) effect(e store.Effect) {
 		changes = append(changes, "put on the list")
 	}
 	r.endBar()
-	r.a.out.Printf("  line %d: would %s %s  %s\n", e.Line, effectWord(e.Op), e.Address, ui.Clean(strings.Join(changes, ", ")))
+	r.a.out.Println(strings.TrimRight(fmt.Sprintf("  line %d: would %s %s  %s", e.Line, effectWord(e.Op), e.Address, ui.Clean(strings.Join(changes, ", "))), " "))
 	type cell struct {
 		Field string `json:"field"`
 		Old   string `json:"old"`
@@ -514,7 +514,7 @@ func newImportShowCmd(a *app) *cobra.Command {
 			return runImportShow(cmd.Context(), a, args[0], limit)
 		},
 	}
-	cmd.Flags().IntVar(&limit, "limit", limit, "how `many` changes to show; 0: all")
+	cmd.Flags().IntVar(&limit, "limit", limit, "the `number` of changes to show; 0: all")
 	return cmd
 }
 
@@ -623,7 +623,7 @@ func runImportUndo(ctx context.Context, a *app, arg string) error {
 		return noSuchSet(err)
 	}
 	u := set.Totals.Undo
-	a.out.Printf("import %d is taken back: %d contacts deleted, %d restored, %d left alone\n", id, u.Deleted, u.Restored, u.Left)
+	a.out.Printf("import %d is taken back: %s deleted, %d restored, %d left alone\n", id, ui.Count(u.Deleted, "contact", "contacts"), u.Restored, u.Left)
 	if u.Left > 0 {
 		a.out.Printf("  those were changed since or are being mailed; mailer import show %d lists what it did\n", id)
 	}

@@ -45,7 +45,7 @@ func newReportCmd(a *app) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return runReport(cmd.Context(), a, o, args) },
 	}
-	cmd.Flags().StringVar(&o.format, "format", "text", "`text`, json, csv or html")
+	cmd.Flags().StringVar(&o.format, "format", "text", "print as `text|json|csv|html`")
 	return cmd
 }
 

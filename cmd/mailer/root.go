@@ -26,7 +26,7 @@ func newRootCmd(a *app) *cobra.Command {
 	root.SetOut(a.out.Data())
 	root.SetErr(a.out.Stderr())
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.dir, "dir", "C", "", "workspace folder (default: $MAILER_DIR, else upward from here)")
+	flags.StringVarP(&a.dir, "dir", "C", "", "the workspace's `folder` (default: $MAILER_DIR, else upward from here)")
 	flags.BoolVar(&a.out.JSON, "json", false, "print one JSON object a line")
 	flags.BoolVar(&a.out.Progress, "progress", false, "show progress even where standard error is no terminal")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {

@@ -246,7 +246,7 @@ func runSegmentsSave(ctx context.Context, a *app, o segmentSource, replace bool)
 		return err
 	}
 	file := segment.Path(o.name)
-	a.out.Printf("saved %s: %d contacts\n", ui.Clean(file), n)
+	a.out.Printf("saved %s: %s\n", ui.Clean(file), ui.Count(n, "contact", "contacts"))
 	return a.out.Emit("summary", struct {
 		Segment string `json:"segment"`
 		File    string `json:"file"`
@@ -349,8 +349,8 @@ seed picks the same people, also after others have come and gone.`,
 		},
 	}
 	o.flag(cmd)
-	cmd.Flags().IntVarP(&n, "number", "n", 10, "how `many` to show")
-	cmd.Flags().StringVar(&seed, "seed", "", "another `text` picks other people")
+	cmd.Flags().IntVarP(&n, "number", "n", 10, "the `number` of contacts to show")
+	cmd.Flags().StringVar(&seed, "seed", "", "another seed (any `text`) picks other people")
 	return cmd
 }
 

@@ -59,18 +59,19 @@ func newSendCmd(a *app) *cobra.Command {
 	f.StringVar(&o.request.Where, "where", "", "send to contacts for which this `expression` holds (with --segment: both)")
 	f.StringSliceVar(&o.request.Lists, "list", nil, "send to contacts on the list of this `name` (repeat it for several)")
 	f.StringVar(&o.request.Exclude, "exclude", "", "leave out contacts for which this `expression` holds")
-	f.IntVar(&o.request.Connections, "concurrency", 0, "`connections` to the relay (default: the relay's own setting)")
+	f.IntVar(&o.request.Connections, "concurrency", 0, "the `number` of connections to the relay (default: the relay's own setting)")
 	f.StringSliceVar(&o.rates, "rate", nil, "at most so many messages, as `100/s`, 5000/h; several hold at once")
 	f.StringVar(&o.request.Relay, "relay", "", "send through the relay of this `name`")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the whole plan and send nothing")
 	f.StringVar(&o.test, "test", "", "send one message to this `address` only; nothing is recorded")
-	f.StringVar(&o.as, "as", "", "with --test: fill it in as for this `contact`")
+	f.StringVar(&o.as, "as", "", "with --test: fill it in as for the contact with this `address`")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
-	f.Int64Var(&o.expect, "expect", -1, "stop unless exactly so many `recipients` would be sent a message")
-	f.Int64Var(&o.request.Limit, "limit", 0, "send at most so many `messages` in this run")
-	f.StringVar(&o.wait, "wait", "", "stay so `long` (30s, 10m, 2h) for mail that the relay deferred")
+	f.Int64Var(&o.expect, "expect", -1, "stop unless exactly this `number` of recipients would be sent a message")
+	f.Lookup("expect").DefValue = "0" // -1 is none, and no default to show
+	f.Int64Var(&o.request.Limit, "limit", 0, "send at most this `number` of messages in this run")
+	f.StringVar(&o.wait, "wait", "", "stay this `duration` (30s, 10m, 2h) for mail that the relay deferred")
 	f.StringVar(&o.retry, "retry", "", "try `failed` recipients again, but those whose address is dead")
-	f.StringVar(&o.request.Resolve, "resolve-uncertain", "", "what becomes of the uncertain: `resend` or sent")
+	f.StringVar(&o.request.Resolve, "resolve-uncertain", "", "what becomes of the uncertain: `resend|sent`")
 	cmd.PreRunE = func(*cobra.Command, []string) error { return o.check() }
 	return cmd
 }
@@ -253,7 +254,7 @@ func topDomains(shares []store.Share) string {
 	var parts []string
 	for i, s := range shares {
 		if i == 5 {
-			parts = append(parts, fmt.Sprintf("%d more domains", len(shares)-i))
+			parts = append(parts, ui.Count(len(shares)-i, "more domain", "more domains"))
 			break
 		}
 		parts = append(parts, fmt.Sprintf("%s %d", s.Name, s.Count))

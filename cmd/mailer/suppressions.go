@@ -12,6 +12,7 @@ import (
 	"mailer/internal/address"
 	"mailer/internal/store"
 	"mailer/internal/suppression"
+	"mailer/internal/ui"
 
 	"github.com/spf13/cobra"
 )
@@ -126,7 +127,7 @@ func newSuppressionsAddCmd(a *app) *cobra.Command {
 
 func (o *suppressionsAddOptions) flags(cmd *cobra.Command, reason string) {
 	cmd.Flags().StringVar(&o.reason, "reason", reason, "`reason`: "+strings.Join(suppression.Reasons(), ", "))
-	cmd.Flags().StringVar(&o.blocks, "blocks", "", "what it blocks: `marketing` or all (default: as the reason says)")
+	cmd.Flags().StringVar(&o.blocks, "blocks", "", "what it blocks: `marketing|all` (default: as the reason says)")
 	cmd.Flags().StringVar(&o.evidence, "evidence", "", "`text` that says where this comes from")
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if o.blocks != "" && o.blocks != suppression.BlocksMarketing && o.blocks != suppression.BlocksAll {
@@ -323,7 +324,7 @@ func runSuppressionsImport(ctx context.Context, a *app, file string, o suppressi
 	if emitted := a.out.Emit("summary", i.suppressionCounts); emitted != nil {
 		return emitted
 	}
-	a.out.Printf("%d rows: %d suppressed, %d were already, %d rejected\n", i.Rows, i.Added, i.Already, i.Rejected)
+	a.out.Printf("%s: %d suppressed, %d were already, %d rejected\n", ui.Count(i.Rows, "row", "rows"), i.Added, i.Already, i.Rejected)
 	if err == nil && i.Rejected > 0 {
 		return &exit{code: exitSome}
 	}

@@ -82,7 +82,8 @@ var defaults = map[string]string{
 	RulePostalAddress: LevelError, RuleUnsubscribe: LevelError, ruleEmptySubject: LevelError, ruleEmptyBody: LevelError,
 }
 
-// Preflight looks at every message of a campaign before one is sent. It is not safe for concurrent use.
+// Preflight looks at every message of a campaign before one is sent. Look may be called from several goroutines, the rest
+// from one.
 type Preflight struct {
 	template *Template
 	facts    Facts
@@ -138,9 +139,25 @@ func (p *Preflight) note(d *document, rule, address, format string, args ...any)
 	p.add(rule, address, &RenderError{File: d.variant.Path, msg: fmt.Sprintf(format, args...)})
 }
 
-// Add checks the message of one recipient.
-func (p *Preflight) Add(r Recipient, m Mark) {
+// Seen is the message of one recipient, executed.
+type Seen struct {
+	recipient Recipient
+	out       output
+	err       error
+}
+
+// Look executes the message of one recipient: the costly part of the check.
+func (p *Preflight) Look(r Recipient, m Mark) Seen {
 	out, err := p.template.check(r, m)
+	return Seen{r, out, err}
+}
+
+// Add checks the message of one recipient.
+func (p *Preflight) Add(r Recipient, m Mark) { p.Enter(p.Look(r, m)) }
+
+// Enter holds what was seen against the rules.
+func (p *Preflight) Enter(s Seen) {
+	r, out, err := s.recipient, s.out, s.err
 	var e *RenderError
 	switch {
 	case errors.As(err, &e) && e.Field != "":

@@ -209,8 +209,8 @@ const finalDot = ".\r\n"
 // gets one.
 func dotStuff(raw []byte) []byte {
 	out := make([]byte, 0, len(raw)+len(raw)/64+8)
-	for start := true; len(raw) > 0; {
-		if start && raw[0] == '.' {
+	for len(raw) > 0 {
+		if raw[0] == '.' {
 			out = append(out, '.')
 		}
 		i := bytes.IndexByte(raw, '\n') + 1
@@ -219,7 +219,6 @@ func dotStuff(raw []byte) []byte {
 		}
 		out = append(out, raw[:i]...)
 		raw = raw[i:]
-		start = true
 	}
 	if !bytes.HasSuffix(out, []byte("\r\n")) {
 		out = append(out, "\r\n"...)

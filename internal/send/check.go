@@ -3,6 +3,9 @@ package send
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailer/internal/config"
@@ -26,16 +29,15 @@ func (s *Sender) Check(ctx context.Context, p *Plan, progress func(int64)) ([]Fi
 		return nil, err
 	}
 	flight := message.NewPreflight(c.template, message.Facts{Fields: names(fields), BounceMailbox: s.Workspace.Config.Bounces.Mailbox.Configured(), Levels: levels(s.Workspace.Config.Checks)})
-	var done int64
+	look := &lookout{composer: c, flight: flight, progress: progress}
 	err = s.Store.EachContact(ctx, p.Audience.Sendable(), func(x contact.Contact) error {
-		flight.Add(message.Recipient{Address: x.Address, Values: x.Values}, c.mark(x.ID))
-		done++
-		progress(done)
+		look.add(x)
 		return ctx.Err()
 	})
 	if err != nil {
 		return nil, err
 	}
+	look.flush()
 	findings := flight.Findings()
 	if f, ok, err := s.consent(ctx, p); err != nil {
 		return nil, err
@@ -43,6 +45,45 @@ func (s *Sender) Check(ctx context.Context, p *Plan, progress func(int64)) ([]Fi
 		findings = append(findings, f)
 	}
 	return findings, nil
+}
+
+// lookout executes messages on all cores, a batch at a time, and enters what was seen in the order of the contacts: the
+// same list gives the same findings.
+type lookout struct {
+	*composer
+	flight   *message.Preflight
+	progress func(int64)
+	batch    []contact.Contact
+	done     int64
+}
+
+const lookAtOnce = 256
+
+func (l *lookout) add(x contact.Contact) {
+	if l.batch = append(l.batch, x); len(l.batch) == lookAtOnce {
+		l.flush()
+	}
+}
+
+func (l *lookout) flush() {
+	seen := make([]message.Seen, len(l.batch))
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(seen)); i = next.Add(1) - 1 {
+				x := l.batch[i]
+				seen[i] = l.flight.Look(message.Recipient{Address: x.Address, Values: x.Values}, l.mark(x.ID))
+			}
+		})
+	}
+	all.Wait()
+	for _, s := range seen {
+		l.flight.Enter(s)
+	}
+	l.done += int64(len(l.batch))
+	l.batch = l.batch[:0]
+	l.progress(l.done)
 }
 
 // consent counts the recipients of whom nobody wrote down that they agreed. Whether they did no program can tell.

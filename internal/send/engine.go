@@ -198,16 +198,15 @@ func (e *engine) hand(due []store.Due) bool {
 		if known {
 			continue
 		}
-		if e.limit > 0 && e.fed >= e.limit {
+		if !e.within() {
 			e.forget(d.ID)
 			return any
 		}
-		e.fed++
 		any = true
 		select {
 		case e.jobs <- d:
 		case <-e.claiming.Done():
-			e.landed(d.ID)
+			e.returned(d.ID)
 			return true
 		}
 	}
@@ -225,7 +224,7 @@ func (e *engine) waitForMore(busy int) bool {
 			return false
 		}
 	}
-	if e.limit > 0 && e.fed >= e.limit {
+	if e.full() {
 		e.stopWith(errLimit)
 		return false
 	}
@@ -239,6 +238,41 @@ func (e *engine) waitForMore(busy int) bool {
 		return false
 	}
 	return sleep(e.claiming, next.Sub(e.now()))
+}
+
+// within counts one more delivery towards the limit of the run, and reports whether it is within it.
+func (e *engine) within() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.limit > 0 && e.fed >= e.limit {
+		return false
+	}
+	e.fed++
+	return true
+}
+
+func (e *engine) full() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.limit > 0 && e.fed >= e.limit
+}
+
+// returned takes a delivery out of flight that was not tried: it does not count towards the limit. What was read as due
+// may have been sent by the time it is claimed.
+func (e *engine) returned(id int64) {
+	e.mu.Lock()
+	e.fed--
+	e.mu.Unlock()
+	e.landed(id)
+}
+
+// settled takes a delivery out of flight whose outcome is committed; one that was put back was not tried.
+func (e *engine) settled(o store.Outcome) {
+	if o.Decision.State == "" {
+		e.returned(o.Delivery)
+		return
+	}
+	e.landed(o.Delivery)
 }
 
 // landed takes a delivery out of flight: its outcome is committed, or it goes back.
@@ -262,7 +296,7 @@ func (e *engine) composeLoop() {
 		select {
 		case e.ready <- out:
 		case <-e.claiming.Done():
-			e.landed(d.ID)
+			e.returned(d.ID)
 		}
 	}
 }
@@ -276,7 +310,7 @@ func (e *engine) take() (outgoing, bool) {
 		}
 		// Now, not before: the pause may have begun while nothing was ready.
 		if !sleep(e.claiming, e.pausedFor()) || e.pace.wait(e.claiming) != nil {
-			e.landed(out.due.ID)
+			e.returned(out.due.ID)
 			return outgoing{}, false
 		}
 		return out, true

@@ -124,7 +124,7 @@ func (r *recorder) commit(batch []request) {
 		ch <- answer{claimed: claimed[i]}
 	}
 	for _, o := range r.unsaved {
-		r.e.landed(o.Delivery)
+		r.e.settled(o)
 	}
 	r.unsaved = r.unsaved[:0]
 	r.e.obey(state)
@@ -169,7 +169,7 @@ func (r *recorder) save(outcomes ...store.Outcome) error {
 		return err
 	}
 	for _, o := range outcomes {
-		r.e.landed(o.Delivery)
+		r.e.settled(o)
 	}
 	return nil
 }

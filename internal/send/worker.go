@@ -69,11 +69,11 @@ func (w *worker) claim() (outgoing, bool) {
 		got, err := w.e.rec.claim(store.Claim{Delivery: out.due.ID, Relay: w.e.relay, MessageID: out.messageID})
 		switch {
 		case err != nil:
-			w.e.landed(out.due.ID)
+			w.e.returned(out.due.ID)
 			w.e.stopWith(err)
 			return out, false
 		case !got.NotUntil.IsZero():
-			w.e.landed(out.due.ID)
+			w.e.returned(out.due.ID)
 			if !w.e.holdUntil(got.NotUntil) {
 				return out, false
 			}
@@ -83,7 +83,7 @@ func (w *worker) claim() (outgoing, bool) {
 			if got.Excluded {
 				w.e.counts.Excluded.Add(1)
 			}
-			w.e.landed(out.due.ID)
+			w.e.returned(out.due.ID)
 			continue
 		}
 		out.attempt, out.claimed = got.Attempt, w.e.now().Round(0)

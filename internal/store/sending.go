@@ -28,7 +28,7 @@ type Run struct {
 	ttl      time.Duration
 	limits   []Limit
 
-	claim, exclude, release, settle *sql.Stmt
+	lease, renew, claim, exclude, release, settle *sql.Stmt
 }
 
 // Claimed is what a claim came to.
@@ -113,12 +113,14 @@ func (s *Store) doubt(ctx context.Context, tx *sql.Tx, campaign int64) (int64, e
 	return res.RowsAffected()
 }
 
-// prepare compiles the statements that run once a message.
+// prepare compiles the statements that run once a message or once a commit.
 func (r *Run) prepare(ctx context.Context) error {
 	for _, p := range []struct {
 		stmt **sql.Stmt
 		text string
 	}{
+		{&r.lease, "SELECT state, lease_expires FROM campaigns WHERE id = ? AND lease_token = ?"},
+		{&r.renew, "UPDATE campaigns SET lease_expires = ? WHERE id = ?"},
 		// Suppressions are looked at again in the statement that claims: who unsubscribed a second ago is not mailed.
 		{&r.claim, `UPDATE deliveries SET state = 'sending', attempts = attempts + 1, relay = ?, message_id = ?, updated_at = ?
 			WHERE id = ? AND state IN ('pending','deferred')
@@ -144,7 +146,7 @@ func (r *Run) prepare(ctx context.Context) error {
 	return nil
 }
 
-// Commit writes claims and outcomes in one durable transaction and renews the lease with it. Outcomes come first. With
+// Commit writes claims and outcomes in one durable transaction and keeps the lease fresh with it. Outcomes come first. With
 // claims the lease must still be ours (ErrLeaseLost, and nothing is written); outcomes alone are facts and are written in
 // any case. state is the campaign's state, which another terminal may have changed: of a campaign that is paused or
 // cancelled nothing is claimed.
@@ -155,13 +157,10 @@ func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (c
 				return err
 			}
 		}
-		err := tx.QueryRowContext(ctx, "UPDATE campaigns SET lease_expires = ? WHERE id = ? AND lease_token = ? RETURNING state",
-			r.s.now().Add(r.ttl).UnixMilli(), r.campaign, r.token).Scan(&state)
-		if errors.Is(err, sql.ErrNoRows) && len(outcomes) > 0 && len(claims) == 0 {
-			return nil
-		}
-		if errors.Is(err, sql.ErrNoRows) {
-			return ErrLeaseLost
+		var err error
+		state, err = r.hold(ctx, tx)
+		if errors.Is(err, ErrLeaseLost) && len(outcomes) > 0 && len(claims) == 0 {
+			return r.late(ctx, tx)
 		}
 		if err != nil {
 			return err
@@ -179,6 +178,31 @@ func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (c
 		return err
 	})
 	return claimed, state, err
+}
+
+// hold makes sure that the lease is still ours, renews it when an eighth of it is over (not each time: every commit would
+// write a page more), and returns the campaign's state.
+func (r *Run) hold(ctx context.Context, tx *sql.Tx) (state string, err error) {
+	var expires int64
+	err = tx.StmtContext(ctx, r.lease).QueryRowContext(ctx, r.campaign, r.token).Scan(&state, &expires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", ErrLeaseLost
+	}
+	if until := r.s.now().Add(r.ttl); err == nil && expires < until.Add(-r.ttl/8).UnixMilli() {
+		_, err = tx.StmtContext(ctx, r.renew).ExecContext(ctx, until.UnixMilli(), r.campaign)
+	}
+	return state, err
+}
+
+// late follows the outcomes of a process that lost its lease: what they put back may be of a campaign that has ended
+// since. A finished one goes on, of a cancelled one nothing is sent.
+func (r *Run) late(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, `UPDATE campaigns SET state = 'sending', finished_at = NULL WHERE id = ? AND state = 'finished'
+		AND EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state IN ('pending','deferred'))`, r.campaign)
+	if err != nil {
+		return err
+	}
+	return r.s.excludeCancelled(ctx, tx, r.campaign)
 }
 
 // claimAll claims as many as the limits let through.
@@ -267,7 +291,7 @@ func (r *Run) Close(ctx context.Context) error {
 		_, err = tx.ExecContext(ctx, "UPDATE campaigns SET lease_holder = '', lease_expires = 0 WHERE id = ? AND lease_token = ?", r.campaign, r.token)
 		return err
 	})
-	for _, stmt := range []*sql.Stmt{r.claim, r.exclude, r.release, r.settle} {
+	for _, stmt := range []*sql.Stmt{r.lease, r.renew, r.claim, r.exclude, r.release, r.settle} {
 		err = errors.Join(err, stmt.Close())
 	}
 	if err != nil {

@@ -233,6 +233,9 @@ const (
 func (s *Store) begin(ctx context.Context) (*sql.Tx, error) {
 	for end := time.Now().Add(patience); ; {
 		tx, err := s.write.BeginTx(ctx, nil)
+		if err != nil && ctx.Err() != nil {
+			return nil, ctx.Err() // the driver calls it "interrupted"
+		}
 		var se *sqlite.Error
 		if !errors.As(err, &se) || se.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(end) {
 			return tx, err
