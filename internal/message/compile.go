@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	texttemplate "text/template"
 	"time"
 	"unicode"
@@ -48,6 +49,7 @@ type document struct {
 type compiled struct {
 	executor
 	sources map[string]*source
+	size    atomic.Int64 // room for the next execution's output
 }
 
 type executor interface {
@@ -231,7 +233,7 @@ func (d *document) textTemplate(t *trees, name string) (*compiled, error) {
 			return nil, locate(t.sources, err)
 		}
 	}
-	return &compiled{out.Lookup(name), t.sources}, nil
+	return &compiled{executor: out.Lookup(name), sources: t.sources}, nil
 }
 
 // Names of the templates that a layout puts together: {{template "body" .}}.
@@ -288,7 +290,7 @@ func (d *document) compileHTML() error {
 		}
 	}
 	page = page.Lookup(root)
-	d.html = &compiled{page, t.sources}
+	d.html = &compiled{executor: page, sources: t.sources}
 	return d.escape(page, t)
 }
 
@@ -405,10 +407,12 @@ func (d *document) execute(r Recipient, m Mark) (output, error) {
 			return ""
 		}
 		var b bounded
+		b.Grow(int(t.size.Load()))
 		if e := t.Execute(&b, data); e != nil {
 			err = explainRun(e, t.sources)
 			return ""
 		}
+		t.size.Store(int64(b.Len() + b.Len()/8)) // the next one will be about as long
 		return b.String()
 	}
 	line := func(key string, t *compiled) string {

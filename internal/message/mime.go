@@ -56,7 +56,7 @@ func (p *part) appendLeaf(b []byte) []byte {
 		b = append(b, "Content-Transfer-Encoding: base64\r\n\r\n"...)
 		return append(b, p.encoded...)
 	}
-	qp := appendQP(nil, p.text)
+	qp := appendQP(make([]byte, 0, len(p.text)+len(p.text)/8), p.text)
 	raw := strings.ReplaceAll(p.text, "\n", "\r\n")
 	if len(qp) <= base64Len(len(raw)) {
 		b = append(b, "Content-Transfer-Encoding: quoted-printable\r\n\r\n"...)
@@ -100,7 +100,13 @@ func appendQP(b []byte, text string) []byte {
 
 func appendQPLine(b []byte, line string) []byte {
 	column := 0
-	for i := range len(line) {
+	for i := 0; i < len(line); i++ {
+		if n := plainRun(line[i:], maxBodyLine-1-column); column > 0 && n > 0 {
+			b = append(b, line[i:i+n]...)
+			column += n
+			i += n - 1
+			continue
+		}
 		last := i == len(line)-1
 		width := 1
 		escape := qpEscapes(line[i], last, column == 0, line[i:])
@@ -124,6 +130,19 @@ func appendQPLine(b []byte, line string) []byte {
 		column += width
 	}
 	return b
+}
+
+// plainRun is how many octets at the head of rest, but not its last one and at most room, need no thought where they do
+// not begin a line.
+func plainRun(rest string, room int) int {
+	n, end := 0, min(room, len(rest)-1)
+	for n < end {
+		if c := rest[n]; c != '\t' && (c < ' ' || c > '~' || c == '=') {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 const upperHex = "0123456789ABCDEF"

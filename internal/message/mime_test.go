@@ -355,3 +355,42 @@ func TestPlainName(t *testing.T) {
 		}
 	}
 }
+
+// The run of plain octets is a short cut: octet by octet the same comes out.
+func TestQuotedPrintableShortCut(t *testing.T) {
+	slow := func(line string) string {
+		var b []byte
+		column := 0
+		for i := range len(line) {
+			last := i == len(line)-1
+			escape, width := qpEscapes(line[i], last, column == 0, line[i:]), 1
+			if escape {
+				width = 3
+			}
+			if room := maxBodyLine - column; width > room || width == room && !last {
+				b, column = append(b, "=\r\n"...), 0
+				if escape, width = qpEscapes(line[i], last, true, line[i:]), 1; escape {
+					width = 3
+				}
+			}
+			if escape {
+				b = append(b, '=', upperHex[line[i]>>4], upperHex[line[i]&15])
+			} else {
+				b = append(b, line[i])
+			}
+			column += width
+		}
+		return string(b)
+	}
+	rnd := rand.New(rand.NewSource(2))
+	const alphabet = "aaaaaaaaaaab  \t.=From あé~!\x01"
+	for range 20000 {
+		var line []byte
+		for range rnd.Intn(200) {
+			line = append(line, alphabet[rnd.Intn(len(alphabet))])
+		}
+		if got, want := string(appendQPLine(nil, string(line))), slow(string(line)); got != want {
+			t.Fatalf("%q:\n%q, octet by octet\n%q", line, got, want)
+		}
+	}
+}
