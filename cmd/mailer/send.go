@@ -66,7 +66,7 @@ func newSendCmd(a *app) *cobra.Command {
 	f.StringVar(&o.test, "test", "", "send one message to this `address` only; nothing is recorded")
 	f.StringVar(&o.as, "as", "", "with --test: fill it in as for the contact with this `address`")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
-	f.Int64Var(&o.expect, "expect", -1, "stop unless exactly this `number` of recipients would be sent a message")
+	f.Int64Var(&o.expect, "expect", -1, "at the first send: stop unless exactly this `number` of recipients would be sent a message")
 	f.Lookup("expect").DefValue = "0" // -1 is none, and no default to show
 	f.Int64Var(&o.request.Limit, "limit", 0, "send at most this `number` of messages in this run")
 	f.StringVar(&o.wait, "wait", "", "stay this `duration` (30s, 10m, 2h) for mail that the relay deferred")
@@ -155,7 +155,7 @@ func runSend(ctx context.Context, a *app, o sendOptions) error {
 // checkNew renders every recipient, and compares their number with what the user expects.
 func checkNew(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o sendOptions) error {
 	if n := p.Counts.Sendable(); o.expect >= 0 && n != o.expect {
-		return &exit{exitSafety, fmt.Errorf("%d recipients would be sent a message, --expect says %d; mailer send %s --dry-run shows who", n, o.expect, p.Name)}
+		return &exit{exitSafety, fmt.Errorf("%s would be sent a message, --expect says %d; mailer send %s --dry-run shows who", ui.Count(n, "recipient", "recipients"), o.expect, p.Name)}
 	}
 	if p.Counts.All == 0 {
 		return usage("nobody is in the audience: %s; mailer segments count --where '...' tells how many an expression matches", p.Spec)

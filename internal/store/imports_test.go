@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -179,5 +180,31 @@ func TestConsentIsAddedWhereNoneIsOnRecord(t *testing.T) {
 	undoAll(t, s, second.ID)
 	if got := onRecord(); got != "" {
 		t.Errorf("after undo: %q", got)
+	}
+}
+
+// A wait for the lock ends with its context, the second time too: the first one cost the connection.
+func TestWaitForTheLockEndsWithItsContext(t *testing.T) {
+	s, _ := openTest(t)
+	other, err := Open(t.Context(), s.path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := other.update(t.Context(), func(*sql.Tx) error {
+		begin := time.Now()
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Millisecond)
+			if err := s.update(ctx, func(*sql.Tx) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+			cancel()
+		}
+		if took := time.Since(begin); took > patience/2 {
+			t.Errorf("three waits of 15 ms took %s", took)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -180,15 +180,15 @@ func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (c
 	return claimed, state, err
 }
 
-// hold makes sure that the lease is still ours, renews it when an eighth of it is over (not each time: every commit would
-// write a page more), and returns the campaign's state.
+// hold makes sure that the lease is still ours, renews it once a second (not each time: every commit would write a page
+// more), and returns the campaign's state.
 func (r *Run) hold(ctx context.Context, tx *sql.Tx) (state string, err error) {
 	var expires int64
 	err = tx.StmtContext(ctx, r.lease).QueryRowContext(ctx, r.campaign, r.token).Scan(&state, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", ErrLeaseLost
 	}
-	if until := r.s.now().Add(r.ttl); err == nil && expires < until.Add(-r.ttl/8).UnixMilli() {
+	if until := r.s.now().Add(r.ttl); err == nil && expires <= until.Add(-time.Second).UnixMilli() {
 		_, err = tx.StmtContext(ctx, r.renew).ExecContext(ctx, until.UnixMilli(), r.campaign)
 	}
 	return state, err

@@ -243,6 +243,63 @@ func TestLeaseFencing(t *testing.T) {
 	}
 }
 
+// What a process puts back after it was taken over must not hide in a campaign that has ended: a finished one goes on, of a
+// cancelled one nothing is sent.
+func TestWhatComesBackLate(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 2)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	old, _ := acquire(t, s, c, "suspended")
+	due, _ := old.Due(t.Context(), nil, 2)
+	if _, _, err := old.Commit(t.Context(), []Claim{{Delivery: due[0].ID}, {Delivery: due[1].ID}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	*now = now.Add(2 * time.Minute)
+	fresh, _ := acquire(t, s, c, "new")
+	if err := fresh.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check := func(campaign, deliveries string) {
+		t.Helper()
+		have, err := s.Campaign(t.Context(), "news")
+		if got := states(t, s, c); err != nil || have.State != campaign || have.Finished.IsZero() != (campaign != CampaignFinished) || !strings.HasPrefix(got, deliveries) {
+			t.Errorf("got %s, finished %v, %s, %v", have.State, have.Finished, got, err)
+		}
+	}
+	back := func(i int) {
+		t.Helper()
+		if _, _, err := old.Commit(t.Context(), nil, []Outcome{{Delivery: due[i].ID, Attempt: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(CampaignFinished, "uncertain(")
+	back(0)
+	check(CampaignSending, "pending")
+	if err := s.SetCampaignState(t.Context(), "news", CampaignCancelled, ""); err != nil {
+		t.Fatal(err)
+	}
+	back(1)
+	check(CampaignCancelled, "excluded(cancelled) excluded(cancelled)")
+}
+
+// The lease is renewed by whatever is committed, once a second.
+func TestTheLeaseIsRenewed(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 1)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	run, _ := acquire(t, s, c, "a")
+	for range 70 {
+		*now = now.Add(999 * time.Millisecond)
+		if _, _, err := run.Commit(t.Context(), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		var left int64
+		if err := s.read.QueryRow("SELECT lease_expires - ? FROM campaigns", s.millis()).Scan(&left); err != nil || left < 59_000 {
+			t.Fatalf("%d ms are left, %v", left, err)
+		}
+	}
+}
+
 func TestPauseAndCancel(t *testing.T) {
 	s, _ := openTest(t)
 	people(t, s, 3)

@@ -154,10 +154,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.migrate(ctx, migrations, version); err != nil {
 		return err
 	}
-	// Not in the DSN: opening has statements of its own that wait. Should the pool ever open its one connection anew, it
-	// only asks less often.
-	_, err := s.write.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", asking.Milliseconds()))
-	return err
+	return nil
 }
 
 // checkAfterCrash reads the whole file for damage (a torn page, a bad sector) before anything is written on top of it. Its
@@ -224,14 +221,21 @@ func (s *Store) update(ctx context.Context, fn func(tx *sql.Tx) error) error {
 }
 
 const (
-	patience = 15 * time.Second      // how long a transaction waits for the lock
-	asking   = 10 * time.Millisecond // how long SQLite waits of it at a time
+	patience = 15 * time.Second // how long a transaction waits for the lock
+
+	setAsking = "PRAGMA busy_timeout = 10" // milliseconds that SQLite waits of it at a time
 )
 
 // begin waits for the lock. SQLite asks at ever longer intervals, at last ten times a second, and a busy send leaves the
 // lock free for moments only: a pause or an unsubscribe would wait for seconds. Begun anew, the wait asks often.
+//
+// The pragma is not in the DSN, because opening has statements of its own that wait; and it is set each time, because a
+// context that ends in a wait makes database/sql open the connection anew, whose wait no context could end.
 func (s *Store) begin(ctx context.Context) (*sql.Tx, error) {
 	for end := time.Now().Add(patience); ; {
+		if _, err := s.write.ExecContext(ctx, setAsking); err != nil {
+			return nil, err
+		}
 		tx, err := s.write.BeginTx(ctx, nil)
 		if err != nil && ctx.Err() != nil {
 			return nil, ctx.Err() // the driver calls it "interrupted"
