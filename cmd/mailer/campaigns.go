@@ -111,18 +111,25 @@ func newCampaignsShowCmd(a *app) *cobra.Command {
 		Short: "Show a campaign: its audience, its balance and the reasons",
 		Args:  exactArgs(1, "CAMPAIGN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, st, err := a.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer st.Close()
-			c, err := findCampaign(cmd.Context(), st, args[0])
-			if err != nil {
-				return err
-			}
-			return showCampaign(cmd.Context(), a, st, c)
+			return a.withCampaign(cmd.Context(), args[0], func(st *store.Store, c store.Campaign) error {
+				return showCampaign(cmd.Context(), a, st, c)
+			})
 		},
 	}
+}
+
+// withCampaign opens the store for a command about one sent campaign.
+func (a *app) withCampaign(ctx context.Context, name string, do func(*store.Store, store.Campaign) error) error {
+	_, st, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	c, err := findCampaign(ctx, st, name)
+	if err != nil {
+		return err
+	}
+	return do(st, c)
 }
 
 // findCampaign finds a sent campaign by its id, or by its file's path.
@@ -193,16 +200,9 @@ func newRecipientsCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, st, err := a.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer st.Close()
-			c, err := findCampaign(cmd.Context(), st, args[0])
-			if err != nil {
-				return err
-			}
-			return printRecipients(cmd.Context(), a, st, c, states, o.format)
+			return a.withCampaign(cmd.Context(), args[0], func(st *store.Store, c store.Campaign) error {
+				return printRecipients(cmd.Context(), a, st, c, states, o.format)
+			})
 		},
 	}
 	cmd.Flags().StringSliceVar(&o.states, "state", nil, "only recipients in this `state`: pending sending accepted deferred failed uncertain excluded bounced complained")
@@ -252,26 +252,24 @@ func newCampaignStateCmd(a *app, verb, short, state string) *cobra.Command {
 		Short: short,
 		Args:  exactArgs(1, "CAMPAIGN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, st, err := a.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer st.Close()
-			c, err := findCampaign(cmd.Context(), st, args[0])
-			if err != nil {
-				return err
-			}
-			if err := st.SetCampaignState(cmd.Context(), c.Name, state, ""); err != nil {
-				return err
-			}
-			if c, err = st.Campaign(cmd.Context(), c.Name); err != nil {
-				return err
-			}
-			if err := a.out.Emit("campaign", campaignLine(c)); err != nil {
-				return err
-			}
-			a.out.Printf("%s: %s\n", c.Name, stateText(c))
-			return nil
+			return a.withCampaign(cmd.Context(), args[0], func(st *store.Store, c store.Campaign) error {
+				return setCampaignState(cmd.Context(), a, st, c.Name, state)
+			})
 		},
 	}
+}
+
+func setCampaignState(ctx context.Context, a *app, st *store.Store, name, state string) error {
+	if err := st.SetCampaignState(ctx, name, state, ""); err != nil {
+		return err
+	}
+	c, err := st.Campaign(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := a.out.Emit("campaign", campaignLine(c)); err != nil {
+		return err
+	}
+	a.out.Printf("%s: %s\n", c.Name, stateText(c))
+	return nil
 }
