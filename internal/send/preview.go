@@ -2,7 +2,6 @@ package send
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -52,17 +51,7 @@ func (s *Sender) Preview(ctx context.Context, p *Plan, to string) (message.Messa
 
 func (s *Sender) previewed(ctx context.Context, p *Plan, to string) (who contact.Contact, err error) {
 	if to == "" {
-		err = s.Store.EachContact(ctx, p.Audience.Sendable(), func(c contact.Contact) error {
-			who = c
-			return errStop
-		})
-		switch {
-		case errors.Is(err, errStop):
-			return who, nil
-		case err == nil:
-			err = &UsageError{"nobody is in the audience to show the message for: import contacts, or name one with --to"}
-		}
-		return who, err
+		return s.first(ctx, p.Audience, "to show the message for: import contacts, or name one with --to")
 	}
 	a, err := address.Parse(to)
 	if err != nil {

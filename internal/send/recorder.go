@@ -155,7 +155,10 @@ func (r *recorder) finish() error {
 		if !errors.Is(err, store.ErrLocked) { // that is nobody's own fault, and costs a long wait each time
 			r.unsaved = slices.DeleteFunc(r.unsaved, func(o store.Outcome) bool { return r.save(o) == nil })
 		}
-		if try == saveTries && len(r.unsaved) > 0 {
+		if len(r.unsaved) == 0 {
+			break
+		}
+		if try == saveTries {
 			return fmt.Errorf("%d outcomes could not be written, the next run shows these recipients as uncertain: %w", len(r.unsaved), err)
 		}
 		time.Sleep(min(r.e.firstPause<<try, maxSavePause))

@@ -10,6 +10,7 @@ import (
 	"mailer/internal/address"
 	"mailer/internal/campaign"
 	"mailer/internal/contact"
+	"mailer/internal/store"
 )
 
 // Trial is what came of a test message.
@@ -71,20 +72,26 @@ func (s *Sender) model(ctx context.Context, p *Plan, class, key, as string) (con
 	if err != nil {
 		return contact.Contact{}, err
 	}
-	var first contact.Contact
-	err = s.Store.EachContact(ctx, audience.Include, func(c contact.Contact) error {
-		first = c
-		return errStop
-	})
-	if errors.Is(err, errStop) {
-		err = nil
-	} else if err == nil {
-		err = &UsageError{"nobody is in the audience to fill the test message in as: import contacts, or name one with --as"}
-	}
-	return first, err
+	return s.first(ctx, audience, "to fill the test message in as: import contacts, or name one with --as")
 }
 
 var errStop = errors.New("enough")
+
+// first is the first of an audience who would be sent a message; what for and what else to do is told when there is nobody.
+func (s *Sender) first(ctx context.Context, a store.Audience, what string) (contact.Contact, error) {
+	var first contact.Contact
+	err := s.Store.EachContact(ctx, a.Sendable(), func(c contact.Contact) error {
+		first = c
+		return errStop
+	})
+	switch {
+	case errors.Is(err, errStop):
+		return first, nil
+	case err == nil:
+		err = &UsageError{"nobody is in the audience " + what}
+	}
+	return first, err
+}
 
 func (s *Sender) sendTrial(ctx context.Context, p *Plan, to string, model contact.Contact) (Trial, error) {
 	c, err := s.composer(ctx, p)
