@@ -35,6 +35,9 @@ type Options struct {
 	Consent     store.Consent
 	OnDuplicate string // update, skip, fail; "": update
 	DryRun      bool
+
+	Fields        []string // only these are taken from the file, and the address; none: all
+	UnlistMissing bool     // whoever is on List and not in the file is taken off it
 }
 
 // Events are what an import tells while it runs. Every one may be nil.
