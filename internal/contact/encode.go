@@ -15,21 +15,21 @@ import (
 func EncodeFields(fields []Field, cells map[int64]string) (string, error) {
 	dst := make([]byte, 1, 256)
 	dst[0] = '{'
-	for _, f := range fields {
+	for i := range fields {
 		var err error
-		if dst, err = appendMember(dst, f, cells[f.ID]); err != nil {
+		if dst, err = appendMember(dst, 1, &fields[i], cells[fields[i].ID]); err != nil {
 			return "", err
 		}
 	}
 	return string(append(dst, '}')), nil
 }
 
-// appendMember adds the one or two members of a cell to an object that is open.
-func appendMember(dst []byte, f Field, cell string) ([]byte, error) {
+// appendMember adds the one or two members of a cell to an object whose first member stands at start.
+func appendMember(dst []byte, start int, f *Field, cell string) ([]byte, error) {
 	if cell == "" {
 		return dst, nil
 	}
-	if len(dst) > 1 {
+	if len(dst) > start {
 		dst = append(dst, ',')
 	}
 	dst = append(dst, '"', 'f')
@@ -39,20 +39,20 @@ func appendMember(dst []byte, f Field, cell string) ([]byte, error) {
 	switch f.Type {
 	case Number:
 		if !isNumber(cell) {
-			return nil, &MismatchError{f, cell}
+			return nil, &MismatchError{*f, cell}
 		}
 		dst = append(dst, cell...)
 	case Date:
 		day, ok := parseDate(cell)
 		if !ok {
-			return nil, &MismatchError{f, cell}
+			return nil, &MismatchError{*f, cell}
 		}
 		exact = day == cell
 		dst = appendString(dst, day)
 	case Boolean:
 		value, ok := ParseBoolean(cell)
 		if !ok {
-			return nil, &MismatchError{f, cell}
+			return nil, &MismatchError{*f, cell}
 		}
 		exact = cell == strconv.FormatBool(value)
 		dst = strconv.AppendBool(dst, value)
@@ -181,18 +181,18 @@ func CheckCell(cell string) error {
 	return nil
 }
 
-// EncodeRow is EncodeFields for a row of cells in columns' order. Columns must come in the order of their ids, so that
-// equal cells give equal text.
-func EncodeRow(columns []Field, cells []string) (string, error) {
-	dst := make([]byte, 1, 256)
-	dst[0] = '{'
-	for i, f := range columns {
+// AppendRow is EncodeFields for a row of cells: it adds the JSON to dst. columns must come in the order of their ids, so that equal
+// cells give equal text; cells[from[i]] is the cell of columns[i].
+func AppendRow(dst []byte, columns []Field, from []int, cells []string) ([]byte, error) {
+	dst = append(dst, '{')
+	start := len(dst)
+	for i := range columns {
 		var err error
-		if dst, err = appendMember(dst, f, cells[i]); err != nil {
-			return "", err
+		if dst, err = appendMember(dst, start, &columns[i], cells[from[i]]); err != nil {
+			return nil, err
 		}
 	}
-	return string(append(dst, '}')), nil
+	return append(dst, '}'), nil
 }
 
 // Changed lists the columns whose cell differs from what is stored. An empty cell changes nothing (a list that lacks a

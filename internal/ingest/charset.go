@@ -2,8 +2,10 @@ package ingest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -128,6 +130,53 @@ func (c charset) decode(record []byte) (string, error) {
 	return "", &badBytes{0, nil, c.name}
 }
 
+// decoder decodes many records at once, for one goroutine.
+type decoder struct {
+	charset charset
+	dec     *encoding.Decoder // nil: the records are UTF-8
+	out     []byte
+}
+
+func (c charset) decoder() decoder {
+	if c.enc == nil || !c.plain {
+		return decoder{charset: c}
+	}
+	return decoder{charset: c, dec: c.enc.NewDecoder()}
+}
+
+// rows decodes the records that are not malformed, one behind the other, and adds where each ends. It reports false when
+// something in them does not decode. The bytes are good until the next call.
+func (d *decoder) rows(raws []raw, ends *[]int) ([]byte, bool) {
+	d.out = d.out[:0]
+	for _, r := range raws {
+		if r.err == nil && !d.row(r.bytes) {
+			return nil, false
+		}
+		*ends = append(*ends, len(d.out))
+	}
+	if d.dec == nil {
+		return d.out, utf8.Valid(d.out) && !bytes.Contains(d.out, lost)
+	}
+	return d.out, !bytes.Contains(d.out, lost)
+}
+
+// lost is U+FFFD.
+var lost = []byte(string(utf8.RuneError))
+
+func (d *decoder) row(record []byte) bool {
+	if d.dec == nil || isASCII(record) {
+		d.out = append(d.out, record...)
+		return true
+	}
+	// No character of these charsets takes more than three bytes of UTF-8 for each of its own.
+	start := len(d.out)
+	d.out = slices.Grow(d.out, 3*len(record))
+	d.dec.Reset()
+	n, _, err := d.dec.Transform(d.out[start:cap(d.out)], record, true)
+	d.out = d.out[:start+n]
+	return err == nil
+}
+
 // char decodes the bytes of one character.
 func (c charset) char(s []byte) (string, bool) {
 	if c.enc == nil || !c.plain {
@@ -203,6 +252,12 @@ func eucWidth(s []byte) int {
 }
 
 func isASCII(s []byte) bool {
+	for len(s) >= 8 {
+		if binary.LittleEndian.Uint64(s)&0x8080808080808080 != 0 {
+			return false
+		}
+		s = s[8:]
+	}
 	for _, b := range s {
 		if b >= utf8.RuneSelf {
 			return false

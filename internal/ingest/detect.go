@@ -112,9 +112,31 @@ func (d *detector) feed(p []byte, last bool) {
 			p = p[:cut]
 		}
 	}
+	d.score(p)
+}
+
+// enough is how many characters beyond ASCII the legacy charsets are judged by: what a million of them leave open, more do not
+// settle.
+const enough = 1 << 20
+
+func (d *detector) score(p []byte) {
+	switch {
+	case isASCII(p):
+		return
+	case d.utf8.bad == 0 && utf8.Valid(p): // sound UTF-8 so far: nothing else is asked (see result)
+		n := int64(utf8.RuneCount(p) - ascii(p))
+		d.utf8.good += n
+		d.utf8.common += n
+		return
+	case d.cp932.good+d.cp932.bad > enough && d.euc.good+d.euc.bad > enough:
+		return
+	}
 	for len(p) > 0 {
-		start := bytes.IndexFunc(p, func(r rune) bool { return r >= utf8.RuneSelf })
-		if start < 0 {
+		start := 0
+		for start < len(p) && p[start] < utf8.RuneSelf {
+			start++
+		}
+		if start == len(p) {
 			return
 		}
 		// A run that is not ASCII, with the ASCII bytes that may be second bytes of it.
@@ -128,6 +150,17 @@ func (d *detector) feed(p []byte, last bool) {
 		d.euc.addEUC(run)
 		p = p[end:]
 	}
+}
+
+// ascii counts the bytes of p that are ASCII.
+func ascii(p []byte) int {
+	n := 0
+	for _, b := range p {
+		if b < utf8.RuneSelf {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *score) addUTF8(run []byte) {

@@ -129,6 +129,7 @@ type importing struct {
 
 	total    int64 // rows of the file
 	rejected int64
+	lost     int64 // rejected rows of which not even the address could be read
 	set      int64
 	totals   store.Totals
 }
@@ -175,7 +176,7 @@ func (im *importing) check(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", im.src.name, err)
 	}
 	im.layout = newLayout(h, fields)
-	err = im.each(ctx, Checking, func(row store.Row) error {
+	err = im.each(ctx, Checking, nil, func(row store.Row) error {
 		im.layout.see(row)
 		return nil
 	}, nil)
@@ -212,55 +213,30 @@ func (im *importing) readHeader() (*header, error) {
 	return readHeader(names, im.o.Map, rows)
 }
 
-// each calls fn for every good row of the file and reject for every other.
-func (im *importing) each(ctx context.Context, step Step, fn func(store.Row) error, reject func(Reject)) error {
-	r, err := im.src.records()
+// each calls fn for every good row of the file and reject for every other. With encode, the rows carry their stored form.
+func (im *importing) each(ctx context.Context, step Step, encode func([]byte, []string) ([]byte, error), fn func(store.Row) error, reject func(Reject)) error {
+	var n int64
+	err := im.stream(ctx, encode, func(rows []parsed) error {
+		for _, p := range rows {
+			n++
+			if p.reject == nil {
+				if err := fn(p.row); err != nil {
+					return err
+				}
+			} else if reject != nil {
+				reject(*p.reject)
+			}
+		}
+		im.progress(step, n)
+		return nil
+	})
 	if err != nil {
 		return err
-	}
-	if _, _, err := r.next(); err != nil { // the header
-		return err
-	}
-	r.width = len(im.layout.header.names)
-	var n int64
-	for {
-		rec, bad, err := r.next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		n++
-		if bad == nil {
-			var row store.Row
-			var column int
-			if row, column, err = im.layout.row(rec); err == nil {
-				err = fn(row)
-			} else {
-				bad, err = &Reject{rec.line, column, err.Error(), im.src.charset.lenient(rec.bytes)}, nil
-			}
-		}
-		if bad != nil && reject != nil {
-			reject(*bad)
-		}
-		if err != nil {
-			return err
-		}
-		if n%progressEvery == 0 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			im.progress(step, n)
-		}
 	}
 	im.total = n
 	im.progress(step, n)
 	return nil
 }
-
-// progressEvery is how many rows pass between two signs of life.
-const progressEvery = 256
 
 func (im *importing) progress(step Step, done int64) {
 	if im.ev.Progress != nil {
@@ -326,7 +302,7 @@ func (im *importing) apply(ctx context.Context, spec store.ImportSpec) error {
 		batch = batch[:0]
 		return err
 	}
-	err = im.each(ctx, Applying, func(row store.Row) error {
+	err = im.each(ctx, Applying, set.AppendFields, func(row store.Row) error {
 		if row.Line <= set.LastLine {
 			return nil // written before this run
 		}
@@ -407,7 +383,7 @@ func (im *importing) plan(ctx context.Context, spec store.ImportSpec, tell func(
 		batch = batch[:0]
 		return nil
 	}
-	err = im.each(ctx, Checking, func(row store.Row) error {
+	err = im.each(ctx, Checking, nil, func(row store.Row) error {
 		if batch = append(batch, row); len(batch) < planRows {
 			return nil
 		}

@@ -16,11 +16,12 @@ type pace struct {
 }
 
 const (
-	alone   = 20 * time.Millisecond // what a transaction may take
-	beside  = 3 * time.Millisecond  // the same, beside a running send
-	yields  = 14                    // times as long as a transaction, lock and processor are left alone after it beside a send
-	minRows = 50                    // fewer would mostly wait for the disk
-	maxRows = 4096
+	alone   = 150 * time.Millisecond // what a transaction may take: each one writes the pages of the address index anew that it touches
+	breath  = 3 * time.Millisecond   // how long the lock is free between two of them, for a pause or an unsubscribe that waits
+	beside  = 3 * time.Millisecond   // the same, beside a running send
+	yields  = 14                     // times as long as a transaction, lock and processor are left alone after it beside a send
+	minRows = 50                     // fewer would mostly wait for the disk
+	maxRows = 32768
 )
 
 func newPace() *pace { return &pace{rows: 64} }
@@ -41,7 +42,7 @@ func (p *pace) step(ctx context.Context, st *store.Store, write func() (held tim
 
 // after takes the time of a transaction into account and returns how long to stay away.
 func (p *pace) after(took time.Duration, sending bool) time.Duration {
-	target, rest := alone, time.Duration(0)
+	target, rest := alone, breath
 	if sending {
 		target, rest = beside, yields*took
 	}

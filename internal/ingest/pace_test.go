@@ -10,7 +10,7 @@ func TestPace(t *testing.T) {
 	for range 20 { // 10 µs a row
 		p.after(time.Duration(p.rows)*10*time.Microsecond, false)
 	}
-	if p.rows < 1900 || p.rows > 2100 {
+	if p.rows < 14250 || p.rows > 15750 {
 		t.Errorf("%d rows a transaction, want what takes %v", p.rows, alone)
 	}
 	var rest, took time.Duration

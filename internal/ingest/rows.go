@@ -1,11 +1,13 @@
 package ingest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"mailer/internal/address"
 	"mailer/internal/contact"
@@ -18,6 +20,8 @@ type Reject struct {
 	Column int   // the cell, from 1; 0: the row as a whole
 	Reason string
 	Row    string // as it stands in the file; bytes that do not decode as \xHH
+
+	key string // the address key, where the row has one that can be read
 }
 
 // record is one row of the file, decoded.
@@ -53,37 +57,61 @@ func (r *records) next() (record, *Reject, error) {
 			}
 			return record{}, nil, err
 		}
-		if len(raw.bytes) == 0 || raw.line == 1 && strings.HasPrefix(string(raw.bytes[:min(len(raw.bytes), 4)]), "sep=") && len(raw.bytes) == 5 {
+		if raw.empty() {
 			continue
 		}
-		if raw.err != nil {
-			return record{}, r.reject(raw, raw.cell, raw.err), nil
-		}
-		text, err := r.src.charset.decode(raw.bytes)
-		if err != nil {
-			return record{}, r.undecodable(raw, err), nil
-		}
-		r.cells = cells(text, r.src.delim, r.cells)
-		if blank(r.cells) {
+		rec, reject := r.src.parse(raw, r.cells)
+		r.cells = rec.cells
+		if reject == nil && rec.cells == nil {
 			continue
 		}
-		if r.width > 0 && len(r.cells) != r.width {
-			return record{}, r.reject(raw, 0, fmt.Errorf("%d cells where the header has %d", len(r.cells), r.width)), nil
+		if reject == nil {
+			reject = r.src.checkWidth(rec, r.width)
 		}
-		for i, c := range r.cells {
-			if strings.IndexByte(c, 0) >= 0 {
-				return record{}, r.reject(raw, i+1, contact.CheckCell(c)), nil
-			}
-			r.cells[i] = contact.Unguard(c)
-		}
-		return record{raw.line, r.cells, raw.bytes}, nil, nil
+		return rec, reject, nil
 	}
+}
+
+// empty reports whether there is nothing on the line, or only the sep= by which Excel is told a delimiter.
+func (r raw) empty() bool {
+	return len(r.bytes) == 0 || r.line == 1 && len(r.bytes) == 5 && string(r.bytes[:4]) == "sep="
+}
+
+// parse decodes a row for itself and takes it apart. A blank row has no cells.
+func (s *source) parse(raw raw, into []string) (record, *Reject) {
+	if raw.err != nil {
+		return record{}, s.reject(raw, raw.cell, raw.err)
+	}
+	text, err := s.charset.decode(raw.bytes)
+	if err != nil {
+		return record{}, s.undecodable(raw, err)
+	}
+	rec := record{line: raw.line, bytes: raw.bytes, cells: cells(text, s.delim, into)}
+	if blank(rec.cells) {
+		rec.cells = nil
+		return rec, nil
+	}
+	for i, c := range rec.cells {
+		if strings.IndexByte(c, 0) >= 0 {
+			return record{}, s.reject(raw, i+1, contact.CheckCell(c))
+		}
+		rec.cells[i] = contact.Unguard(c)
+	}
+	return rec, nil
+}
+
+// checkWidth rejects a row that has more or fewer cells than the header.
+func (s *source) checkWidth(rec record, width int) *Reject {
+	if width == 0 || len(rec.cells) == width {
+		return nil
+	}
+	return &Reject{Line: rec.line, Reason: fmt.Sprintf("%d cells where the header has %d", len(rec.cells), width), Row: s.charset.lenient(rec.bytes)}
 }
 
 // blank reports whether a row holds nothing: spreadsheets leave such rows behind a table.
 func blank(cells []string) bool {
 	for _, c := range cells {
-		if strings.TrimFunc(c, isBlank) != "" {
+		if c != "" && c[0] > ' ' && c[0] < utf8.RuneSelf || strings.TrimFunc(c, isBlank) != "" {
 			return false
 		}
 	}
@@ -92,27 +120,129 @@ func blank(cells []string) bool {
 
 func isBlank(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }
 
-func (r *records) reject(raw raw, column int, reason error) *Reject {
-	return &Reject{Line: raw.line, Column: column, Reason: reason.Error(), Row: r.src.charset.lenient(raw.bytes)}
+func (s *source) reject(raw raw, column int, reason error) *Reject {
+	return &Reject{Line: raw.line, Column: column, Reason: reason.Error(), Row: s.charset.lenient(raw.bytes)}
 }
 
 // undecodable names the cell in which the broken bytes stand, and the line if the row takes several.
-func (r *records) undecodable(raw raw, err error) *Reject {
+func (s *source) undecodable(raw raw, err error) *Reject {
 	var bad *badBytes
 	column := 0
 	if errors.As(err, &bad) {
-		before := r.src.charset.lenient(raw.bytes[:bad.offset])
-		column = len(cells(before, r.src.delim, nil))
+		before := s.charset.lenient(raw.bytes[:bad.offset])
+		column = len(cells(before, s.delim, nil))
 		if extra := lineEnds(before); extra > 0 {
 			err = fmt.Errorf("line %d: %w", raw.line+extra, err)
 		}
 	}
-	return r.reject(raw, column, err)
+	return s.reject(raw, column, err)
 }
 
 // lineEnds counts the CRLF, LF and CR of a text.
 func lineEnds(s string) int64 {
 	return int64(strings.Count(s, "\n") + strings.Count(s, "\r") - strings.Count(s, "\r\n"))
+}
+
+// parser takes blocks of rows apart, as parse does with one row, but decodes a block at once. Each goroutine has its own.
+type parser struct {
+	src    *source
+	layout *layout
+	encode func(dst []byte, cells []string) ([]byte, error) // nil: the stored form is not wanted
+	width  int
+
+	decode decoder
+	ends   []int // where the text of each row ends
+	fields []byte
+}
+
+func (p *parser) block(b *block) {
+	text, ok := p.decodeBlock(b)
+	slab := make([]string, 0, len(b.raws)*p.width)
+	p.fields = p.fields[:0]
+	start := 0
+	for i, raw := range b.raws {
+		var rec record
+		var reject *Reject
+		if ok && raw.err == nil {
+			slab = slab[len(slab):]
+			rec = record{raw.line, cells(text[start:p.ends[i]], p.src.delim, slab), raw.bytes}
+			slab = rec.cells
+			for j, c := range rec.cells {
+				if c != "" && c[0] == '\'' {
+					rec.cells[j] = contact.Unguard(c)
+				}
+			}
+		} else {
+			rec, reject = p.src.parse(raw, nil)
+		}
+		if ok {
+			start = p.ends[i]
+		}
+		if reject == nil && (rec.cells == nil || blank(rec.cells)) {
+			continue
+		}
+		if reject == nil {
+			reject = p.src.checkWidth(rec, p.width)
+		}
+		p.row(b, rec, reject)
+	}
+	p.share(b)
+}
+
+// row checks one record and puts it, or why it is rejected, behind the rows of the block.
+func (p *parser) row(b *block, rec record, reject *Reject) {
+	var row store.Row
+	if reject == nil {
+		column, err := 0, error(nil)
+		if row, column, err = p.layout.row(rec, p.encode == nil); err == nil && p.encode != nil {
+			if column, err = p.encodeRow(b, row); err == nil {
+				b.ends = append(b.ends, len(p.fields))
+			}
+		}
+		if err != nil {
+			reject = &Reject{Line: rec.line, Column: column, Reason: err.Error(), Row: p.src.charset.lenient(rec.bytes), key: row.Key}
+		}
+	}
+	if reject != nil {
+		b.ends = append(b.ends, len(p.fields))
+	}
+	b.rows = append(b.rows, parsed{row, reject})
+}
+
+// encodeRow adds the stored form of a row to fields.
+func (p *parser) encodeRow(b *block, row store.Row) (column int, err error) {
+	fields, err := p.encode(p.fields, row.Cells)
+	if err == nil {
+		p.fields = fields
+		return 0, nil
+	}
+	var misfit *contact.MismatchError
+	if errors.As(err, &misfit) {
+		column = p.layout.columnOf(misfit.Field)
+	}
+	return column, err
+}
+
+// share cuts one string for all rows of the block into theirs.
+func (p *parser) share(b *block) {
+	if p.encode == nil {
+		return
+	}
+	all, start := string(p.fields), 0
+	for i, end := range b.ends {
+		b.rows[i].row.Fields = all[start:end]
+		start = end
+	}
+}
+
+// decodeBlock decodes all rows of a block at once. It reports false when something in the block wants to be looked at row by row.
+func (p *parser) decodeBlock(b *block) (text string, ok bool) {
+	p.ends = p.ends[:0]
+	out, ok := p.decode.rows(b.raws, &p.ends)
+	if !ok || bytes.IndexByte(out, 0) >= 0 {
+		return "", false
+	}
+	return string(out), true
 }
 
 // layout turns records into rows of the store.
@@ -123,8 +253,9 @@ type layout struct {
 	types   []contact.Inference
 }
 
-// row checks a record. The reason of a rejection is for the person who made the file.
-func (l *layout) row(rec record) (store.Row, int, error) {
+// row checks a record. The reason of a rejection is for the person who made the file. fits says that values are held against the
+// types of the fields that are there already; otherwise whoever encodes them does so.
+func (l *layout) row(rec record, fits bool) (store.Row, int, error) {
 	a, err := address.Parse(rec.cells[l.header.address])
 	if err != nil {
 		return store.Row{}, l.header.address + 1, err
@@ -135,12 +266,22 @@ func (l *layout) row(rec record) (store.Row, int, error) {
 		if column == l.header.address {
 			cell = a.Text
 		}
-		if f := l.columns[i]; f.ID != 0 && !contact.Fits(f.Type, cell) {
-			return store.Row{}, column + 1, &contact.MismatchError{Field: f, Cell: cell}
+		if f := &l.columns[i]; fits && f.ID != 0 && !contact.Fits(f.Type, cell) {
+			return row, column + 1, &contact.MismatchError{Field: *f, Cell: cell}
 		}
 		row.Cells[i] = cell
 	}
 	return row, 0, nil
+}
+
+// columnOf is the file's column, from 1, that fills a field.
+func (l *layout) columnOf(f contact.Field) int {
+	for i, c := range l.columns {
+		if c.Name == f.Name {
+			return l.cells[i] + 1
+		}
+	}
+	return 0
 }
 
 // newLayout matches the header with the fields that the workspace has. New fields are text until their cells are seen.
@@ -183,8 +324,8 @@ func newRole(h *header, column int, taken map[contact.Role]bool) contact.Role {
 
 // see takes a row into account for the types of new fields.
 func (l *layout) see(row store.Row) {
-	for i, f := range l.columns {
-		if f.ID == 0 {
+	for i := range l.columns {
+		if l.columns[i].ID == 0 {
 			l.types[i].See(row.Cells[i])
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // encoding/csv loses physical line numbers inside quotes and lets one unclosed quote swallow the rest of the file. This
@@ -211,12 +212,10 @@ func cells(record string, delim byte, into []string) []string {
 		var cell string
 		if i < len(record) && record[i] == '"' {
 			cell, i = quotedCell(record, i+1)
+		} else if n := strings.IndexByte(record[i:], delim); n >= 0 {
+			cell, i = record[i:i+n], i+n
 		} else {
-			end := i
-			for end < len(record) && record[end] != delim {
-				end++
-			}
-			cell, i = record[i:end], end
+			cell, i = record[i:], len(record)
 		}
 		into = append(into, cell)
 		if i >= len(record) {

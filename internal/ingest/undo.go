@@ -13,9 +13,9 @@ func Undo(ctx context.Context, st *store.Store, id int64, ev Events) (store.Chan
 	if err != nil {
 		return set, err
 	}
-	total := set.Totals.Undo.Before - 1
+	all, rows := set.Totals.Undo.Before-1, set.Totals.Rows() // changes are counted, people are told
 	pace := newPace()
-	for set.Totals.Undo.Before > 1 {
+	for all > 0 && set.Totals.Undo.Before > 1 {
 		err := pace.step(ctx, st, func() (held time.Duration, err error) {
 			set, held, err = st.UndoRows(ctx, id, pace.rows)
 			return held, err
@@ -24,7 +24,7 @@ func Undo(ctx context.Context, st *store.Store, id int64, ev Events) (store.Chan
 			return set, err
 		}
 		if ev.Progress != nil {
-			ev.Progress(Undoing, total-(set.Totals.Undo.Before-1), total)
+			ev.Progress(Undoing, rows*(all-set.Totals.Undo.Before+1)/all, rows)
 		}
 	}
 	return st.FinishUndo(ctx, id)

@@ -153,10 +153,10 @@ func place(c store.TracedChange) string {
 
 func did(c store.TracedChange) string {
 	switch {
-	case c.Op == "create":
+	case c.Op == "create", c.Op == "delete": // the latter is a creation that was taken back
 		return "brought the contact"
-	case c.Op == "delete":
-		return "deleted the contact"
+	case c.Left:
+		return "did not have the contact, which left the list"
 	case len(c.After) > 0:
 		var parts []string
 		for _, name := range slices.Sorted(maps.Keys(c.After)) {

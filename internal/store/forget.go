@@ -127,14 +127,13 @@ func forgotten(ctx context.Context, q queryer, keys []any) ([]string, error) {
 		return nil, err
 	}
 	plain := make(map[string]string, len(keys))
-	args := make([]any, len(keys))
+	hashed := make([]any, len(keys))
 	for i, key := range keys {
 		hash := forgottenKey(salt, key.(string))
-		plain[hash], args[i] = key.(string), hash
+		plain[hash], hashed[i] = key.(string), hash
 	}
 	var back []string
-	err = eachString(ctx, q, func(hash string) { back = append(back, plain[hash]) },
-		"SELECT key FROM suppressions WHERE scope = 'address' AND key IN ("+placeholders(len(args))+")", args...)
+	err = eachIn(ctx, q, "SELECT key FROM suppressions WHERE scope = 'address' AND key IN ", nil, hashed, scanString(func(hash string) { back = append(back, plain[hash]) }))
 	return back, err
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"mailer/internal/contact"
@@ -15,7 +14,7 @@ import (
 
 // An import is a change set: it is applied in short transactions, so that a running send keeps its pace, and each one
 // moves last_line forward in the same commit. That makes it resumable (the same file goes on behind last_line) and, with
-// a row in changes for every line, takes it back exactly.
+// what changes and change_runs keep of every line, takes it back exactly.
 
 // What a row of an import does about a contact that was there before.
 const (
@@ -59,6 +58,8 @@ type Totals struct {
 	Fields     []int64 `json:"fields,omitempty"`
 	List       int64   `json:"list,omitempty"`
 	NewList    bool    `json:"new_list,omitempty"`
+	Unlisted   int64   `json:"unlisted,omitempty"` // taken off the list because the file lacks them
+	Looked     int64   `json:"looked,omitempty"`   // members of the list up to this contact were looked at for that
 	Undo       *Undone `json:"undo,omitempty"`
 }
 
@@ -70,7 +71,7 @@ type Undone struct {
 	Left     int64 `json:"left"` // left alone, in whole or in part: changed since, or being mailed
 }
 
-// Import is a change set that is being applied.
+// Import is a change set that is being applied. After an error it is of no use any more: begin it again.
 type Import struct {
 	ID       int64
 	Resumed  bool
@@ -83,6 +84,10 @@ type Import struct {
 	order  []int           // indexes of Columns by field id
 	sorted []contact.Field // Columns in that order
 	all    []contact.Field // every field of the workspace
+
+	own     idSet // contacts that this change set created, changed or found as they are
+	skipped idSet // contacts that it left alone, as --on-duplicate skip says
+	known   bool  // most rows of the last batch were contacts already
 }
 
 // Row is one row of an import: its cells in the order of ImportSpec.Columns.
@@ -91,6 +96,13 @@ type Row struct {
 	Address string
 	Key     string
 	Cells   []string
+	Fields  string // the cells as AppendFields gives them; "": Apply does it
+}
+
+// AppendFields adds the stored form of a row's cells to dst. It may run beside Apply. The error is a *contact.MismatchError when
+// a cell does not fit its field.
+func (im *Import) AppendFields(dst []byte, cells []string) ([]byte, error) {
+	return contact.AppendRow(dst, im.sorted, im.order, cells)
 }
 
 // BeginImport opens a change set, or the one that the same import left halfway.
@@ -109,6 +121,9 @@ func (s *Store) BeginImport(ctx context.Context, spec ImportSpec) (*Import, erro
 		}
 		im.Resumed = true
 		if err := json.Unmarshal([]byte(totals), &im.Totals); err != nil {
+			return err
+		}
+		if err := im.remember(ctx, tx); err != nil {
 			return err
 		}
 		return im.bind(ctx, tx)
@@ -175,6 +190,36 @@ func (s *Store) ensureList(ctx context.Context, tx *sql.Tx, name string) (id int
 	return id, true, err
 }
 
+// remember finds out which contacts the part of the import that is applied already has seen.
+func (im *Import) remember(ctx context.Context, tx *sql.Tx) error {
+	err := eachRun(ctx, tx, func(r run) error {
+		set := &im.own
+		if r.op == runSkip {
+			set = &im.skipped
+		}
+		for _, l := range r.lines {
+			set.add(l.contact)
+		}
+		return nil
+	}, "WHERE r.change_set = ?", im.ID)
+	if err != nil {
+		return err
+	}
+	rows, err := tx.QueryContext(ctx, "SELECT contact FROM changes WHERE change_set = ? AND line > 0", im.ID)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		im.own.add(id)
+	}
+	return rows.Err()
+}
+
 // bind looks the columns up by name: they exist now.
 func (im *Import) bind(ctx context.Context, q queryer) error {
 	var err error
@@ -217,14 +262,12 @@ func (s *Store) Apply(ctx context.Context, im *Import, rows []Row) error {
 		if err := im.unchangedFields(ctx, tx); err != nil {
 			return err
 		}
-		b, err := resolve(ctx, tx, im, rows)
-		if err != nil {
+		w := &writing{s: s, tx: tx, im: im, now: s.millis()}
+		if err := w.rows(ctx, rows); err != nil {
 			return err
 		}
-		if totals, err = s.advance(ctx, tx, im, last, b.totals); err != nil {
-			return err
-		}
-		return b.write(ctx, s, tx)
+		totals, err = s.advance(ctx, tx, im, last, w.totals)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("apply import %d: %w", im.ID, err)
@@ -304,440 +347,6 @@ func (s *Store) FinishImport(ctx context.Context, im *Import, rejected int64) er
 		return fmt.Errorf("finish import %d: %w", im.ID, err)
 	}
 	return nil
-}
-
-// Effect is what one row does, or would do, to its contact.
-type Effect struct {
-	Line       int64
-	Address    string
-	Key        string
-	Op         string // create, update, touch, skip
-	Was        string // the address before, where it changes
-	Changes    []CellChange
-	Listed     bool // the list gains the contact
-	Agreed     bool // the contact was on the list without a consent on record, and the import brings one
-	Repeated   bool // the address stood in an earlier row
-	Suppressed bool
-
-	target *target
-}
-
-// CellChange is one cell before and after.
-type CellChange struct {
-	Field contact.Field
-	Old   string
-	New   string
-}
-
-// Count adds one row's effect to the totals.
-func (t *Totals) Count(e Effect) {
-	switch {
-	case e.Op == "create":
-		t.Created++
-	case e.Op == "skip":
-		t.Skipped++
-	case e.Op == "update" || e.Listed || e.Agreed:
-		t.Updated++
-	default:
-		t.Unchanged++
-	}
-	if e.Suppressed && e.Op != "skip" {
-		t.Suppressed++
-	}
-	if e.Repeated {
-		t.Repeated++
-	}
-}
-
-// Plan is a dry run: it says what an import would do with rows, and writes nothing.
-type Plan struct {
-	s  *Store
-	im *Import
-}
-
-// PlanImport prepares a dry run of spec.
-func (s *Store) PlanImport(ctx context.Context, spec ImportSpec) (*Plan, error) {
-	im := &Import{spec: spec, Columns: slices.Clone(spec.Columns)}
-	var err error
-	if im.all, err = s.Fields(ctx); err != nil {
-		return nil, err
-	}
-	var next int64 // the ids that new fields would get, near enough
-	for _, f := range im.all {
-		next = max(next, f.ID)
-	}
-	for i := range im.Columns {
-		if im.Columns[i].ID == 0 {
-			next++
-			im.Columns[i].ID = next
-			im.all = append(im.all, im.Columns[i])
-		}
-	}
-	im.sort()
-	if spec.List != "" {
-		err := s.read.QueryRowContext(ctx, "SELECT id FROM lists WHERE name = ?", spec.List).Scan(&im.Totals.List)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return nil, fmt.Errorf("plan import: %w", explain(err))
-		}
-	}
-	return &Plan{s, im}, nil
-}
-
-// Rows says what the import would do with rows. It does not remember the rows of earlier calls.
-func (p *Plan) Rows(ctx context.Context, rows []Row) ([]Effect, error) {
-	b, err := resolve(ctx, p.s.read, p.im, rows)
-	if err != nil {
-		return nil, fmt.Errorf("plan import: %w", explain(err))
-	}
-	return b.effects, nil
-}
-
-// target is a contact that rows of a batch lead to, as it was and as it will be.
-type target struct {
-	stored
-	cells  map[int64]string // decoded when first needed
-	made   bool             // created by this batch
-	own    bool             // created or changed by an earlier row of this change set
-	dirty  bool
-	member bool
-	agreed bool // a consent is on record for the import's list
-}
-
-// batch is what rows do, found before anything is written.
-type batch struct {
-	im      *Import
-	effects []Effect
-	targets map[string]*target
-	fresh   []*target // in the order of their rows
-	totals  Totals
-	back    []string // keys that were forgotten and come back
-}
-
-// resolve finds each row's contact and what the row changes in it. A row sees the rows before it.
-func resolve(ctx context.Context, q queryer, im *Import, rows []Row) (*batch, error) {
-	b := &batch{im: im, effects: make([]Effect, 0, len(rows))}
-	keys := make([]any, len(rows))
-	for i, r := range rows {
-		keys[i] = r.Key
-	}
-	var err error
-	if b.targets, err = im.targets(ctx, q, keys); err != nil {
-		return nil, err
-	}
-	if b.back, err = forgotten(ctx, q, keys); err != nil {
-		return nil, err
-	}
-	blocked, err := suppressedKeys(ctx, q, keys)
-	if err != nil {
-		return nil, err
-	}
-	for _, key := range b.back {
-		blocked[key] = true
-	}
-	cells := make([]string, len(im.order))
-	for _, r := range rows {
-		for i, column := range im.order {
-			cells[i] = r.Cells[column]
-		}
-		e, err := b.resolveRow(r, cells)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", r.Line, err)
-		}
-		e.Suppressed = blocked[r.Key]
-		b.totals.Count(e)
-		b.effects = append(b.effects, e)
-	}
-	return b, nil
-}
-
-// resolveRow decides about one row; cells are in the order of sorted.
-func (b *batch) resolveRow(r Row, cells []string) (Effect, error) {
-	e := Effect{Line: r.Line, Address: r.Address, Key: r.Key, Op: "touch"}
-	t := b.targets[r.Key]
-	if t == nil {
-		text, err := contact.EncodeRow(b.im.sorted, cells)
-		t = &target{stored: stored{key: r.Key, address: r.Address, fields: text}, made: true, own: true, member: true, agreed: true}
-		b.targets[r.Key] = t
-		b.fresh = append(b.fresh, t)
-		e.Op, e.Listed, e.target = "create", b.im.spec.List != "", t
-		return e, err
-	}
-	e.target, e.Repeated = t, t.own
-	if b.im.spec.OnDuplicate == OnDuplicateSkip && !t.own {
-		e.Op = "skip"
-		return e, nil
-	}
-	if err := b.im.merge(t, &e, cells); err != nil {
-		return Effect{}, err
-	}
-	if b.im.spec.List != "" && !t.member {
-		t.member, t.agreed, e.Listed = true, true, true
-	}
-	if b.im.spec.List != "" && !t.agreed && b.im.spec.Consent != (Consent{}) {
-		t.agreed, e.Agreed = true, true
-	}
-	t.own = true
-	if len(e.Changes) > 0 || e.Was != "" {
-		e.Op, t.dirty = "update", true
-	}
-	return e, nil
-}
-
-// merge lays a row's cells over t and notes in e what changes.
-func (im *Import) merge(t *target, e *Effect, cells []string) error {
-	if t.address != e.Address {
-		e.Was, t.address = t.address, e.Address
-	}
-	text, err := contact.EncodeRow(im.sorted, cells)
-	if err != nil || text == t.fields {
-		return err // equal: the common case of importing a file again
-	}
-	if t.cells == nil {
-		if t.cells, err = contact.DecodeCells(t.fields); err != nil {
-			return err
-		}
-	}
-	for _, i := range contact.Changed(im.sorted, cells, t.cells, im.spec.Clears) {
-		f := im.sorted[i]
-		e.Changes = append(e.Changes, CellChange{f, t.cells[f.ID], cells[i]})
-		t.cells[f.ID] = cells[i]
-	}
-	if len(e.Changes) > 0 {
-		t.fields, err = contact.EncodeFields(im.all, t.cells)
-	}
-	return err
-}
-
-// targets reads the contacts that keys lead to.
-func (im *Import) targets(ctx context.Context, q queryer, keys []any) (map[string]*target, error) {
-	args := append([]any{im.ID, im.Totals.List, im.Totals.List}, keys...)
-	rows, err := q.QueryContext(ctx, `SELECT c.id, c.key, c.address, c.fields, c.updated_at,
-		EXISTS (SELECT 1 FROM changes AS h WHERE h.contact = c.id AND h.change_set = ?),
-		EXISTS (SELECT 1 FROM memberships AS m WHERE m.contact = c.id AND m.list = ?),
-		EXISTS (SELECT 1 FROM memberships AS m WHERE m.contact = c.id AND m.list = ? AND (m.consent_source <> '' OR m.consent_at IS NOT NULL OR m.consent_text <> ''))
-		FROM contacts AS c WHERE c.key IN (`+placeholders(len(keys))+`)`, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	found := make(map[string]*target, len(keys))
-	for rows.Next() {
-		t := &target{}
-		if err := rows.Scan(&t.id, &t.key, &t.address, &t.fields, &t.updated, &t.own, &t.member, &t.agreed); err != nil {
-			return nil, err
-		}
-		found[t.key] = t
-	}
-	return found, rows.Err()
-}
-
-// suppressedKeys is which of keys must not be mailed, for the address itself or for its domain.
-func suppressedKeys(ctx context.Context, q queryer, keys []any) (map[string]bool, error) {
-	blocked := map[string]bool{}
-	if err := eachString(ctx, q, func(key string) { blocked[key] = true },
-		"SELECT key FROM suppressions WHERE scope = 'address' AND key IN ("+placeholders(len(keys))+")", keys...); err != nil {
-		return nil, err
-	}
-	domains := map[string]bool{}
-	if err := eachString(ctx, q, func(key string) { domains[key] = true },
-		"SELECT key FROM suppressions WHERE scope = 'domain'"); err != nil {
-		return nil, err
-	}
-	if len(domains) == 0 {
-		return blocked, nil
-	}
-	for _, key := range keys {
-		key := key.(string)
-		if domains[key[strings.LastIndexByte(key, '@')+1:]] {
-			blocked[key] = true
-		}
-	}
-	return blocked, nil
-}
-
-func eachString(ctx context.Context, q queryer, fn func(string), query string, args ...any) error {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return err
-		}
-		fn(s)
-	}
-	return rows.Err()
-}
-
-// write puts the batch into tx: contacts, memberships, and a change for each row.
-func (b *batch) write(ctx context.Context, s *Store, tx *sql.Tx) error {
-	now := s.millis()
-	if err := b.writeContacts(ctx, tx, now); err != nil {
-		return err
-	}
-	if err := b.writeMemberships(ctx, tx, now); err != nil {
-		return err
-	}
-	if err := s.restoreForgotten(ctx, tx, b.back, b.im.ID); err != nil {
-		return err
-	}
-	return b.writeChanges(ctx, tx, now)
-}
-
-func (b *batch) writeContacts(ctx context.Context, tx *sql.Tx, now int64) error {
-	id, err := lastContactID(ctx, tx)
-	if err != nil {
-		return err
-	}
-	args := make([]any, 0, 6*len(b.fresh))
-	for _, t := range b.fresh {
-		id++
-		t.id, t.updated = id, now
-		args = append(args, t.id, t.key, t.address, t.fields, now, now)
-	}
-	if err := insertMany(ctx, tx, "INSERT INTO contacts (id, key, address, fields, created_at, updated_at) VALUES ", 6, "", args); err != nil {
-		return err
-	}
-	update, err := tx.PrepareContext(ctx, "UPDATE contacts SET address = ?, fields = ?, updated_at = ? WHERE id = ?")
-	if err != nil {
-		return err
-	}
-	defer update.Close()
-	for i := range b.effects {
-		if t := b.effects[i].target; t.dirty && !t.made {
-			if _, err := update.ExecContext(ctx, t.address, t.fields, now, t.id); err != nil {
-				return err
-			}
-			t.dirty = false
-		}
-	}
-	return nil
-}
-
-// lastContactID is the highest id that a contact ever had, as far as the changes tell: an id is not given out again, so
-// that an old change set never finds a stranger under it.
-func lastContactID(ctx context.Context, tx *sql.Tx) (int64, error) {
-	var inContacts, inChanges int64
-	if err := tx.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM contacts").Scan(&inContacts); err != nil {
-		return 0, err
-	}
-	err := tx.QueryRowContext(ctx, "SELECT coalesce(max(contact), 0) FROM changes").Scan(&inChanges)
-	return max(inContacts, inChanges), err
-}
-
-func (b *batch) writeMemberships(ctx context.Context, tx *sql.Tx, now int64) error {
-	var args []any
-	var at any
-	c := b.im.spec.Consent
-	if !c.At.IsZero() {
-		at = c.At.UnixMilli()
-	}
-	for i := range b.effects {
-		if e := &b.effects[i]; e.Listed || e.Agreed {
-			args = append(args, b.im.Totals.List, e.target.id, now, c.Source, at, c.Text)
-		}
-	}
-	return insertMany(ctx, tx, "INSERT INTO memberships (list, contact, since, consent_source, consent_at, consent_text) VALUES ", 6,
-		` ON CONFLICT (list, contact) DO UPDATE SET consent_source = excluded.consent_source, consent_at = excluded.consent_at, consent_text = excluded.consent_text
-		WHERE memberships.consent_source = '' AND memberships.consent_at IS NULL AND memberships.consent_text = ''`, args)
-}
-
-func (b *batch) writeChanges(ctx context.Context, tx *sql.Tx, now int64) error {
-	var seq int64
-	err := tx.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM changes WHERE change_set = ?", b.im.ID).Scan(&seq)
-	if err != nil {
-		return err
-	}
-	args := make([]any, 0, 8*len(b.effects))
-	for i := range b.effects {
-		e := &b.effects[i]
-		if e.Op == "skip" {
-			continue
-		}
-		before, after, err := e.record(b.im.Totals.List, now)
-		if err != nil {
-			return err
-		}
-		if e.Op == "update" {
-			e.target.updated = now // as the next row about the same contact finds it
-		}
-		seq++
-		args = append(args, b.im.ID, seq, e.Line, e.target.id, e.target.key, e.Op, before, after)
-	}
-	return insertMany(ctx, tx, "INSERT INTO changes (change_set, seq, line, contact, key, op, before, after) VALUES ", 8, "", args)
-}
-
-// side is one side of a change, by field names: types and ids may change later, a cell's text does not. A created
-// contact needs none: before it there was nothing, and its row holds what it became.
-type side struct {
-	Address string            `json:"address,omitempty"`
-	Fields  map[string]string `json:"fields,omitempty"`
-	List    int64             `json:"list,omitempty"`
-	Consent int64             `json:"consent,omitempty"` // the list for which a consent was recorded
-	Updated int64             `json:"updated,omitempty"` // when the contact was last changed
-}
-
-// record is the two sides of an effect as they are kept, nil where there is nothing to say.
-func (e *Effect) record(list, now int64) (before, after any, err error) {
-	if e.Op == "create" {
-		return nil, nil, nil
-	}
-	var was, is side
-	if e.Was != "" {
-		was.Address, is.Address = e.Was, e.Address
-	}
-	if len(e.Changes) > 0 {
-		was.Fields, is.Fields = map[string]string{}, map[string]string{}
-		for _, c := range e.Changes {
-			was.Fields[c.Field.Name], is.Fields[c.Field.Name] = c.Old, c.New
-		}
-	}
-	if e.Op == "update" {
-		was.Updated, is.Updated = e.target.updated, now
-	}
-	if e.Listed {
-		is.List = list
-	}
-	if e.Agreed {
-		is.Consent = list
-	}
-	if e.Op == "touch" && !e.Listed && !e.Agreed {
-		return nil, nil, nil
-	}
-	b, err := json.Marshal(was)
-	if err != nil {
-		return nil, nil, err
-	}
-	a, err := json.Marshal(is)
-	return string(b), string(a), err
-}
-
-// rowsAtOnce is how many rows one INSERT holds: more gain nothing, fewer cost a round through database/sql each.
-const rowsAtOnce = 50
-
-// insertMany inserts rows of width values each.
-func insertMany(ctx context.Context, tx *sql.Tx, head string, width int, tail string, args []any) error {
-	row := "(" + placeholders(width) + ")"
-	whole := rowsAtOnce * width
-	if len(args) >= whole {
-		full, err := tx.PrepareContext(ctx, head+strings.Repeat(row+", ", rowsAtOnce-1)+row+tail)
-		if err != nil {
-			return err
-		}
-		defer full.Close()
-		for ; len(args) >= whole; args = args[whole:] {
-			if _, err := full.ExecContext(ctx, args[:whole]...); err != nil {
-				return err
-			}
-		}
-	}
-	if len(args) == 0 {
-		return nil
-	}
-	_, err := tx.ExecContext(ctx, head+strings.Repeat(row+", ", len(args)/width-1)+row+tail, args...)
-	return err
 }
 
 // Sending reports whether a campaign is being sent right now, here or in another process: a long write then makes room.

@@ -143,7 +143,7 @@ func TestTracesOfAContactThatIsGone(t *testing.T) {
 	if err != nil || there.Contact.ID == 0 || len(there.Changes) != 1 || len(there.Memberships) != 1 || there.Memberships[0].List != "members" {
 		t.Fatalf("there: %+v, %v", there, err)
 	}
-	exec(t, s, "DELETE FROM contacts")
+	undoAll(t, s, im.ID)
 	gone, err := s.Traces(t.Context(), "taro@example.jp")
 	if err != nil || gone.Contact.ID != 0 || len(gone.Changes) != 1 || gone.Changes[0].Line != 2 || gone.Changes[0].Set.Source != "members.csv" {
 		t.Errorf("gone: %+v, %v", gone, err)

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,6 +116,18 @@ func (s *Store) tracedChanges(ctx context.Context, contact int64, key string) ([
 	err := eachChange(ctx, s.read, func(c Change) error { all = append(all, TracedChange{Change: c}); return nil }, query, arg)
 	if err != nil {
 		return nil, err
+	}
+	if contact != 0 {
+		alike, err := runsOf(ctx, s.read, contact, key)
+		if err != nil {
+			return nil, fmt.Errorf("read changes: %w", explain(err))
+		}
+		for _, c := range alike {
+			all = append(all, TracedChange{Change: c})
+		}
+		slices.SortStableFunc(all, func(a, b TracedChange) int {
+			return cmp.Or(cmp.Compare(a.Change.Set, b.Change.Set), cmp.Compare(a.Line, b.Line))
+		})
 	}
 	sets := map[int64]ChangeSet{}
 	for i, c := range all {

@@ -1,11 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"mailer/internal/contact"
@@ -95,12 +98,103 @@ type Change struct {
 	Op      string
 	Before  map[string]string // cells by field name, where the line changed them
 	After   map[string]string
-	Listed  bool
+	Listed  bool // the set's list gained the contact
+	Left    bool // the set's list lost it: the file did not have it
 }
 
-// EachChange calls fn for the changes of a set in the order in which they were made.
+// EachChange calls fn for the changes of a set, line by line. It holds two numbers a line in memory.
 func (s *Store) EachChange(ctx context.Context, set int64, fn func(Change) error) error {
-	return eachChange(ctx, s.read, fn, changeColumns+" WHERE change_set = ? ORDER BY seq", set)
+	return s.snapshot(ctx, func(tx *sql.Tx) error {
+		var alike []Change
+		err := eachRun(ctx, tx, func(r run) error {
+			alike = slices.Grow(alike, len(r.lines))
+			for _, l := range r.lines {
+				alike = append(alike, r.change(l))
+			}
+			return nil
+		}, "WHERE r.change_set = ?", set)
+		if err != nil {
+			return fmt.Errorf("read changes: %w", explain(err))
+		}
+		slices.SortStableFunc(alike, func(a, b Change) int { return cmp.Compare(a.Line, b.Line) })
+		until := func(line int64) error { // what runs say of the lines before line
+			for len(alike) > 0 && alike[0].Line < line {
+				n := min(len(alike), inAtOnce)
+				for n > 0 && alike[n-1].Line >= line {
+					n--
+				}
+				if err := nameKeys(ctx, tx, set, alike[:n]); err != nil {
+					return err
+				}
+				for _, c := range alike[:n] {
+					if err := fn(c); err != nil {
+						return err
+					}
+				}
+				alike = alike[n:]
+			}
+			return nil
+		}
+		err = eachChange(ctx, tx, func(c Change) error {
+			if err := until(c.Line); err != nil {
+				return err
+			}
+			return fn(c)
+		}, changeColumns+" WHERE change_set = ? AND op <> 'delete' ORDER BY line, seq", set)
+		if err != nil {
+			return err
+		}
+		return until(math.MaxInt64)
+	})
+}
+
+// change is a line of a run as a change of its own. The key is not known here.
+func (r run) change(l runLine) Change {
+	op := r.op
+	if op == runJoin {
+		op = runTouch
+	}
+	return Change{Set: r.set, Seq: r.seq, Line: l.line, Contact: l.contact, Op: op, Listed: r.op == runJoin}
+}
+
+// nameKeys fills in the address keys of contacts: those that are still there, and those that the set's own undo deleted.
+func nameKeys(ctx context.Context, q queryer, set int64, changes []Change) error {
+	ids := make([]any, len(changes))
+	for i, c := range changes {
+		ids[i] = c.Contact
+	}
+	keys := make(map[int64]string, len(ids))
+	scan := func(rows *sql.Rows) error {
+		var id int64
+		var key string
+		err := rows.Scan(&id, &key)
+		keys[id] = key
+		return err
+	}
+	err := eachIn(ctx, q, "SELECT contact, key FROM changes WHERE change_set = ? AND op = 'delete' AND contact IN ", []any{set}, ids, scan)
+	if err == nil {
+		err = eachIn(ctx, q, "SELECT id, key FROM contacts WHERE id IN ", nil, ids, scan)
+	}
+	for i := range changes {
+		changes[i].Key = keys[changes[i].Contact]
+	}
+	return err
+}
+
+// runsOf is the changes of one contact that runs hold.
+func runsOf(ctx context.Context, q queryer, contact int64, key string) ([]Change, error) {
+	var found []Change
+	err := eachRun(ctx, q, func(r run) error {
+		for _, l := range r.lines {
+			if l.contact == contact && r.op != runSkip {
+				c := r.change(l)
+				c.Key = key
+				found = append(found, c)
+			}
+		}
+		return nil
+	}, "WHERE r.first <= ? AND r.last >= ?", contact, contact)
+	return found, err
 }
 
 const changeColumns = "SELECT change_set, seq, line, contact, key, op, before, after FROM changes"
@@ -116,7 +210,7 @@ func eachChange(ctx context.Context, q queryer, fn func(Change) error, query str
 		if err != nil {
 			return fmt.Errorf("read changes: %w", err)
 		}
-		c.Before, c.After, c.Listed = was.Fields, is.Fields, is.List != 0
+		c.Before, c.After, c.Listed, c.Left = was.Fields, is.Fields, is.List != 0, was.Member != nil
 		if err := fn(c); err != nil {
 			return err
 		}
@@ -152,8 +246,8 @@ func (s *Store) BeginUndo(ctx context.Context, id int64) (ChangeSet, error) {
 		if set.State == "undoing" {
 			return nil
 		}
-		var last int64
-		if err := tx.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM changes WHERE change_set = ?", id).Scan(&last); err != nil {
+		last, err := lastSeq(ctx, tx, id)
+		if err != nil {
 			return err
 		}
 		set.State, set.Totals.Undo = "undoing", &Undone{Before: last + 1}
@@ -209,6 +303,7 @@ type undoing struct {
 	changed  map[int64]bool // contacts that a living change set touched besides this one
 	listed   map[int64]bool // contacts that a living change set put on the same list
 	mailing  map[string]bool
+	deleted  []undoRow // creations to take back: their contacts go at the end, all at once
 }
 
 // undoRow is a change to be taken back.
@@ -218,20 +313,8 @@ type undoRow struct {
 }
 
 func (u *undoing) chunk(ctx context.Context, n int) error {
-	rows, err := u.tx.QueryContext(ctx, changeColumns+" WHERE change_set = ? AND seq < ? ORDER BY seq DESC LIMIT ?", u.set.ID, u.totals.Before, n)
+	todo, err := u.next(ctx, n)
 	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	var todo []undoRow
-	for rows.Next() {
-		c, was, is, err := scanChange(rows)
-		if err != nil {
-			return err
-		}
-		todo = append(todo, undoRow{c, was, is})
-	}
-	if err := rows.Err(); err != nil {
 		return err
 	}
 	if len(todo) == 0 {
@@ -247,7 +330,89 @@ func (u *undoing) chunk(ctx context.Context, n int) error {
 		}
 		u.totals.Before = r.Seq
 	}
+	return u.delete(ctx)
+}
+
+// delete takes the contacts away that were created, and keeps who they were: their run holds only ids.
+func (u *undoing) delete(ctx context.Context) error {
+	if len(u.deleted) == 0 {
+		return nil
+	}
+	seq, err := lastSeq(ctx, u.tx, u.set.ID)
+	if err != nil {
+		return err
+	}
+	ids, args := make([]any, 0, len(u.deleted)), make([]any, 0, 6*len(u.deleted))
+	for _, r := range u.deleted {
+		seq++
+		ids = append(ids, r.Contact)
+		args = append(args, u.set.ID, seq, r.Line, r.Contact, r.Key, "delete")
+	}
+	if err := insertMany(ctx, u.tx, "INSERT INTO changes (change_set, seq, line, contact, key, op) VALUES ", 6, "", args); err != nil {
+		return err
+	}
+	for len(ids) > 0 {
+		n := min(len(ids), inAtOnce)
+		if _, err := u.tx.ExecContext(ctx, "DELETE FROM contacts WHERE id IN ("+placeholders(n)+")", ids[:n]...); err != nil { // and their memberships
+			return err
+		}
+		ids = ids[n:]
+	}
 	return nil
+}
+
+// next is the last n changes that are not taken back yet, the last one first. A run comes whole: its changes share a number.
+func (u *undoing) next(ctx context.Context, n int) ([]undoRow, error) {
+	rows, err := u.tx.QueryContext(ctx, changeColumns+" WHERE change_set = ? AND seq < ? ORDER BY seq DESC LIMIT ?", u.set.ID, u.totals.Before, n)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var todo []undoRow
+	for rows.Next() {
+		c, was, is, err := scanChange(rows)
+		if err != nil {
+			return nil, err
+		}
+		todo = append(todo, undoRow{c, was, is})
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	from := int64(0) // with a full page of changes, runs older than its last one wait for the next call
+	if len(todo) == n {
+		from = todo[n-1].Seq
+	}
+	enough := errors.New("enough")
+	var merged []undoRow
+	err = eachRun(ctx, u.tx, func(r run) error {
+		for len(todo) > 0 && todo[0].Seq > r.seq {
+			merged, todo = append(merged, todo[0]), todo[1:]
+		}
+		if len(merged) >= n {
+			return enough
+		}
+		for _, l := range slices.Backward(r.lines) {
+			row := undoRow{Change: r.change(l)}
+			if r.op == runJoin {
+				row.is.List = u.set.Totals.List
+			}
+			if r.op != runSkip {
+				merged = append(merged, row)
+			}
+		}
+		if len(merged) >= n {
+			return enough
+		}
+		return nil
+	}, "WHERE r.change_set = ? AND r.seq < ? AND r.seq >= ? ORDER BY r.seq DESC", u.set.ID, u.totals.Before, from)
+	if err != nil && !errors.Is(err, enough) {
+		return nil, err
+	}
+	if err == nil {
+		merged = append(merged, todo...)
+	}
+	return merged, nil
 }
 
 // look reads everything that the decisions about todo need.
@@ -256,63 +421,103 @@ func (u *undoing) look(ctx context.Context, todo []undoRow) error {
 	if u.fields, err = fields(ctx, u.tx); err != nil {
 		return err
 	}
-	ids, keys := make([]any, len(todo)), make([]any, len(todo))
+	ids := make([]any, len(todo))
 	for i, r := range todo {
-		ids[i], keys[i] = r.Contact, r.Key
+		ids[i] = r.Contact
 	}
-	in := " IN (" + placeholders(len(todo)) + ")"
-	rows, err := u.tx.QueryContext(ctx, "SELECT id, key, address, fields, updated_at FROM contacts WHERE id"+in, ids...)
-	if err != nil {
-		return err
-	}
-	found, err := scanStored(rows)
-	if err != nil {
-		return err
-	}
-	u.contacts = make(map[int64]stored, len(found))
-	for _, c := range found {
+	u.contacts = make(map[int64]stored, len(todo))
+	var keys []any
+	err = eachIn(ctx, u.tx, "SELECT id, key, address, fields, updated_at FROM contacts WHERE id IN ", nil, ids, func(rows *sql.Rows) error {
+		var c stored
+		err := rows.Scan(&c.id, &c.key, &c.address, &c.fields, &c.updated)
 		u.contacts[c.id] = c
+		keys = append(keys, c.key)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	u.mailing = map[string]bool{}
-	if err := eachString(ctx, u.tx, func(key string) { u.mailing[key] = true },
-		"SELECT key FROM deliveries WHERE state IN ('pending', 'sending', 'deferred', 'uncertain') AND key"+in, keys...); err != nil {
-		return err
-	}
-	return u.lookAtOthers(ctx, in, ids)
-}
-
-func (u *undoing) lookAtOthers(ctx context.Context, in string, ids []any) error {
-	u.changed, u.listed = map[int64]bool{}, map[int64]bool{}
-	rows, err := u.tx.QueryContext(ctx, `SELECT h.contact, coalesce(json_extract(s.totals, '$.list'), 0) FROM changes AS h JOIN change_sets AS s ON s.id = h.change_set
-		WHERE h.change_set <> ? AND s.state <> 'undone' AND h.contact`+in, append([]any{u.set.ID}, ids...)...)
+	err = eachIn(ctx, u.tx, "SELECT key FROM deliveries WHERE state IN ('pending', 'sending', 'deferred', 'uncertain') AND key IN ", nil, keys,
+		scanString(func(key string) { u.mailing[key] = true }))
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var id, list int64
-		if err := rows.Scan(&id, &list); err != nil {
-			return err
-		}
+	return u.lookAtOthers(ctx, ids)
+}
+
+// lookAtOthers finds which of the contacts other change sets have to do with, those that were taken back left out.
+func (u *undoing) lookAtOthers(ctx context.Context, ids []any) error {
+	u.changed, u.listed = map[int64]bool{}, map[int64]bool{}
+	note := func(id, list int64) {
 		u.changed[id] = true
 		if list == u.set.Totals.List {
 			u.listed[id] = true
 		}
 	}
-	return rows.Err()
+	err := eachIn(ctx, u.tx, `SELECT h.contact, coalesce(json_extract(s.totals, '$.list'), 0) FROM changes AS h JOIN change_sets AS s ON s.id = h.change_set
+		WHERE h.change_set <> ? AND s.state <> 'undone' AND h.contact IN `, []any{u.set.ID}, ids, func(rows *sql.Rows) error {
+		var id, list int64
+		err := rows.Scan(&id, &list)
+		note(id, list)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	wanted := idSet{}
+	first, last := ids[0].(int64), ids[0].(int64)
+	for _, id := range ids {
+		id := id.(int64)
+		wanted.add(id)
+		first, last = min(first, id), max(last, id)
+	}
+	lists, err := u.otherLists(ctx)
+	if err != nil || len(lists) == 0 {
+		return err
+	}
+	return eachRun(ctx, u.tx, func(r run) error {
+		list, living := lists[r.set]
+		if !living || r.op == runSkip {
+			return nil
+		}
+		for _, l := range r.lines {
+			if wanted.has(l.contact) {
+				note(l.contact, list)
+			}
+		}
+		return nil
+	}, "WHERE r.change_set <> ? AND r.first <= ? AND r.last >= ?", u.set.ID, last, first)
+}
+
+// otherLists is the list, 0 where there is none, of every other change set that stands and has runs.
+func (u *undoing) otherLists(ctx context.Context) (map[int64]int64, error) {
+	lists := map[int64]int64{}
+	err := eachRow(ctx, u.tx, func(rows *sql.Rows) error {
+		var set, list int64
+		err := rows.Scan(&set, &list)
+		lists[set] = list
+		return err
+	}, `SELECT id, coalesce(json_extract(totals, '$.list'), 0) FROM change_sets AS s
+		WHERE id <> ? AND state <> 'undone' AND EXISTS (SELECT 1 FROM change_runs WHERE change_set = s.id)`, u.set.ID)
+	return lists, err
 }
 
 // takeBack undoes one change as far as nothing that came later leans on it.
 func (u *undoing) takeBack(ctx context.Context, r undoRow) error {
 	c, there := u.contacts[r.Contact]
-	if !there || c.key != r.Key {
+	if !there || r.Op == "delete" || r.Key != "" && c.key != r.Key {
 		return nil // deleted or forgotten since
+	}
+	if r.was.Member != nil {
+		return u.backOnList(ctx, r.Contact, *r.was.Member)
 	}
 	if r.Op == "create" && !u.changed[c.id] && !u.mailing[c.key] {
 		u.totals.Deleted++
 		delete(u.contacts, c.id)
-		_, err := u.tx.ExecContext(ctx, "DELETE FROM contacts WHERE id = ?", c.id) // and its memberships
-		return err
+		r.Key = c.key
+		u.deleted = append(u.deleted, r)
+		return nil
 	}
 	off, err := u.takeOffList(ctx, r)
 	if err != nil {
@@ -351,6 +556,18 @@ func (u *undoing) takeOffList(ctx context.Context, r undoRow) (bool, error) {
 	}
 	n, err := res.RowsAffected()
 	return n > 0, err
+}
+
+// backOnList gives a contact the place on a list back that the change took from it, unless it has a new one.
+func (u *undoing) backOnList(ctx context.Context, contact int64, m membership) error {
+	res, err := u.tx.ExecContext(ctx, `INSERT INTO memberships (list, contact, since, consent_source, consent_at, consent_text)
+		SELECT id, ?, ?, ?, ?, ? FROM lists WHERE id = ? ON CONFLICT (list, contact) DO NOTHING`, contact, m.Since, m.Source, m.At, m.Text, m.List)
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	u.totals.Restored += n
+	return err
 }
 
 // withdrawConsent takes the record of a consent away that the change added. A later import leaves a consent that is on

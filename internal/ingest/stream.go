@@ -1,0 +1,121 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+
+	"mailer/internal/store"
+)
+
+// A file goes through in blocks of rows: one goroutine cuts them from the file, several take them apart, and the one that asked
+// for them gets them in the order of the file. At any time a bounded number of blocks is on its way, so that memory stays flat.
+
+// block is a stretch of the file on its way.
+type block struct {
+	text []byte // where the bytes of raws lie
+	raws []raw
+	rows []parsed
+	ends []int         // where the stored form of each row ends
+	done chan struct{} // closed when rows are there
+	err  error         // of reading; the block's rows come before it
+}
+
+// parsed is a row that can be imported, or why it can not.
+type parsed struct {
+	row    store.Row
+	reject *Reject
+}
+
+// Bounds of a block: the first that is reached ends it.
+const (
+	blockRows  = 1024
+	blockBytes = 256 << 10
+)
+
+// stream calls take for the blocks of the file behind its header, in order. encode makes the stored form of each row; nil: it is not
+// wanted. stream returns when every goroutine that it started has ended.
+func (im *importing) stream(ctx context.Context, encode func([]byte, []string) ([]byte, error), take func([]parsed) error) error {
+	r, err := im.src.records()
+	if err != nil {
+		return err
+	}
+	if _, _, err := r.next(); err != nil { // the header
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer cancel()
+	workers := runtime.GOMAXPROCS(0)
+	todo := make(chan *block, workers)      // for whoever is free
+	ordered := make(chan *block, 2*workers) // the same blocks, in order
+	group.Go(func() {
+		defer close(todo)
+		defer close(ordered)
+		im.src.cut(ctx, r.split, ordered, todo)
+	})
+	for range workers {
+		group.Go(func() {
+			p := &parser{src: im.src, layout: im.layout, encode: encode, width: len(im.layout.header.names), decode: im.src.charset.decoder()}
+			for b := range todo {
+				p.block(b)
+				close(b.done)
+			}
+		})
+	}
+	for b := range ordered {
+		select {
+		case <-b.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := take(b.rows); err != nil {
+			return err
+		}
+		if b.err != nil {
+			return b.err
+		}
+	}
+	return ctx.Err()
+}
+
+// cut makes blocks of the rest of the file and gives each to both channels.
+func (s *source) cut(ctx context.Context, split *splitter, ordered, todo chan<- *block) {
+	for more := true; more; {
+		b := &block{done: make(chan struct{}), text: make([]byte, 0, blockBytes+blockBytes/8), raws: make([]raw, 0, blockRows)}
+		more = s.fill(b, split)
+		for _, out := range []chan<- *block{ordered, todo} {
+			select {
+			case out <- b:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// fill reads rows until the block is full. It reports false at the end of the file.
+func (s *source) fill(b *block, split *splitter) bool {
+	for len(b.raws) < blockRows && len(b.text) < blockBytes {
+		raw, err := split.next()
+		if errors.Is(err, io.EOF) {
+			return false
+		}
+		if err != nil {
+			b.err = fmt.Errorf("read %s: %w", s.name, err)
+			return false
+		}
+		if raw.empty() {
+			continue
+		}
+		start := len(b.text)
+		b.text = append(b.text, raw.bytes...) // an earlier row keeps the memory that it points to if this one needs more
+		raw.bytes = b.text[start:len(b.text):len(b.text)]
+		b.raws = append(b.raws, raw)
+	}
+	return true
+}
