@@ -83,7 +83,9 @@ type Summary struct {
 	Delimiter  string  `json:"delimiter"`
 	ChangeSet  int64   `json:"change_set"`
 	Seconds    float64 `json:"seconds"`
+	Unlisted   int64   `json:"unlisted,omitempty"`
 	Repeated   int64   `json:"-"`
+	Lost       int64   `json:"-"` // rejected rows of which not even the address could be read
 }
 
 // DuplicateError says that --on-duplicate fail met a contact that exists.
@@ -129,7 +131,8 @@ type importing struct {
 
 	total    int64 // rows of the file
 	rejected int64
-	lost     int64 // rejected rows of which not even the address could be read
+	lost     int64    // of them, those of which not even the address could be read
+	kept     []string // address keys of some that were rejected, yet to be marked as seen
 	set      int64
 	totals   store.Totals
 }
@@ -138,6 +141,7 @@ func (im *importing) fill(sum *Summary) {
 	t := im.totals
 	sum.Created, sum.Updated, sum.Unchanged, sum.Skipped = t.Created, t.Updated, t.Unchanged, t.Skipped
 	sum.Suppressed, sum.Repeated, sum.Rejected, sum.ChangeSet = t.Suppressed, t.Repeated, im.rejected, im.set
+	sum.Unlisted, sum.Lost = t.Unlisted, im.lost
 	sum.Rows = sum.Created + sum.Updated + sum.Unchanged + sum.Skipped + sum.Rejected
 }
 
@@ -246,6 +250,12 @@ func (im *importing) progress(step Step, done int64) {
 
 func (im *importing) reject(r Reject) {
 	im.rejected++
+	if r.lost {
+		im.lost++
+	}
+	if r.key != "" && im.o.UnlistMissing {
+		im.kept = append(im.kept, r.key)
+	}
 	if im.ev.Reject != nil {
 		im.ev.Reject(r)
 	}
@@ -273,7 +283,9 @@ func (im *importing) spec() (store.ImportSpec, error) {
 		List        string        `json:"list,omitempty"`
 		Consent     store.Consent `json:"consent,omitzero"`
 		OnDuplicate string        `json:"on_duplicate"`
-	}{im.src.charset.name, string(im.src.delim), im.o.Map, im.o.List, im.o.Consent, im.o.OnDuplicate})
+		Fields      []string      `json:"fields,omitempty"`
+		Unlist      bool          `json:"unlist_missing,omitempty"`
+	}{im.src.charset.name, string(im.src.delim), im.o.Map, im.o.List, im.o.Consent, im.o.OnDuplicate, im.o.Fields, im.o.UnlistMissing})
 	return store.ImportSpec{
 		Kind: "import", Source: im.src.name, SourceHash: im.src.hash, Options: string(options), Columns: im.layout.columns,
 		List: im.o.List, Consent: im.o.Consent, OnDuplicate: im.o.OnDuplicate,
@@ -314,12 +326,36 @@ func (im *importing) apply(ctx context.Context, spec store.ImportSpec) error {
 	if err == nil {
 		err = flush()
 	}
+	if err == nil && im.o.UnlistMissing {
+		err = im.unlist(ctx, set, pace)
+	}
 	if err == nil {
 		err = im.st.FinishImport(ctx, set, im.rejected)
 	}
 	if err != nil {
 		return &StoppedError{set.ID, err}
 	}
+	return nil
+}
+
+// unlist takes whoever is on the list and not in the file off it. With a row that might be anybody's, nobody is missing for sure.
+func (im *importing) unlist(ctx context.Context, set *store.Import, pace *pace) error {
+	if im.lost > 0 {
+		return nil
+	}
+	if err := im.st.Keep(ctx, set, im.kept); err != nil {
+		return err
+	}
+	for done := false; !done; {
+		err := pace.step(ctx, im.st, func() (held time.Duration, err error) {
+			done, held, err = im.st.Unlist(ctx, set, pace.rows)
+			return held, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	im.totals = set.Totals
 	return nil
 }
 
@@ -346,7 +382,7 @@ const planRows = 500
 // plan says what each row would do, without writing. It keeps a hash of each address that it saw, because the store
 // does not learn of the rows before.
 func (im *importing) plan(ctx context.Context, spec store.ImportSpec, tell func(store.Effect)) error {
-	im.totals, im.rejected = store.Totals{}, 0
+	im.totals, im.rejected, im.lost, im.kept = store.Totals{}, 0, 0, nil
 	p, err := im.st.PlanImport(ctx, spec)
 	if err != nil {
 		return err
@@ -389,10 +425,21 @@ func (im *importing) plan(ctx context.Context, spec store.ImportSpec, tell func(
 		}
 		return flush()
 	}, im.reject)
-	if err != nil {
+	if err == nil {
+		err = flush()
+	}
+	if err != nil || !im.o.UnlistMissing || im.lost > 0 {
 		return err
 	}
-	return flush()
+	if err := p.Keep(ctx, im.kept); err != nil {
+		return err
+	}
+	return p.Missing(ctx, func(e store.Effect) {
+		im.totals.Count(e)
+		if tell != nil {
+			tell(e)
+		}
+	})
 }
 
 func rowHash(seed maphash.Seed, row store.Row) uint64 {
@@ -411,6 +458,7 @@ func (im *importing) refuseDuplicates(ctx context.Context, spec store.ImportSpec
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	quiet := *im
+	quiet.o.UnlistMissing = false
 	quiet.ev = Events{Progress: im.ev.Progress}
 	err := quiet.plan(ctx, spec, func(e store.Effect) {
 		if e.Op != "create" && !e.Repeated {

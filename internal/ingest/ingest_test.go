@@ -435,9 +435,13 @@ func TestImportErrors(t *testing.T) {
 
 // Random imports one after another, then all taken back in the reverse order: the store is as it was, step by step.
 func TestUndoProperty(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(16) {
 		w := newWorld(t)
 		r := rand.New(rand.NewPCG(seed, 7))
+		people, rows := 8, 12
+		if seed%2 == 1 { // over several transactions, with people who are new and who are known in each
+			people, rows = 200, 300
+		}
 		columns := []string{"name", "pref", "n", "day"}
 		cell := map[string][]string{"name": {"", "A", "B"}, "pref": {"", "東京都", "大阪府"}, "n": {"", "1", "2"}, "day": {"", "2026-01-05", "2026/1/5"}}
 		var states [][]string
@@ -447,8 +451,8 @@ func TestUndoProperty(t *testing.T) {
 			use := columns[:1+r.IntN(len(columns))]
 			var b strings.Builder
 			fmt.Fprintf(&b, "email,%s\n", strings.Join(use, ","))
-			for range 1 + r.IntN(12) {
-				address := fmt.Sprintf("p%d@example.jp", r.IntN(8))
+			for range 1 + r.IntN(rows) {
+				address := fmt.Sprintf("p%d@example.jp", r.IntN(people))
 				if r.IntN(4) == 0 {
 					address = strings.ToUpper(address)
 				}
@@ -459,6 +463,7 @@ func TestUndoProperty(t *testing.T) {
 				b.WriteString("\n")
 			}
 			o := Options{Path: w.file(b.String()), List: []string{"", "l", "m"}[r.IntN(3)], OnDuplicate: []string{"update", "skip"}[r.IntN(2)]}
+			o.UnlistMissing = o.List != "" && r.IntN(2) == 0
 			dryOptions := o
 			dryOptions.DryRun = true
 			dry, err := Import(t.Context(), w.st, dryOptions, Events{})
@@ -469,8 +474,8 @@ func TestUndoProperty(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if figures(dry) != figures(sum) {
-				t.Fatalf("seed %d: the dry run said %s, the import did %s\n%s", seed, figures(dry), figures(sum), b.String())
+			if figures(dry) != figures(sum) || dry.Unlisted != sum.Unlisted {
+				t.Fatalf("seed %d: the dry run said %s and %d unlisted, the import did %s and %d\n%s", seed, figures(dry), dry.Unlisted, figures(sum), sum.Unlisted, b.String())
 			}
 			if sum.Rejected > 0 {
 				t.Fatalf("seed %d: rejects in\n%s", seed, b.String())
@@ -523,5 +528,62 @@ func TestBrokenUTF16CostsItsRow(t *testing.T) {
 	_, rejects := w.imported(file, Options{}, "2 1 0 0 1 0")
 	if r := rejects[0]; r.Line != 2 || r.Column != 2 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// Whoever is on the list and not in the file leaves the list, and comes back with the import's undo.
+func TestUnlistMissing(t *testing.T) {
+	w := newWorld(t)
+	w.imported("email,n\na@example.jp,1\nb@example.jp,2\nc@example.jp,3\n", Options{List: "l", Consent: store.Consent{Source: "form"}}, "3 3 0 0 0 0")
+	w.imported("email\nd@example.jp\n", Options{List: "m"}, "1 1 0 0 0 0")
+	before := w.people()
+	o := Options{List: "l", UnlistMissing: true, OnDuplicate: "skip"}
+	// b's row is rejected for a cell, so b is not missing; a is skipped.
+	sum, _ := w.imported("email,n\nA@example.jp,1\nb@example.jp,x\nno address,1\ne@example.jp,1\n", o, "4 1 0 0 2 0")
+	if sum.Unlisted != 1 {
+		t.Errorf("%d were taken off the list, want c alone", sum.Unlisted)
+	}
+	w.expect("a@example.jp map[n:1] [l]", "b@example.jp map[n:2] [l]", "c@example.jp map[n:3] []", "d@example.jp map[] [m]", "e@example.jp map[n:1] [l]")
+	w.undo(sum.ChangeSet, "1 1 0")
+	w.expect(before...)
+	var consent string
+	if err := w.sql.QueryRow("SELECT m.consent_source FROM memberships m JOIN contacts c ON c.id = m.contact WHERE c.key = 'c@example.jp'").Scan(&consent); err != nil || consent != "form" {
+		t.Errorf("c came back with the consent %q, %v", consent, err)
+	}
+}
+
+// A row that nobody can read may be anybody's: then nobody is missing for sure.
+func TestUnlistMissingWithUnreadableRow(t *testing.T) {
+	w := newWorld(t)
+	w.imported("email,n\na@example.jp,1\nb@example.jp,2\n", Options{List: "l"}, "2 2 0 0 0 0")
+	for _, row := range []string{"b@example.jp,\xff\n", "b@example.jp\n", "\"b@example.jp\n"} {
+		sum, _ := w.imported("email,n\na@example.jp,1\n"+row, Options{List: "l", UnlistMissing: true}, "2 0 0 1 1 0")
+		if sum.Unlisted != 0 || sum.Lost != 1 {
+			t.Errorf("%q: %+v", row, sum)
+		}
+	}
+	w.expect("a@example.jp map[n:1] [l]", "b@example.jp map[n:2] [l]")
+}
+
+// An import that was stopped knows, when it goes on, whom it has seen before.
+func TestStoppedImportUnlistsAtItsEnd(t *testing.T) {
+	w := newWorld(t)
+	w.imported(big(3100), Options{List: "l"}, "3100 3100 0 0 0 0")
+	path := w.file(strings.ReplaceAll(big(3000), "Name", "N"))
+	o := Options{Path: path, List: "l", UnlistMissing: true}
+	w.exec("CREATE TRIGGER full BEFORE UPDATE ON contacts WHEN new.key = 'p2000@example.jp' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+	if _, err := Import(t.Context(), w.st, o, Events{}); err == nil {
+		t.Fatal("the import was not stopped")
+	}
+	w.exec("DROP TRIGGER full")
+	sum, _ := w.imported("", o, "3000 0 3000 0 0 0")
+	if sum.Unlisted != 100 {
+		t.Errorf("%d were taken off the list, want 100", sum.Unlisted)
+	}
+	w.undo(sum.ChangeSet, "0 3100 0")
+	for _, p := range w.people() {
+		if !strings.HasSuffix(p, "[l]") {
+			t.Fatal(p)
+		}
 	}
 }

@@ -21,7 +21,8 @@ type Reject struct {
 	Reason string
 	Row    string // as it stands in the file; bytes that do not decode as \xHH
 
-	key string // the address key, where the row has one that can be read
+	key  string // the address key, where the row has one that can be read
+	lost bool   // nobody can say who the row is about
 }
 
 // record is one row of the file, decoded.
@@ -192,7 +193,9 @@ func (p *parser) block(b *block) {
 // row checks one record and puts it, or why it is rejected, behind the rows of the block.
 func (p *parser) row(b *block, rec record, reject *Reject) {
 	var row store.Row
-	if reject == nil {
+	if reject != nil {
+		reject.lost = true
+	} else {
 		column, err := 0, error(nil)
 		if row, column, err = p.layout.row(rec, p.encode == nil); err == nil && p.encode != nil {
 			if column, err = p.encodeRow(b, row); err == nil {

@@ -22,6 +22,11 @@ type writing struct {
 // rows applies all of them. Where most rows are new people, each is inserted without looking first, which the unique key makes
 // safe; where most are known, they are looked up first.
 func (w *writing) rows(ctx context.Context, rows []Row) error {
+	if len(rows) >= bulkRows {
+		if _, err := w.tx.ExecContext(ctx, bulkCheckpoint); err != nil {
+			return err
+		}
+	}
 	blocked, back, err := blockedKeys(ctx, w.tx, keysOf(rows))
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ type Effect struct {
 	Line       int64
 	Address    string
 	Key        string
-	Op         string // create, update, touch, skip
+	Op         string // create, update, touch, skip; unlist: the list loses the contact, which has no line
 	Was        string // the address before, where it changes
 	Changes    []CellChange
 	Listed     bool // the list gains the contact
@@ -38,6 +38,9 @@ type CellChange struct {
 // Count adds one row's effect to the totals.
 func (t *Totals) Count(e Effect) {
 	switch {
+	case e.Op == "unlist":
+		t.Unlisted++
+		return
 	case e.Op == "create":
 		t.Created++
 	case e.Op == "skip":
@@ -60,8 +63,9 @@ func (t *Totals) Rows() int64 { return t.Created + t.Updated + t.Unchanged + t.S
 
 // Plan is a dry run: it says what an import would do with rows, and writes nothing.
 type Plan struct {
-	s  *Store
-	im *Import
+	s    *Store
+	im   *Import
+	seen idSet // contacts that rows led to
 }
 
 // PlanImport prepares a dry run of spec.
@@ -89,7 +93,7 @@ func (s *Store) PlanImport(ctx context.Context, spec ImportSpec) (*Plan, error) 
 			return nil, fmt.Errorf("plan import: %w", explain(err))
 		}
 	}
-	return &Plan{s, im}, nil
+	return &Plan{s: s, im: im}, nil
 }
 
 // Rows says what the import would do with rows. It does not remember the rows of earlier calls.
@@ -101,6 +105,9 @@ func (p *Plan) Rows(ctx context.Context, rows []Row) ([]Effect, error) {
 	b, err := resolve(ctx, p.s.read, p.im, rows, blocked)
 	if err != nil {
 		return nil, fmt.Errorf("plan import: %w", explain(err))
+	}
+	for _, e := range b.effects {
+		p.seen.add(e.target.id) // 0 for those who are new
 	}
 	return b.effects, nil
 }
