@@ -34,7 +34,7 @@ func removeBinary() {
 	os.Remove(filepath.Join(os.TempDir(), fmt.Sprintf("mailer-test-%d", os.Getpid())))
 }
 
-func binary(t *testing.T) string {
+func binary(t testing.TB) string {
 	t.Helper()
 	path, err := plainBinary()
 	if err != nil {

@@ -154,11 +154,13 @@ type parser struct {
 	decode decoder
 	ends   []int // where the text of each row ends
 	fields []byte
+	cells  []string // room for the cells of the rows to come
 }
 
 func (p *parser) block(b *block) {
 	text, ok := p.decodeBlock(b)
 	slab := make([]string, 0, len(b.raws)*p.width)
+	p.cells = make([]string, len(b.raws)*len(p.layout.columns))
 	p.fields = p.fields[:0]
 	start := 0
 	for i, raw := range b.raws {
@@ -197,7 +199,7 @@ func (p *parser) row(b *block, rec record, reject *Reject) {
 		reject.lost = true
 	} else {
 		column, err := 0, error(nil)
-		if row, column, err = p.layout.row(rec, p.encode == nil); err == nil && p.encode != nil {
+		if row, column, err = p.layout.row(rec, p.room(), p.encode == nil); err == nil && p.encode != nil {
 			if column, err = p.encodeRow(b, row); err == nil {
 				b.ends = append(b.ends, len(p.fields))
 			}
@@ -210,6 +212,17 @@ func (p *parser) row(b *block, rec record, reject *Reject) {
 		b.ends = append(b.ends, len(p.fields))
 	}
 	b.rows = append(b.rows, parsed{row, reject})
+}
+
+// room is where the cells of one row go.
+func (p *parser) room() []string {
+	n := len(p.layout.columns)
+	if len(p.cells) < n {
+		return make([]string, n)
+	}
+	room := p.cells[:n:n]
+	p.cells = p.cells[n:]
+	return room
 }
 
 // encodeRow adds the stored form of a row to fields.
@@ -256,14 +269,14 @@ type layout struct {
 	types   []contact.Inference
 }
 
-// row checks a record. The reason of a rejection is for the person who made the file. fits says that values are held against the
+// row checks a record and puts its cells into room. The reason of a rejection is for the person who made the file. fits says that values are held against the
 // types of the fields that are there already; otherwise whoever encodes them does so.
-func (l *layout) row(rec record, fits bool) (store.Row, int, error) {
+func (l *layout) row(rec record, room []string, fits bool) (store.Row, int, error) {
 	a, err := address.Parse(rec.cells[l.header.address])
 	if err != nil {
 		return store.Row{}, l.header.address + 1, err
 	}
-	row := store.Row{Line: rec.line, Address: a.Text, Key: a.Key, Cells: make([]string, len(l.columns))}
+	row := store.Row{Line: rec.line, Address: a.Text, Key: a.Key, Cells: room}
 	for i, column := range l.cells {
 		cell := rec.cells[column]
 		if column == l.header.address {

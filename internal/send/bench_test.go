@@ -1,16 +1,15 @@
 package send
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"mailer/internal/mailtest"
 	"mailer/internal/relay"
 	"mailer/internal/store"
 )
@@ -18,7 +17,7 @@ import (
 // BenchmarkSend is the engine with its records on disk: claim, transaction, outcome, without rendering, over ten
 // connections to a sink that answers at once. One operation is one message of 14 KB.
 func BenchmarkSend(b *testing.B) {
-	sink := newSink(b)
+	sink := mailtest.NewSink(b).Port()
 	path := filepath.Join(b.TempDir(), "mailer.db")
 	st, err := store.Open(b.Context(), path, store.Options{})
 	if err != nil {
@@ -63,58 +62,5 @@ func BenchmarkSend(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 	if err := run.Close(b.Context()); err != nil {
 		b.Fatal(err)
-	}
-}
-
-// newSink starts a server that takes everything as fast as it can, and returns its port.
-func newSink(b *testing.B) int {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go sinkConn(conn)
-		}
-	}()
-	return ln.Addr().(*net.TCPAddr).Port
-}
-
-func sinkConn(conn net.Conn) {
-	defer conn.Close()
-	r, w := bufio.NewReaderSize(conn, 64<<10), bufio.NewWriter(conn)
-	say := func(s string) { w.WriteString(s + "\r\n") }
-	say("220 sink")
-	data := false
-	for {
-		if r.Buffered() == 0 && w.Flush() != nil {
-			return
-		}
-		line, err := r.ReadSlice('\n')
-		if err != nil {
-			return
-		}
-		switch {
-		case data && string(line) == ".\r\n":
-			data = false
-			say("250 2.0.0 taken")
-		case data:
-		case line[0] == 'E':
-			say("250-sink\r\n250 PIPELINING")
-		case line[0] == 'D':
-			data = true
-			say("354 go on")
-		case line[0] == 'Q':
-			say("221 bye")
-			w.Flush()
-			return
-		default:
-			say("250 2.0.0 ok")
-		}
 	}
 }
