@@ -24,10 +24,10 @@ type Reject struct {
 type record struct {
 	line  int64
 	cells []string
-	bytes []byte
+	bytes []byte // of text files
 }
 
-// records reads the rows of a source, one after the other.
+// records reads the rows of a CSV source.
 type records struct {
 	src   *source
 	split *splitter
@@ -42,6 +42,10 @@ func (s *source) records() (*records, error) {
 	}
 	return &records{src: s, split: newSplitter(r, s.delim)}, nil
 }
+
+func (r *records) show(rec record) string { return r.src.charset.lenient(rec.bytes) }
+
+func (r *records) Close() error { return nil }
 
 // next returns the next row that is not blank, or why it is rejected, or io.EOF. The cells are good until the next call.
 func (r *records) next() (record, *Reject, error) {
@@ -192,15 +196,15 @@ func (l *layout) see(row store.Row) {
 
 // settle gives new fields their types, once every row was seen. A column without a header and without a single value
 // makes no field.
-func (l *layout) settle() {
+func (l *layout) settle(h *hints) {
 	var columns []contact.Field
 	var from []int
 	for i, f := range l.columns {
 		if f.ID == 0 {
-			if f.Type = l.types[i].Type(); f.Role == contact.Address {
+			if f.Type = h.settle(l.cells[i], l.types[i].Type()); f.Role == contact.Address {
 				f.Type = contact.Text
 			}
-			if l.types[i].Empty() && l.header.names[l.cells[i]] == "" {
+			if l.types[i].Empty() && l.header.unnamed(l.cells[i]) {
 				continue
 			}
 		}
