@@ -146,8 +146,8 @@ func (x *markup) plain() (token, error) {
 
 // tag reads what begins with <. Comments and instructions give no token.
 func (x *markup) tag() (token, error) {
-	w := x.buf[x.pos:]
-	switch {
+	switch w := x.buf[x.pos:]; {
+	case len(w) < 2 || w[1] != '!' && w[1] != '?':
 	case bytes.HasPrefix(w, []byte("<![CDATA[")):
 		end, err := x.until("]]>", len("<![CDATA["))
 		if err != nil {
@@ -160,7 +160,7 @@ func (x *markup) tag() (token, error) {
 		return 0, x.skip("-->", len("<!--"))
 	case bytes.HasPrefix(w, []byte("<?")):
 		return 0, x.skip("?>", len("<?"))
-	case bytes.HasPrefix(w, []byte("<!")):
+	default:
 		return 0, errors.New("the XML has a DOCTYPE, which no workbook needs")
 	}
 	end, err := x.tagEnd()
@@ -173,16 +173,13 @@ func (x *markup) tag() (token, error) {
 		if x.depth--; x.depth < 0 {
 			return 0, errors.New("the XML closes an element that is not open")
 		}
-		x.name = local(bytes.TrimRight(body[1:], " \t\r\n"))
+		x.name = local(body[1 : 1+nameLength(body[1:])])
 		return endTag, nil
 	}
 	if len(body) > 0 && body[len(body)-1] == '/' {
 		x.closing, body = true, body[:len(body)-1]
 	}
-	n := bytes.IndexAny(body, " \t\r\n")
-	if n < 0 {
-		n = len(body)
-	}
+	n := nameLength(body)
 	if n == 0 {
 		return 0, errors.New("the XML has a tag without a name")
 	}
@@ -224,19 +221,29 @@ func (x *markup) tagEnd() (int, error) {
 	}
 }
 
+func nameLength(s []byte) int {
+	n := 0
+	for n < len(s) && s[n] > ' ' {
+		n++
+	}
+	return n
+}
+
 // local is a name without its prefix.
 func local(name []byte) []byte { return name[bytes.IndexByte(name, ':')+1:] }
 
 // attr cuts the next attribute off attrs; its name keeps its prefix, its value its entities. The name is nil at the end.
 func attr(attrs []byte) (name, value, rest []byte) {
-	attrs = bytes.TrimLeft(attrs, " \t\r\n")
-	eq := bytes.IndexByte(attrs, '=')
-	if eq <= 0 {
+	attrs = behindSpace(attrs)
+	n := 0
+	for n < len(attrs) && attrs[n] > ' ' && attrs[n] != '=' {
+		n++
+	}
+	name, attrs = attrs[:n], behindSpace(attrs[n:])
+	if n == 0 || len(attrs) == 0 || attrs[0] != '=' {
 		return nil, nil, nil
 	}
-	name = bytes.TrimRight(attrs[:eq], " \t\r\n")
-	attrs = bytes.TrimLeft(attrs[eq+1:], " \t\r\n")
-	if len(attrs) == 0 || attrs[0] != '"' && attrs[0] != '\'' {
+	if attrs = behindSpace(attrs[1:]); len(attrs) == 0 || attrs[0] != '"' && attrs[0] != '\'' {
 		return nil, nil, nil
 	}
 	end := bytes.IndexByte(attrs[1:], attrs[0])
@@ -244,6 +251,13 @@ func attr(attrs []byte) (name, value, rest []byte) {
 		return nil, nil, nil
 	}
 	return name, attrs[1 : 1+end], attrs[end+2:]
+}
+
+func behindSpace(s []byte) []byte {
+	for len(s) > 0 && s[0] <= ' ' {
+		s = s[1:]
+	}
+	return s
 }
 
 // attribute is the value of one attribute of the start tag that was read last, "" if it has none.
@@ -266,8 +280,11 @@ func (x *markup) attribute(name string) string {
 // appendText adds text with its entities resolved and its line ends made LF (XML 1.0 section 2.11).
 func appendText(dst, raw []byte, literal bool) ([]byte, error) {
 	for len(raw) > 0 {
-		i := bytes.IndexAny(raw, "&\r")
-		if i < 0 {
+		i := 0
+		for i < len(raw) && raw[i] != '&' && raw[i] != '\r' {
+			i++
+		}
+		if i == len(raw) {
 			break
 		}
 		dst = append(dst, raw[:i]...)

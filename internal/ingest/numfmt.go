@@ -39,7 +39,7 @@ type section struct {
 
 	pieces  []piece // of a number: literals and digits
 	digits  int     // placeholders before the point
-	zeros   int     // of them, how many always show
+	zeros   int     // of them, how many always show: those from the first 0 on
 	places  int     // placeholders behind the point
 	always  int     // of them, how many always show
 	percent bool
@@ -171,8 +171,8 @@ func parseSection(code string) section {
 				continue
 			}
 			s.mask = s.mask || between
-			if s.digits++; c == '0' {
-				s.zeros++
+			if s.digits++; c == '0' || s.zeros > 0 {
+				s.zeros++ // behind the first 0 every place shows
 			}
 			lits = append(lits, piece{})
 		case c == '.' && !point:
@@ -191,10 +191,6 @@ func parseSection(code string) section {
 			literal(string(c))
 		}
 	}
-	if s.date {
-		return s
-	}
-	// In #,##0 the number of zeros is what shows at least; a # before a 0 adds nothing.
 	s.pieces = lits
 	return s
 }

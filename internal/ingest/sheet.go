@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"mailer/internal/contact"
 )
@@ -449,13 +450,13 @@ func (b *book) cellText(x *sheetXML, c cellAt) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return text, contact.CheckCell(text)
+		return text, checkText(text)
 	case "str":
 		text := string(unescapeControls(x.value))
-		return text, contact.CheckCell(text)
+		return text, checkText(text)
 	case "inlineStr":
 		text := string(x.value)
-		return text, contact.CheckCell(text)
+		return text, checkText(text)
 	case "b":
 		if string(x.value) == "1" || string(x.value) == "true" {
 			return "TRUE", nil
@@ -469,6 +470,14 @@ func (b *book) cellText(x *sheetXML, c cellAt) (string, error) {
 		return b.numberText(string(x.value), c.style)
 	}
 	return "", fmt.Errorf("is of a kind %q that no workbook has", c.kind)
+}
+
+// checkText is what keeps a text out of the store, to be read behind the name of its cell.
+func checkText(text string) error {
+	if err := contact.CheckCell(text); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "the cell "))
+	}
+	return nil
 }
 
 func (b *book) numberText(raw string, style int) (string, error) {

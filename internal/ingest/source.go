@@ -161,8 +161,8 @@ func (s *source) recognise(ctx context.Context, o Options) error {
 	if s.format, err = s.recogniseFormat(o.Format); err != nil {
 		return err
 	}
-	s.note(o)
 	if s.format == FormatXLSX {
+		s.note(o)
 		s.charset, s.delim = charsets[0], 0
 		s.book, err = openBook(ctx, s, o.Sheet)
 		return err
@@ -177,9 +177,11 @@ func (s *source) recognise(ctx context.Context, o Options) error {
 	}
 	if s.format == FormatJSON || !given(o.Format) && s.beginsObject() {
 		s.format, s.delim = FormatJSON, 0
+		s.note(o)
 		s.shape, err = surveyObjects(ctx, s)
 		return err
 	}
+	s.note(o)
 	return s.recogniseDelimiter()
 }
 
@@ -229,7 +231,7 @@ func (s *source) note(o Options) {
 func (s *source) notes() []string {
 	var notes []string
 	if len(s.ignored) > 0 {
-		notes = append(notes, fmt.Sprintf("%s says nothing about a %s file", strings.Join(s.ignored, " and "), s.format))
+		notes = append(notes, fmt.Sprintf("%s: without meaning for a %s file", strings.Join(s.ignored, ", "), s.format))
 	}
 	if s.book != nil {
 		notes = append(notes, s.book.notes()...)
