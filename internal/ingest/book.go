@@ -30,6 +30,7 @@ const (
 // book is an Excel workbook (.xlsx, ECMA-376), of which one sheet is read.
 type book struct {
 	name    string
+	alive   func(ctx context.Context, row int64) error
 	parts   map[string]*zip.File // by partName
 	texts   sharedTexts
 	formats []*numFormat // by style; nil: General
@@ -70,7 +71,7 @@ func openBook(ctx context.Context, s *source, want string) (b *book, err error) 
 	if err != nil {
 		return nil, usageErrorf("%s is a broken workbook: %v", s.name, err)
 	}
-	b = &book{name: s.name, parts: map[string]*zip.File{}, texts: sharedTexts{dir: s.dir}}
+	b = &book{name: s.name, alive: s.alive, parts: map[string]*zip.File{}, texts: sharedTexts{dir: s.dir}}
 	for _, f := range z.File {
 		if b.parts[partName(f.Name)] == nil {
 			b.parts[partName(f.Name)] = f

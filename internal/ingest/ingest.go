@@ -56,6 +56,7 @@ type Step string
 
 // The steps.
 const (
+	Reading  Step = "read" // of a workbook or objects: what must be known before the first row is understood
 	Checking Step = "check"
 	Applying Step = "import"
 	Undoing  Step = "undo"
@@ -117,6 +118,9 @@ func Import(ctx context.Context, st *store.Store, o Options, ev Events) (Summary
 		return Summary{}, err
 	}
 	defer src.close()
+	if ev.Progress != nil {
+		src.progress = func(rows int64) { ev.Progress(Reading, rows, 0) }
+	}
 	if err := src.recognise(ctx, o); err != nil {
 		return Summary{}, err
 	}

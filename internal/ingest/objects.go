@@ -41,9 +41,9 @@ func surveyObjects(ctx context.Context, s *source) (*shape, error) {
 	if err != nil {
 		return nil, err
 	}
-	for n := 0; ; n++ {
-		if n%1024 == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
+	for n := int64(0); ; n++ {
+		if err := s.alive(ctx, n); err != nil {
+			return nil, err
 		}
 		_, bad, err := o.parse()
 		if errors.Is(err, io.EOF) {

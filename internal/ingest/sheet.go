@@ -270,9 +270,9 @@ func (b *book) survey(ctx context.Context, s sheet) (sheetShape, error) {
 			}
 		}
 	}
-	for n := 0; bad == nil; n++ {
-		if n%1024 == 0 && ctx.Err() != nil {
-			return shape, ctx.Err()
+	for n := int64(0); bad == nil; n++ {
+		if err := b.alive(ctx, n); err != nil {
+			return shape, err
 		}
 		more, err := x.nextRow(meet)
 		if err != nil {

@@ -33,6 +33,8 @@ type source struct {
 	shape   *shape  // of JSON
 	hints   hints
 	ignored []string // flags that this format does not know
+
+	progress func(rows int64) // of recognise; may be nil
 }
 
 // openSource opens path; "-" and what is no regular file (a pipe) is spooled into dir first, readable by its owner only.
@@ -237,6 +239,17 @@ func (s *source) notes() []string {
 		notes = append(notes, s.book.notes()...)
 	}
 	return notes
+}
+
+// alive tells of progress and ends a long pass with its context. It is called for every row.
+func (s *source) alive(ctx context.Context, row int64) error {
+	if row%progressEvery != 0 {
+		return nil
+	}
+	if s.progress != nil {
+		s.progress(row)
+	}
+	return ctx.Err()
 }
 
 func (s *source) delimiter() string {
