@@ -33,7 +33,7 @@ func (m tidyMain) Run() int {
 // TestScripts runs testdata/script/*.txtar, each one a user's session with what must come out.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireUniqueNames: true, WorkdirRoot: t.TempDir(),
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sandbox": sandboxFor}})
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sandbox": sandboxFor, "workbook": workbookOf}})
 }
 
 // sandboxFor is the script command `sandbox SCENARIO`: a mail world for the rest of the script, which a workspace of

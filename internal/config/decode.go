@@ -98,6 +98,13 @@ func (d *decoder) node(path string, n ast.Node, v reflect.Value) {
 		d.scalar(path, n, v)
 	case v.Kind() == reflect.Struct:
 		d.mapping(path, n, func(name string, key, value ast.Node) { d.field(path, name, key, value, v) })
+	case v.Kind() == reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		d.mapping(path, n, func(name string, _, value ast.Node) {
+			e := reflect.New(v.Type().Elem()).Elem()
+			d.node(join(path, name), value, e)
+			v.SetMapIndex(reflect.ValueOf(name), e)
+		})
 	case keyField(v.Type().Elem()) >= 0:
 		d.mapping(path, n, func(name string, _, value ast.Node) { d.entry(path, name, value, v) })
 	default:

@@ -69,6 +69,19 @@ func (w *Workspace) parse(text []byte, lookup Lookup, overrides []Override) erro
 	return d.result()
 }
 
+// Decode reads another YAML file of a workspace, as strictly as mailer.yaml, into the struct that v points to.
+func Decode(file string, text []byte, v any) error {
+	root, err := parseYAML(file, text)
+	if err != nil {
+		return err
+	}
+	d := decoder{file: file, sources: map[string]Source{}, anchors: map[string]ast.Node{}}
+	if root != nil {
+		d.node("", root, reflect.ValueOf(v).Elem())
+	}
+	return d.result()
+}
+
 // parseYAML gives the one document's root, nil for an empty file.
 func parseYAML(file string, text []byte) (ast.Node, error) {
 	if !utf8.Valid(text) {

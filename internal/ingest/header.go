@@ -1,13 +1,16 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
 
 	"mailer/internal/address"
 	"mailer/internal/contact"
+	"mailer/internal/spelling"
 )
 
 // Mapping gives a column another name: Column is a header or "#3" for the third column. An empty Field leaves the column
@@ -28,8 +31,10 @@ func ParseMapping(s string) (Mapping, error) {
 
 // header says what the columns of a file are.
 type header struct {
-	names   []string // as the file has them, trimmed
+	line    int64    // on which it stands; 0: the columns have no names or each row brings them
+	names   []string // as the file has them, on one line
 	fields  []string // the field that each column fills; "": none
+	bare    []bool   // the file has no name for the column
 	address int      // the column of the address
 	notes   []string
 }
@@ -43,12 +48,189 @@ func usageErrorf(format string, args ...any) error {
 	return &UsageError{fmt.Sprintf(format, args...)}
 }
 
-// readHeader understands the first record. first are the records behind it, to tell an アドレス of the post from one of
-// mail.
+// header finds the names of the columns and understands them.
+func (s *source) header(o Options) (*header, error) {
+	rows, first, err := s.sample()
+	if err != nil {
+		return nil, err
+	}
+	if s.format == FormatJSON {
+		return s.shape.header(o, rows)
+	}
+	if len(rows) == 0 && first == nil {
+		return nil, errEmpty
+	}
+	if o.Header == "none" {
+		return columnsByNumber(o, rows)
+	}
+	at := 0
+	if given(o.Header) {
+		if at, err = rowOfLine(rows, o.Header); err != nil {
+			return nil, err
+		}
+	} else if first != nil && (len(rows) == 0 || first.Line < rows[0].line) {
+		return nil, usageErrorf("line %d, the header: %s", first.Line, first.Reason)
+	} else {
+		at = headerRow(rows, o.Map)
+	}
+	var behind [][]string
+	for _, row := range rows[at+1:] {
+		behind = append(behind, row.cells)
+	}
+	h, err := readHeader(rows[at].cells, o.Map, behind)
+	if err != nil {
+		return nil, err
+	}
+	if h.line = rows[at].line; at > 0 && !given(o.Header) {
+		h.notes = append(h.notes, fmt.Sprintf("the header is line %d; what stands above it is left out (--header %d reads that as the header)",
+			h.line, rows[0].line))
+	}
+	return h, h.only(o.Fields)
+}
+
+// sample is the first good rows, and the first row that is rejected among them.
+func (s *source) sample() ([]record, *Reject, error) {
+	r, err := s.rows()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	var rows []record
+	var first *Reject
+	for len(rows) < sampleRows {
+		rec, bad, err := r.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return rows, first, nil
+		case err != nil && len(rows) == 0:
+			return nil, nil, err
+		case err != nil:
+			return rows, first, nil // a fault of reading shows up again in the check
+		case bad == nil:
+			rows = append(rows, record{line: rec.line, cells: slices.Clone(rec.cells)})
+		case first == nil:
+			first = bad
+		}
+	}
+	return rows, first, nil
+}
+
+// rowOfLine is the row that begins on a line.
+func rowOfLine(rows []record, line string) (int, error) {
+	n, err := strconv.ParseInt(line, 10, 64)
+	if err != nil || n < 1 {
+		return 0, usageErrorf("--header takes auto, none or the line of the header, not %q", line)
+	}
+	for i, row := range rows {
+		if row.line == n {
+			return i, nil
+		}
+	}
+	return 0, usageErrorf("--header %d: no row that can be read begins on that line, or it is too far down", n)
+}
+
+// headerRow is the row that names the columns: the first one, unless titles stand above the one that does. A row further
+// down is taken for that only if it names the address, the rows below it hold addresses there and none above it does. A
+// sure name beats one that may mean the address: 連絡先 can stand over メール and 電話.
+func headerRow(rows []record, maps []Mapping) int {
+	var cells [][]string
+	for _, row := range rows {
+		cells = append(cells, row.cells)
+	}
+	sure := func(name string) bool { return namesAddress(name, maps) }
+	for _, names := range []func(string) bool{sure, contact.MayBeAddress} {
+		for i, row := range cells[:min(len(cells), titleRows)] {
+			if slices.ContainsFunc(row, isAddress) {
+				break
+			}
+			for column, cell := range row {
+				if names(oneLine(cell)) && (i == 0 && sure(oneLine(cell)) || looksLikeAddresses(cells[i+1:], column)) {
+					return i
+				}
+			}
+		}
+	}
+	return 0
+}
+
+func isAddress(cell string) bool {
+	_, err := address.Parse(cell)
+	return err == nil
+}
+
+// titleRows is how far down a header is looked for.
+const titleRows = 20
+
+func namesAddress(name string, maps []Mapping) bool {
+	for _, m := range maps {
+		if contact.IsEmail(m.Field) {
+			return strings.EqualFold(m.Column, name)
+		}
+	}
+	return contact.IsEmail(name) || contact.RoleOf(name) == contact.Address
+}
+
+// columnsByNumber is the header of a file that has none.
+func columnsByNumber(o Options, rows []record) (*header, error) {
+	if len(rows) == 0 {
+		return nil, usageErrorf("no row at the start of the file can be read")
+	}
+	counts := map[int]int{}
+	width := len(rows[0].cells)
+	var cells [][]string
+	for _, row := range rows {
+		if counts[len(row.cells)]++; counts[len(row.cells)] > counts[width] {
+			width = len(row.cells)
+		}
+		cells = append(cells, row.cells)
+	}
+	h := &header{address: -1}
+	for i := range width {
+		h.names = append(h.names, "column "+strconv.Itoa(i+1))
+		h.bare = append(h.bare, true)
+	}
+	h.fields = slices.Clone(h.names)
+	if err := h.rename(o.Map); err != nil {
+		return nil, err
+	}
+	if err := h.findAddressByContent(cells); err != nil {
+		return nil, err
+	}
+	if f := h.fields[h.address]; contact.IsEmail(f) || f == h.names[h.address] {
+		h.fields[h.address] = ""
+	}
+	return h, h.only(o.Fields)
+}
+
+// findAddressByContent chooses the column that --map calls email, else the only one that holds addresses.
+func (h *header) findAddressByContent(rows [][]string) error {
+	var look []int
+	for i, field := range h.fields {
+		if contact.IsEmail(field) {
+			h.address = i
+			return nil
+		}
+		if looksLikeAddresses(rows, i) {
+			look = append(look, i)
+		}
+	}
+	switch len(look) {
+	case 0:
+		return usageErrorf("no column holds mail addresses; name one with --map '#1=email' (a wrong --delimiter or --encoding can be the cause)")
+	case 1:
+		h.address = look[0]
+		return nil
+	}
+	return usageErrorf("the columns %d and %d both hold addresses: say which one it is with --map '#%d=email'", look[0]+1, look[1]+1, look[0]+1)
+}
+
+// readHeader understands the names of the columns. first are the rows behind them, to tell an アドレス of the post from
+// one of mail.
 func readHeader(cells []string, maps []Mapping, first [][]string) (*header, error) {
 	h := &header{address: -1}
 	for _, c := range cells {
-		h.names = append(h.names, strings.TrimFunc(contact.Unguard(c), isBlank))
+		h.names = append(h.names, oneLine(c))
+		h.bare = append(h.bare, oneLine(c) == "")
 	}
 	if err := h.nameFields(); err != nil {
 		return nil, err
@@ -63,6 +245,66 @@ func readHeader(cells []string, maps []Mapping, first [][]string) (*header, erro
 		h.fields[h.address] = "" // the address itself
 	}
 	return h, nil
+}
+
+// oneLine is a name without what lies around it; a line break in a header cell was put there for its looks.
+func oneLine(name string) string {
+	name = strings.TrimFunc(name, isBlank)
+	if !strings.ContainsAny(name, "\r\n") {
+		return name
+	}
+	var parts []string
+	for _, part := range strings.FieldsFunc(name, func(r rune) bool { return r == '\r' || r == '\n' }) {
+		if part = strings.TrimFunc(part, isBlank); part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// only leaves out every column but the address and those that fill one of the fields.
+func (h *header) only(fields []string) error {
+	if len(fields) == 0 {
+		return nil
+	}
+	taken := make([]bool, len(h.fields))
+	taken[h.address] = true
+	for _, name := range fields {
+		if contact.IsEmail(name) {
+			continue
+		}
+		i := slices.Index(h.fields, name)
+		if i < 0 || name == "" {
+			var err error
+			if i, err = h.find(name); err != nil {
+				return usageErrorf("--fields: %v", err)
+			}
+		}
+		taken[i] = true
+	}
+	for i := range h.fields {
+		if !taken[i] {
+			h.fields[i] = ""
+		}
+	}
+	return nil
+}
+
+// unnamed reports whether the file has no name for a column.
+func (h *header) unnamed(column int) bool { return h.bare[column] }
+
+// notes are those of the header, and a word on each column that has values and no name.
+func (l *layout) notes() []string {
+	notes := slices.Clone(l.header.notes)
+	if l.header.line == 0 {
+		return notes
+	}
+	for i, column := range l.cells {
+		if l.header.unnamed(column) {
+			notes = append(notes, fmt.Sprintf("column %d has no header: its field is %q", column+1, l.columns[i].Name))
+		}
+	}
+	return notes
 }
 
 // nameFields gives every column a field of its own name. A name that is empty or stands twice gets a number, and a note.
@@ -80,7 +322,6 @@ func (h *header) nameFields() error {
 		switch {
 		case name == "":
 			field = free("column "+strconv.Itoa(i+1), taken)
-			h.notes = append(h.notes, fmt.Sprintf("column %d has no header: its field is %q", i+1, field))
 		case seen[name]:
 			field = free(name, taken)
 			h.notes = append(h.notes, fmt.Sprintf("the header %q stands twice: the field of column %d is %q (name it with --map '#%d=NAME')", name, i+1, field, i+1))
@@ -102,9 +343,9 @@ func free(name string, taken map[string]bool) string {
 
 func (h *header) rename(maps []Mapping) error {
 	for _, m := range maps {
-		i, err := h.column(m.Column)
+		i, err := h.find(m.Column)
 		if err != nil {
-			return err
+			return usageErrorf("--map: %v", err)
 		}
 		h.fields[i] = m.Field
 	}
@@ -122,8 +363,8 @@ func (h *header) rename(maps []Mapping) error {
 	return nil
 }
 
-// column finds a column by its number, its name, or a name that differs in case only.
-func (h *header) column(name string) (int, error) {
+// find finds a column by its number, its name, or a name that differs in case only.
+func (h *header) find(name string) (int, error) {
 	if i := slices.Index(h.names, name); i >= 0 {
 		return i, nil
 	}
@@ -133,13 +374,23 @@ func (h *header) column(name string) (int, error) {
 	if i := slices.IndexFunc(h.names, func(s string) bool { return strings.EqualFold(s, name) }); i >= 0 {
 		return i, nil
 	}
-	return 0, usageErrorf("--map: there is no column %q; the columns are %s", name, h.list())
+	near := ""
+	if n := spelling.Nearest(name, h.names); n != "" {
+		near = fmt.Sprintf(" (did you mean %q?)", n)
+	}
+	return 0, usageErrorf("there is no column %q%s; the columns are %s", name, near, h.list())
 }
+
+// listedNames is how many columns an error names.
+const listedNames = 30
 
 func (h *header) list() string {
 	var quoted []string
-	for _, name := range h.names {
+	for _, name := range h.names[:min(len(h.names), listedNames)] {
 		quoted = append(quoted, strconv.Quote(name))
+	}
+	if more := len(h.names) - listedNames; more > 0 {
+		quoted = append(quoted, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(quoted, ", ")
 }
@@ -179,7 +430,7 @@ func (h *header) noAddress(look []int) error {
 	msg := "no column is named as a mail address; the columns are " + h.list()
 	for _, name := range h.names {
 		if _, err := address.Parse(name); err == nil {
-			return &UsageError{msg + ". The first line looks like data: add a line with the names of the columns above it"}
+			return &UsageError{msg + ". The first line looks like data: if the file has no header, add --no-header"}
 		}
 	}
 	if len(look) > 0 {
@@ -208,4 +459,4 @@ func looksLikeAddresses(rows [][]string, i int) bool {
 }
 
 // errEmpty is a file without a header.
-var errEmpty error = &UsageError{"the file is empty: its first line must name the columns"}
+var errEmpty error = &UsageError{"the file is empty: there is nothing to import"}

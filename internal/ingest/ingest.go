@@ -29,15 +29,18 @@ type Options struct {
 	Stdin       io.Reader
 	TempDir     string // where standard input is spooled
 	Map         []Mapping
-	Encoding    string // "", "auto" or a name
+	Fields      []string // only these are taken from the file, beside the address; nil: all
+	Format      string   // "", "auto" or one of Formats
+	Encoding    string   // "", "auto" or a name
 	Delimiter   string
+	Sheet       string // of a workbook: a name or a number from 1; "": the first visible one that has rows
+	Header      string // "", "auto", "none", or the line on which the header stands
 	List        string
 	Consent     store.Consent
 	OnDuplicate string // update, skip, fail; "": update
-	DryRun      bool
-
-	Fields        []string // only these are taken from the file, and the address; none: all
-	UnlistMissing bool     // whoever is on List and not in the file is taken off it
+	// UnlistMissing takes those off List whom the file does not name.
+	UnlistMissing bool
+	DryRun        bool
 }
 
 // Events are what an import tells while it runs. Every one may be nil.
@@ -53,6 +56,7 @@ type Step string
 
 // The steps.
 const (
+	Reading  Step = "read" // of a workbook or objects: what must be known before the first row is understood
 	Checking Step = "check"
 	Applying Step = "import"
 	Undoing  Step = "undo"
@@ -60,8 +64,11 @@ const (
 
 // Found is what was recognised in a file before anything is written.
 type Found struct {
+	Format    string
 	Encoding  string
 	Delimiter string
+	Sheet     string
+	Header    int64 // its line; 0: there is none
 	Rows      int64
 	Address   string // the column that holds the address
 	Fields    []contact.Field
@@ -84,6 +91,9 @@ type Summary struct {
 	ChangeSet  int64   `json:"change_set"`
 	Seconds    float64 `json:"seconds"`
 	Unlisted   int64   `json:"unlisted,omitempty"`
+	Format     string  `json:"format"`
+	Sheet      string  `json:"sheet,omitempty"`
+	Header     int64   `json:"header_line"` // 0: there is none
 	Repeated   int64   `json:"-"`
 	Lost       int64   `json:"-"` // rejected rows of which not even the address could be read
 }
@@ -110,11 +120,14 @@ func Import(ctx context.Context, st *store.Store, o Options, ev Events) (Summary
 		return Summary{}, err
 	}
 	defer src.close()
-	if err := src.recognise(ctx, o.Encoding, o.Delimiter); err != nil {
+	if ev.Progress != nil {
+		src.progress = func(rows int64) { ev.Progress(Reading, rows, 0) }
+	}
+	if err := src.recognise(ctx, o); err != nil {
 		return Summary{}, err
 	}
 	im := &importing{st: st, o: o, ev: ev, src: src}
-	sum := Summary{Encoding: src.charset.name, Delimiter: string(src.delim)}
+	sum := Summary{Encoding: src.charset.name, Delimiter: src.delimiter(), Format: src.format, Sheet: src.sheet()}
 	err = im.run(ctx)
 	im.fill(&sum)
 	sum.Seconds = time.Since(began).Seconds()
@@ -142,6 +155,9 @@ func (im *importing) fill(sum *Summary) {
 	sum.Created, sum.Updated, sum.Unchanged, sum.Skipped = t.Created, t.Updated, t.Unchanged, t.Skipped
 	sum.Suppressed, sum.Repeated, sum.Rejected, sum.ChangeSet = t.Suppressed, t.Repeated, im.rejected, im.set
 	sum.Unlisted, sum.Lost = t.Unlisted, im.lost
+	if im.layout != nil {
+		sum.Header = im.layout.header.line
+	}
 	sum.Rows = sum.Created + sum.Updated + sum.Unchanged + sum.Skipped + sum.Rejected
 }
 
@@ -175,7 +191,7 @@ func (im *importing) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h, err := im.readHeader()
+	h, err := im.src.header(im.o)
 	if err != nil {
 		return fmt.Errorf("%s: %w", im.src.name, err)
 	}
@@ -184,7 +200,7 @@ func (im *importing) check(ctx context.Context) error {
 		im.layout.see(row)
 		return nil
 	}, nil)
-	im.layout.settle()
+	im.layout.settle(&im.src.hints)
 	return err
 }
 
@@ -267,8 +283,9 @@ func (im *importing) found(unfinished store.ChangeSet) {
 	}
 	h := im.layout.header
 	im.ev.Found(Found{
-		Encoding: im.src.charset.name, Delimiter: string(im.src.delim), Rows: im.total,
-		Address: h.names[h.address], Fields: im.layout.columns, Notes: h.notes,
+		Format: im.src.format, Encoding: im.src.charset.name, Delimiter: im.src.delimiter(), Sheet: im.src.sheet(),
+		Header: h.line, Rows: im.total,
+		Address: h.names[h.address], Fields: im.layout.columns, Notes: append(im.src.notes(), im.layout.notes()...),
 		Resumed: unfinished.ID, FromLine: unfinished.LastLine,
 	})
 }
@@ -277,15 +294,19 @@ func (im *importing) found(unfinished store.ChangeSet) {
 // goes on with a change set that was left halfway.
 func (im *importing) spec() (store.ImportSpec, error) {
 	options, err := json.Marshal(struct {
-		Encoding    string        `json:"encoding"`
-		Delimiter   string        `json:"delimiter"`
-		Map         []Mapping     `json:"map,omitempty"`
-		List        string        `json:"list,omitempty"`
-		Consent     store.Consent `json:"consent,omitzero"`
-		OnDuplicate string        `json:"on_duplicate"`
-		Fields      []string      `json:"fields,omitempty"`
-		Unlist      bool          `json:"unlist_missing,omitempty"`
-	}{im.src.charset.name, string(im.src.delim), im.o.Map, im.o.List, im.o.Consent, im.o.OnDuplicate, im.o.Fields, im.o.UnlistMissing})
+		Format        string        `json:"format"`
+		Encoding      string        `json:"encoding"`
+		Delimiter     string        `json:"delimiter"`
+		Sheet         string        `json:"sheet,omitempty"`
+		Header        int64         `json:"header"`
+		Map           []Mapping     `json:"map,omitempty"`
+		Fields        []string      `json:"fields,omitempty"`
+		List          string        `json:"list,omitempty"`
+		UnlistMissing bool          `json:"unlist_missing,omitempty"`
+		Consent       store.Consent `json:"consent,omitzero"`
+		OnDuplicate   string        `json:"on_duplicate"`
+	}{im.src.format, im.src.charset.name, im.src.delimiter(), im.src.sheet(), im.layout.header.line, im.o.Map, im.o.Fields,
+		im.o.List, im.o.UnlistMissing, im.o.Consent, im.o.OnDuplicate})
 	return store.ImportSpec{
 		Kind: "import", Source: im.src.name, SourceHash: im.src.hash, Options: string(options), Columns: im.layout.columns,
 		List: im.o.List, Consent: im.o.Consent, OnDuplicate: im.o.OnDuplicate,

@@ -419,7 +419,7 @@ func TestImportErrors(t *testing.T) {
 		"name,age\nA,1\n":        "no column is named as a mail address",
 		"email,\"name\nA,1\n":    "the header",
 		"email,\xff\na@x.jp,1\n": "the header",
-		"PK\x03\x04\x00\x00":     "Excel workbook",
+		"PK\x03\x04\x00\x00":     "broken .xlsx workbook",
 	} {
 		if _, err := Import(t.Context(), w.st, Options{Path: w.file(text)}, Events{}); err == nil || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%q: %v, want %q", text, err, reason)

@@ -29,15 +29,14 @@ type Reject struct {
 type record struct {
 	line  int64
 	cells []string
-	bytes []byte
+	bytes []byte // of text files
 }
 
-// records reads the rows of a source, one after the other.
+// records reads the rows of a CSV source.
 type records struct {
 	src   *source
 	split *splitter
 	cells []string
-	width int // cells of the header; 0: any number
 }
 
 func (s *source) records() (*records, error) {
@@ -47,6 +46,10 @@ func (s *source) records() (*records, error) {
 	}
 	return &records{src: s, split: newSplitter(r, s.delim)}, nil
 }
+
+func (r *records) show(rec record) string { return r.src.charset.lenient(rec.bytes) }
+
+func (r *records) Close() error { return nil }
 
 // next returns the next row that is not blank, or why it is rejected, or io.EOF. The cells are good until the next call.
 func (r *records) next() (record, *Reject, error) {
@@ -65,9 +68,6 @@ func (r *records) next() (record, *Reject, error) {
 		r.cells = rec.cells
 		if reject == nil && rec.cells == nil {
 			continue
-		}
-		if reject == nil {
-			reject = r.src.checkWidth(rec, r.width)
 		}
 		return rec, reject, nil
 	}
@@ -103,7 +103,7 @@ func (s *source) parse(raw raw, into []string) (record, *Reject) {
 
 // checkWidth rejects a row that has more or fewer cells than the header.
 func (s *source) checkWidth(rec record, width int) *Reject {
-	if width == 0 || len(rec.cells) == width {
+	if len(rec.cells) == width {
 		return nil
 	}
 	return &Reject{Line: rec.line, Reason: fmt.Sprintf("%d cells where the header has %d", len(rec.cells), width), Row: s.charset.lenient(rec.bytes)}
@@ -148,6 +148,7 @@ func lineEnds(s string) int64 {
 type parser struct {
 	src    *source
 	layout *layout
+	show   func(record) string
 	encode func(dst []byte, cells []string) ([]byte, error) // nil: the stored form is not wanted
 	width  int
 
@@ -158,6 +159,10 @@ type parser struct {
 }
 
 func (p *parser) block(b *block) {
+	if b.recs != nil {
+		p.records(b)
+		return
+	}
 	text, ok := p.decodeBlock(b)
 	slab := make([]string, 0, len(b.raws)*p.width)
 	p.cells = make([]string, len(b.raws)*len(p.layout.columns))
@@ -192,6 +197,16 @@ func (p *parser) block(b *block) {
 	p.share(b)
 }
 
+// records is block for rows that came as records.
+func (p *parser) records(b *block) {
+	p.fields = p.fields[:0]
+	p.cells = make([]string, len(b.recs)*len(p.layout.columns))
+	for _, r := range b.recs {
+		p.row(b, r.rec, r.reject)
+	}
+	p.share(b)
+}
+
 // row checks one record and puts it, or why it is rejected, behind the rows of the block.
 func (p *parser) row(b *block, rec record, reject *Reject) {
 	var row store.Row
@@ -205,7 +220,7 @@ func (p *parser) row(b *block, rec record, reject *Reject) {
 			}
 		}
 		if err != nil {
-			reject = &Reject{Line: rec.line, Column: column, Reason: err.Error(), Row: p.src.charset.lenient(rec.bytes), key: row.Key}
+			reject = &Reject{Line: rec.line, Column: column, Reason: err.Error(), Row: p.show(rec), key: row.Key}
 		}
 	}
 	if reject != nil {
@@ -349,15 +364,15 @@ func (l *layout) see(row store.Row) {
 
 // settle gives new fields their types, once every row was seen. A column without a header and without a single value
 // makes no field.
-func (l *layout) settle() {
+func (l *layout) settle(h *hints) {
 	var columns []contact.Field
 	var from []int
 	for i, f := range l.columns {
 		if f.ID == 0 {
-			if f.Type = l.types[i].Type(); f.Role == contact.Address {
+			if f.Type = h.settle(l.cells[i], l.types[i].Type()); f.Role == contact.Address {
 				f.Type = contact.Text
 			}
-			if l.types[i].Empty() && l.header.names[l.cells[i]] == "" {
+			if l.types[i].Empty() && l.header.unnamed(l.cells[i]) {
 				continue
 			}
 		}

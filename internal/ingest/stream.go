@@ -1,11 +1,13 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 
 	"mailer/internal/store"
@@ -17,11 +19,18 @@ import (
 // block is a stretch of the file on its way.
 type block struct {
 	text []byte // where the bytes of raws lie
-	raws []raw
+	raws []raw  // of CSV
+	recs []item // of a format that is decoded as it is read
 	rows []parsed
 	ends []int         // where the stored form of each row ends
 	done chan struct{} // closed when rows are there
 	err  error         // of reading; the block's rows come before it
+}
+
+// item is a row as a rowReader gives it.
+type item struct {
+	rec    record
+	reject *Reject
 }
 
 // parsed is a row that can be imported, or why it can not.
@@ -39,13 +48,11 @@ const (
 // stream calls take for the blocks of the file behind its header, in order. encode makes the stored form of each row; nil: it is not
 // wanted. stream returns when every goroutine that it started has ended.
 func (im *importing) stream(ctx context.Context, encode func([]byte, []string) ([]byte, error), take func([]parsed) error) error {
-	r, err := im.src.records()
+	body, err := im.src.body(im.layout.header)
 	if err != nil {
 		return err
 	}
-	if _, _, err := r.next(); err != nil { // the header
-		return err
-	}
+	defer body.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	defer group.Wait()
@@ -56,11 +63,11 @@ func (im *importing) stream(ctx context.Context, encode func([]byte, []string) (
 	group.Go(func() {
 		defer close(todo)
 		defer close(ordered)
-		im.src.cut(ctx, r.split, ordered, todo)
+		cut(ctx, body, ordered, todo)
 	})
 	for range workers {
 		group.Go(func() {
-			p := &parser{src: im.src, layout: im.layout, encode: encode, width: len(im.layout.header.names), decode: im.src.charset.decoder()}
+			p := &parser{src: im.src, layout: im.layout, show: body.show, encode: encode, width: len(im.layout.header.names), decode: im.src.charset.decoder()}
 			for b := range todo {
 				p.block(b)
 				close(b.done)
@@ -83,11 +90,18 @@ func (im *importing) stream(ctx context.Context, encode func([]byte, []string) (
 	return ctx.Err()
 }
 
-// cut makes blocks of the rest of the file and gives each to both channels.
-func (s *source) cut(ctx context.Context, split *splitter, ordered, todo chan<- *block) {
+// cut makes blocks of the rows of body and gives each to both channels.
+func cut(ctx context.Context, body *body, ordered, todo chan<- *block) {
 	for more := true; more; {
-		b := &block{done: make(chan struct{}), text: make([]byte, 0, blockBytes+blockBytes/8), raws: make([]raw, 0, blockRows)}
-		more = s.fill(b, split)
+		b := &block{done: make(chan struct{})}
+		if csv, ok := body.rowReader.(*records); ok {
+			more, b.err = b.fillRaw(csv)
+		} else {
+			more, b.err = b.fill(body)
+		}
+		if !more && b.err == nil {
+			b.err = body.src.unchanged()
+		}
 		for _, out := range []chan<- *block{ordered, todo} {
 			select {
 			case out <- b:
@@ -98,16 +112,16 @@ func (s *source) cut(ctx context.Context, split *splitter, ordered, todo chan<- 
 	}
 }
 
-// fill reads rows until the block is full. It reports false at the end of the file.
-func (s *source) fill(b *block, split *splitter) bool {
+// fillRaw takes undecoded rows until the block is full. It reports false at the end of the file.
+func (b *block) fillRaw(r *records) (more bool, err error) {
+	b.text, b.raws = make([]byte, 0, blockBytes+blockBytes/8), make([]raw, 0, blockRows)
 	for len(b.raws) < blockRows && len(b.text) < blockBytes {
-		raw, err := split.next()
+		raw, err := r.split.next()
 		if errors.Is(err, io.EOF) {
-			return false
+			return false, nil
 		}
 		if err != nil {
-			b.err = fmt.Errorf("read %s: %w", s.name, err)
-			return false
+			return false, fmt.Errorf("read %s: %w", r.src.name, err)
 		}
 		if raw.empty() {
 			continue
@@ -117,5 +131,26 @@ func (s *source) fill(b *block, split *splitter) bool {
 		raw.bytes = b.text[start:len(b.text):len(b.text)]
 		b.raws = append(b.raws, raw)
 	}
-	return true
+	return true, nil
+}
+
+// fill is fillRaw for what comes as records.
+func (b *block) fill(r rowReader) (more bool, err error) {
+	b.recs = make([]item, 0, blockRows)
+	for size := 0; len(b.recs) < blockRows && size < blockBytes; {
+		rec, reject, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		rec.cells, rec.bytes = slices.Clone(rec.cells), bytes.Clone(rec.bytes)
+		b.recs = append(b.recs, item{rec, reject})
+		size += len(rec.bytes)
+		for _, c := range rec.cells {
+			size += len(c)
+		}
+	}
+	return true, nil
 }
