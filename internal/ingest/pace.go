@@ -21,7 +21,7 @@ const (
 	beside  = 3 * time.Millisecond   // the same, beside a running send
 	yields  = 14                     // times as long as a transaction, lock and processor are left alone after it beside a send
 	minRows = 50                     // fewer would mostly wait for the disk
-	maxRows = 32768
+	maxRows = 16384
 )
 
 func newPace() *pace { return &pace{rows: 64} }

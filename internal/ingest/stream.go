@@ -41,8 +41,8 @@ type parsed struct {
 
 // Bounds of a block: the first that is reached ends it.
 const (
-	blockRows  = 1024
-	blockBytes = 256 << 10
+	blockRows  = 512
+	blockBytes = 128 << 10
 )
 
 // stream calls take for the blocks of the file behind its header, in order. encode makes the stored form of each row; nil: it is not

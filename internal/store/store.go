@@ -106,7 +106,7 @@ func (s *Store) Close() error {
 func dsn(path, more string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() +
 		"?_pragma=busy_timeout(15000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)" +
-		"&_pragma=cache_size(-32768)&_pragma=temp_store(MEMORY)" + more
+		"&_pragma=cache_size(-24576)&_pragma=temp_store(MEMORY)" + more
 }
 
 // createPrivate makes an empty file of mode 0600 when there is none (addresses are personal data), and narrows the mode
