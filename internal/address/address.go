@@ -84,7 +84,10 @@ func (a Address) Domain() string { return a.Text[strings.LastIndexByte(a.Text, '
 func (a Address) Local() string { return a.Text[:max(0, strings.LastIndexByte(a.Text, '@'))] }
 
 // Quoted reports whether the local part must be quoted on the wire: some relays refuse that.
-func (a Address) Quoted() bool { return !isDotString(a.Local()) }
+func (a Address) Quoted() bool {
+	local := a.Local() // Parse let nothing through that needs quotes but dots
+	return strings.HasPrefix(local, ".") || strings.HasSuffix(local, ".") || strings.Contains(local, "..")
+}
 
 // Key is the comparison key of an address text that Parse made: Taro@EXAMPLE.jp and ｔａｒｏ＠example.jp share one.
 func Key(text string) string {

@@ -33,7 +33,6 @@ var genuine = map[string]bool{
 	"gmx.net": true, "gail.com": true, "gmail.de": true, "ymobile1.ne.jp": true, "emobile.ne.jp": true,
 	"hotmail.it": true, "hotmail.de": true, "hotmail.fr": true, "hotmail.es": true, "hotmail.ca": true, "hotmail.co.uk": true, "hotmail.co.kr": true,
 	"outlook.fr": true, "outlook.de": true, "outlook.es": true, "outlook.it": true, "outlook.com.br": true, "so-net.jp": true,
-	"librero.it": true, "liber.it": true,
 }
 
 // topLevels are endings that no registry has, with what was meant.

@@ -63,7 +63,8 @@ type Found struct {
 	Address   string // the column that holds the address
 	Fields    []contact.Field
 	Notes     []string
-	Resumed   int64 // the change set that goes on; 0: none
+	Findings  []Finding // about the addresses
+	Resumed   int64     // the change set that goes on; 0: none
 	FromLine  int64
 }
 
@@ -125,6 +126,7 @@ type importing struct {
 	layout *layout
 
 	total    int64 // rows of the file
+	findings []Finding
 	rejected int64
 	set      int64
 	totals   store.Totals
@@ -172,11 +174,13 @@ func (im *importing) check(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", im.src.name, err)
 	}
 	im.layout = newLayout(h, fields)
+	im.layout.findings = newFindings()
 	err = im.each(ctx, Checking, func(row store.Row) error {
 		im.layout.see(row)
 		return nil
 	}, nil)
 	im.layout.settle()
+	im.findings, im.layout.findings = im.layout.findings.list(), nil
 	return err
 }
 
@@ -279,7 +283,7 @@ func (im *importing) found(unfinished store.ChangeSet) {
 	h := im.layout.header
 	im.ev.Found(Found{
 		Encoding: im.src.charset.name, Delimiter: string(im.src.delim), Rows: im.total,
-		Address: h.names[h.address], Fields: im.layout.columns, Notes: h.notes,
+		Address: h.names[h.address], Fields: im.layout.columns, Notes: h.notes, Findings: im.findings,
 		Resumed: unfinished.ID, FromLine: unfinished.LastLine,
 	})
 }

@@ -121,6 +121,8 @@ type layout struct {
 	columns []contact.Field // one for each cell of a store row
 	cells   []int           // the file's column of each
 	types   []contact.Inference
+
+	findings *findings // while the file is checked
 }
 
 // row checks a record. The reason of a rejection is for the person who made the file.
@@ -129,6 +131,7 @@ func (l *layout) row(rec record) (store.Row, int, error) {
 	if err != nil {
 		return store.Row{}, l.header.address + 1, err
 	}
+	l.findings.see(a)
 	row := store.Row{Line: rec.line, Address: a.Text, Key: a.Key, Cells: make([]string, len(l.columns))}
 	for i, column := range l.cells {
 		cell := rec.cells[column]
