@@ -166,7 +166,9 @@ func newLayout(h *header, have []contact.Field) *layout {
 		l.columns = append(l.columns, f)
 		l.cells = append(l.cells, i)
 	}
-	l.types = make([]contact.Inference, len(l.columns))
+	for _, f := range l.columns {
+		l.types = append(l.types, contact.NewInference(f.Name))
+	}
 	return l
 }
 
