@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Forgetting a person erases what is known about them, everywhere, but must not lose that they are not to be mailed.
@@ -102,6 +103,24 @@ func forgetSalt(ctx context.Context, tx *sql.Tx) ([]byte, error) {
 	rand.Read(salt)
 	_, err = tx.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ('forget_salt', ?)", hex.EncodeToString(salt))
 	return salt, err
+}
+
+// IsForgotten reports whether a key is the hash of a person who was forgotten.
+func IsForgotten(key string) bool { return strings.HasPrefix(key, forgottenPrefix) }
+
+// ForgetSalt tells the salts of two databases apart without giving one away: a hash is worth something only beside the
+// salt that it was made with. It is empty where nobody was forgotten.
+func (s *Store) ForgetSalt(ctx context.Context) (string, error) {
+	var text string
+	err := s.read.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = 'forget_salt'").Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the salt: %w", explain(err))
+	}
+	sum := sha256.Sum256([]byte("which salt\x00" + text))
+	return hex.EncodeToString(sum[:8]), nil
 }
 
 func forgottenKey(salt []byte, key string) string {

@@ -14,17 +14,23 @@ type Suppression struct {
 	Key      string
 	Blocks   string // marketing or all
 	Reason   string
-	Evidence string // the reply, the report or who asked for it
-	Delivery int64  // the delivery that showed it; 0: none
-	Bounce   int64  // the mail that showed it; 0: none
+	Evidence string    // the reply, the report or who asked for it
+	Delivery int64     // the delivery that showed it; 0: none
+	Bounce   int64     // the mail that showed it; 0: none
+	Since    time.Time // zero: now
 }
 
 // suppress adds a suppression and its event inside a transaction. One that is there already stays as it is, with its
 // first evidence; then it reports false.
 func (s *Store) suppress(ctx context.Context, tx *sql.Tx, p Suppression) (bool, error) {
+	now := s.millis()
+	since := now
+	if !p.Since.IsZero() {
+		since = min(since, p.Since.UnixMilli()) // a clock of another tool may be ahead
+	}
 	res, err := tx.ExecContext(ctx, `INSERT INTO suppressions (scope, key, blocks, reason, evidence, delivery, bounce, created_at)
 		VALUES (?, ?, ?, ?, ?, nullif(?, 0), nullif(?, 0), ?) ON CONFLICT (scope, key, reason) DO NOTHING`,
-		p.Scope, p.Key, p.Blocks, p.Reason, p.Evidence, p.Delivery, p.Bounce, s.millis())
+		p.Scope, p.Key, p.Blocks, p.Reason, p.Evidence, p.Delivery, p.Bounce, since)
 	if err != nil {
 		return false, err
 	}
@@ -37,15 +43,14 @@ func (s *Store) suppress(ctx context.Context, tx *sql.Tx, p Suppression) (bool, 
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO events (at, kind, key, delivery, campaign, bounce, detail)
 		VALUES (?, 'suppress', ?, nullif(?, 0), (SELECT campaign FROM deliveries WHERE id = ?), nullif(?, 0), ?)`,
-		s.millis(), p.Key, p.Delivery, p.Delivery, p.Bounce, string(detail))
+		now, p.Key, p.Delivery, p.Delivery, p.Bounce, string(detail))
 	return err == nil, err
 }
 
 // SuppressionRow is a suppression as it stands in the table.
 type SuppressionRow struct {
 	Suppression
-	ID    int64
-	Since time.Time
+	ID int64
 }
 
 // SuppressionFilter narrows a list; its zero value takes all.
@@ -77,11 +82,18 @@ func (s *Store) Suppressions(ctx context.Context, f SuppressionFilter, fn func(S
 }
 
 // AddSuppressions adds a batch on a person's word and says how many were new. source goes into the audit row: a command, a
-// file.
+// file. Who was forgotten is suppressed already, as a hash; their address is not written down again.
 func (s *Store) AddSuppressions(ctx context.Context, batch []Suppression, source string) (added int, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		added = 0
+		gone, err := forgottenOf(ctx, tx, batch)
+		if err != nil {
+			return err
+		}
 		for _, p := range batch {
+			if p.Scope == "address" && gone[p.Key] {
+				continue
+			}
 			ok, err := s.suppress(ctx, tx, p)
 			if err != nil {
 				return err
@@ -103,6 +115,45 @@ func (s *Store) AddSuppressions(ctx context.Context, batch []Suppression, source
 		return 0, fmt.Errorf("add suppressions: %w", err)
 	}
 	return added, nil
+}
+
+// forgottenOf is which addresses of a batch belong to people who were forgotten.
+func forgottenOf(ctx context.Context, q queryer, batch []Suppression) (map[string]bool, error) {
+	var keys []any
+	for _, p := range batch {
+		if p.Scope == "address" {
+			keys = append(keys, p.Key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	back, err := forgotten(ctx, q, keys)
+	gone := map[string]bool{}
+	for _, key := range back {
+		gone[key] = true
+	}
+	return gone, err
+}
+
+// KnownSuppressions says which of a batch stand already, for a dry run.
+func (s *Store) KnownSuppressions(ctx context.Context, batch []Suppression) ([]bool, error) {
+	known := make([]bool, len(batch))
+	gone, err := forgottenOf(ctx, s.read, batch)
+	if err != nil {
+		return nil, fmt.Errorf("look up suppressions: %w", explain(err))
+	}
+	for i, p := range batch {
+		if known[i] = p.Scope == "address" && gone[p.Key]; known[i] {
+			continue
+		}
+		err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM suppressions WHERE scope = ? AND key = ? AND reason = ?)",
+			p.Scope, p.Key, p.Reason).Scan(&known[i])
+		if err != nil {
+			return nil, fmt.Errorf("look up suppressions: %w", explain(err))
+		}
+	}
+	return known, nil
 }
 
 // RemoveSuppression lifts what stands against an address or a domain, one reason of it or ("") all, and returns what was
