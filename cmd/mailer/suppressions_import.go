@@ -70,7 +70,7 @@ func newSuppressionsImportCmd(a *app) *cobra.Command {
 }
 
 // importBatch is how many suppressions are written at a time, so that a running send keeps its pace.
-const importBatch = 500
+const importBatch = 1000
 
 // suppressionsImportSummary is the last line for scripts.
 type suppressionsImportSummary struct {
