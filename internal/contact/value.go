@@ -17,7 +17,7 @@ type MismatchError struct {
 
 func (e *MismatchError) Error() string {
 	return fmt.Sprintf("%q is not a %s, the type of field %q (%smailer fields set %s --type text takes any cell)",
-		short(e.Cell), typeWord(e.Field.Type), e.Field.Name, WayOut(e.Field.Type, e.Cell), shellWord(e.Field.Name))
+		short(e.Cell), typeWord(e.Field.Type), e.Field.Name, WayOut(e.Field.Type, e.Cell), ShellWord(e.Field.Name))
 }
 
 // WayOut says how a cell that does not fit a type would, where that can be told. What it says ends in "; ", for more to
@@ -71,7 +71,8 @@ func short(s string) string {
 
 var plainWord = regexp.MustCompile(`^[\pL\pN_.-]+$`)
 
-func shellWord(s string) string {
+// ShellWord is a name as it is typed into a shell.
+func ShellWord(s string) string {
 	if plainWord.MatchString(s) {
 		return s
 	}
@@ -137,6 +138,13 @@ func ParseBoolean(s string) (value, ok bool) {
 
 // listSeparators stand between the items of a list cell, once its field is a list.
 const listSeparators = ",;|、；\n"
+
+// ListItems is the items of a list cell that prints as they do, with one semicolon between them. ok is false for a cell
+// that is written in another way.
+func ListItems(cell string) (items []string, ok bool) {
+	items = splitList(cell)
+	return items, cell != "" && cell == strings.Join(items, listJoin)
+}
 
 // splitList takes the items of a list cell apart.
 func splitList(s string) []string {
