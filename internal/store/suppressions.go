@@ -100,7 +100,9 @@ func (s *Store) AddSuppressions(ctx context.Context, batch []Suppression, source
 		}
 		detail := map[string]any{"source": source, "added": added, "reason": batch[0].Reason}
 		if len(batch) == 1 {
-			detail["key"] = batch[0].Key
+			if detail["key"], err = auditKey(ctx, tx, batch[0].Scope, batch[0].Key); err != nil {
+				return err
+			}
 		}
 		return s.audit(ctx, tx, "suppressions.add", detail)
 	})
@@ -217,12 +219,29 @@ func (s *Store) RemoveSuppression(ctx context.Context, scope, key, reason, why s
 				return err
 			}
 		}
-		return s.audit(ctx, tx, "suppressions.remove", map[string]any{"scope": scope, "key": key, "reason": reason, "removed": len(lifted), "why": why})
+		named, err := auditKey(ctx, tx, scope, key)
+		if err != nil {
+			return err
+		}
+		return s.audit(ctx, tx, "suppressions.remove", map[string]any{"scope": scope, "key": named, "reason": reason, "removed": len(lifted)})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("remove suppression: %w", err)
 	}
 	return lifted, nil
+}
+
+// auditKey is a key as the audit names it: an address as its salted hash, for no row of the chain can be changed when its
+// owner is forgotten. Why it was done stands in the events, from which it can be erased.
+func auditKey(ctx context.Context, tx *sql.Tx, scope, key string) (string, error) {
+	if scope != "address" || IsForgotten(key) {
+		return key, nil
+	}
+	salt, err := forgetSalt(ctx, tx)
+	if err != nil {
+		return "", err
+	}
+	return "hash:" + strings.TrimPrefix(forgottenKey(salt, key), forgottenPrefix), nil
 }
 
 func lift(ctx context.Context, tx *sql.Tx, scope, key, reason string) ([]Suppression, error) {
