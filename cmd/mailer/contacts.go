@@ -389,9 +389,17 @@ func edit(ctx context.Context, st *store.Store, spec store.ImportSpec, row store
 
 const contactsExportHelp = `Write contacts to standard output, or to a file with --out.
 
-csv is UTF-8 with a mark, as Excel wants it, or CP932 with --encoding cp932; a cell that a spreadsheet would run as a
-formula gets an apostrophe before it. mailer import reads the file back to the same contacts. jsonl is one JSON object a
-line. Characters that CP932 does not have become 〓, are told, and the exit code is 3.`
+  csv    UTF-8 with a mark, as Excel wants it, or CP932 with --encoding cp932. A cell that a spreadsheet would run as a
+         formula gets an apostrophe before it, which mailer import takes off again
+  xlsx   a workbook; text cells stay text, so leading zeros live. At most 1,048,575 contacts
+  jsonl  a JSON object a line: numbers as numbers, lists as arrays, everything else as strings
+
+mailer import reads each of them back to the same cells. A csv file does not say which type a field has: an import into
+another workspace finds most of them again, and those that it would not find are told, with the command that sets them.
+Characters that CP932 does not have become 〓, are told, and the exit code is 3.
+
+An export holds the contacts and their fields. To move all of a workspace, lists, consent, suppressions and history too,
+copy its folder with mailer.db while nothing runs; who must not be mailed is in mailer suppressions export.`
 
 type contactsExportOptions struct {
 	who
@@ -404,26 +412,28 @@ func newContactsExportCmd(a *app) *cobra.Command {
 	var o contactsExportOptions
 	cmd := &cobra.Command{
 		Use:   "export",
-		Short: "Write contacts as CSV or JSON lines",
+		Short: "Write contacts as CSV, as an Excel workbook or as JSON lines",
 		Long:  contactsExportHelp,
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runContactsExport(cmd.Context(), a, o) },
 	}
 	o.flags(cmd)
-	cmd.Flags().StringVar(&o.format, "format", "csv", "`format`: csv or jsonl")
+	cmd.Flags().StringVar(&o.format, "format", "csv", "`format`: csv, xlsx or jsonl")
 	cmd.Flags().StringVar(&o.encoding, "encoding", "utf-8", "`encoding` of csv: utf-8 or cp932")
 	cmd.Flags().StringVarP(&o.out, "out", "o", "", "write to this `file`")
 	return cmd
 }
 
-func (o contactsExportOptions) check(json bool) error {
+func (o contactsExportOptions) check(json, terminal bool) error {
 	switch {
-	case o.format != "csv" && o.format != "jsonl":
-		return usage("--format takes csv or jsonl, not %q", o.format)
+	case o.format != exportCSV && o.format != exportXLSX && o.format != exportJSONL:
+		return usage("--format takes csv, xlsx or jsonl, not %q", o.format)
 	case o.encoding != "utf-8" && o.encoding != "cp932":
 		return usage("--encoding takes utf-8 or cp932, not %q", o.encoding)
-	case o.format == "jsonl" && o.encoding != "utf-8":
-		return usage("JSON is UTF-8 (RFC 8259): --encoding cp932 is for csv")
+	case o.format != exportCSV && o.encoding != "utf-8":
+		return usage("%s is UTF-8: --encoding cp932 is for csv", o.format)
+	case o.format == exportXLSX && o.out == "" && terminal:
+		return usage("a workbook is no text for a terminal: add --out FILE")
 	case json && o.out == "":
 		return usage("with --json, standard output is for the summary: add --out FILE")
 	}
@@ -431,7 +441,7 @@ func (o contactsExportOptions) check(json bool) error {
 }
 
 func runContactsExport(ctx context.Context, a *app, o contactsExportOptions) (err error) {
-	if err := o.check(a.out.JSON); err != nil {
+	if err := o.check(a.out.JSON, ui.Terminal(a.out.Data())); err != nil {
 		return err
 	}
 	s, where, err := o.people(ctx, a)
@@ -439,7 +449,14 @@ func runContactsExport(ctx context.Context, a *app, o contactsExportOptions) (er
 		return err
 	}
 	defer s.store.Close()
-	out := a.out.Data()
+	total, err := s.store.CountContacts(ctx, where)
+	if err != nil {
+		return err
+	}
+	if o.format == exportXLSX && total >= maxSheetRows {
+		return tooManyRows(total)
+	}
+	out, dir := a.out.Data(), s.ws.Dir
 	if o.out != "" {
 		f, err := createPrivate(o.out)
 		if err != nil {
@@ -448,26 +465,65 @@ func runContactsExport(ctx context.Context, a *app, o contactsExportOptions) (er
 		defer func() { err = f.done(err) }()
 		out = f
 	}
-	e := newExporter(o, s.schema.Fields, out)
+	e, err := newExporter(o, s.schema.Fields, out, dir)
+	if err != nil {
+		return err
+	}
+	if err := e.run(ctx, a, s.store, where, total); err != nil {
+		return err
+	}
+	return e.tell(a, o)
+}
+
+func (e *exporter) run(ctx context.Context, a *app, st *store.Store, where store.Where, total int64) error {
+	bar := a.out.Bar("export", "contacts", total)
+	defer bar.Close()
 	if err := e.header(); err != nil {
-		return err
+		return errors.Join(err, e.close())
 	}
-	if err := s.store.EachContact(ctx, where, e.contact); err != nil {
-		return err
-	}
-	if err := e.flush(); err != nil {
-		return err
-	}
+	err := st.EachContact(ctx, where, func(c contact.Contact) error {
+		bar.Set(e.count)
+		return e.contact(c)
+	})
+	return errors.Join(err, e.close())
+}
+
+// tell says what was written, and what is not in the file.
+func (e *exporter) tell(a *app, o contactsExportOptions) error {
 	if o.out != "" {
 		a.out.Printf("%d contacts written to %s\n", e.count, o.out)
 	}
-	if e.lost > 0 {
-		a.out.Warnf("%d cells hold characters that CP932 does not have (%s); they are written as 〓", e.lost, e.lostText())
+	l := e.losses
+	if l.cells > 0 && o.format == exportXLSX {
+		a.out.Warnf("%d cells hold control characters that a workbook cannot hold (%s); they are written as spaces", l.cells, l.text())
+	} else if l.cells > 0 {
+		a.out.Warnf("%d cells hold characters that CP932 does not have (%s); they are written as 〓", l.cells, l.text())
 	}
-	if err := a.out.Emit("summary", map[string]any{"contacts": e.count, "format": o.format, "encoding": o.encoding, "unmapped": e.lost}); err != nil {
+	if l.twins > 0 {
+		a.out.Warnf("%d cells hold characters that CP932 has under another code (〜 as ～, ¥ as ￥); they read back as those", l.twins)
+	}
+	if l.tooLong > 0 {
+		a.out.Warnf("%d cells are longer than a cell of a workbook can be and are cut after %d characters", l.tooLong, maxSheetCell)
+	}
+	types := e.lostTypes()
+	if o.out != "" {
+		for _, t := range types {
+			a.out.Printf("  the file does not tell that %s is a %s; before it is imported elsewhere: mailer fields set %s --type %s\n",
+				ui.Clean(t.Field), t.Type, contact.ShellWord(t.Field), t.Type)
+		}
+	}
+	if err := a.out.Emit("summary", struct {
+		Contacts  int64      `json:"contacts"`
+		Format    string     `json:"format"`
+		Encoding  string     `json:"encoding"`
+		Unmapped  int64      `json:"unmapped"`
+		Twins     int64      `json:"twins"`
+		Truncated int64      `json:"truncated"`
+		Types     []lostType `json:"types_lost"`
+	}{e.count, o.format, o.encoding, l.cells, l.twins, l.tooLong, types}); err != nil {
 		return err
 	}
-	if e.lost > 0 {
+	if l.cells > 0 || l.tooLong > 0 {
 		return &exit{code: exitSome}
 	}
 	return nil
@@ -511,27 +567,33 @@ func (p *privateFile) done(cause error) error {
 	return cause
 }
 
-const contactsForgetHelp = `Erase a person: the contact, its history, and what deliveries and bounces say about it. The sums of past campaigns stay.
+const contactsForgetHelp = `Erase a person: the contact, its history, and what deliveries and bounces say about it, also where a reply or a report
+about somebody else names the address. The sums of past campaigns stay.
 
 What is kept is a salted hash of the address among the suppressions, so that the person is not mailed even if a list
-brings the address back. This cannot be taken back.`
+brings the address back. This cannot be taken back.
+
+The database file is then rewritten, because what was changed or deleted earlier lies on in its unused parts. --quick leaves
+that out, and so does a running send: forget the same address again later. What is not in the database is yours to
+delete: lists, exports, files of rejected rows, copies and backups, the mails in the bounce mailbox.`
 
 func newContactsForgetCmd(a *app) *cobra.Command {
-	var yes bool
+	var yes, quick bool
 	cmd := &cobra.Command{
 		Use:   "forget ADDRESS",
 		Short: "Erase a person, and never mail them again",
 		Long:  contactsForgetHelp,
 		Args:  exactArgs(1, "ADDRESS"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runContactsForget(cmd.Context(), a, args[0], yes)
+			return runContactsForget(cmd.Context(), a, args[0], yes, quick)
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&quick, "quick", false, "do not rewrite the database file (for many people: leave it out for the last)")
 	return cmd
 }
 
-func runContactsForget(ctx context.Context, a *app, text string, yes bool) error {
+func runContactsForget(ctx context.Context, a *app, text string, yes, quick bool) error {
 	key, err := keyOf(text)
 	if err != nil {
 		return err
@@ -550,9 +612,46 @@ func runContactsForget(ctx context.Context, a *app, text string, yes bool) error
 	if err != nil {
 		return err
 	}
-	a.out.Printf("forgotten: %d contact, %d deliveries, %d bounce mails, %d events; the address stays suppressed, as a hash\n",
-		gone.Contacts, gone.Deliveries, gone.Bounces, gone.Events)
-	return a.out.Emit("summary", gone)
+	rewritten, err := rewrite(ctx, st, quick)
+	if err != nil {
+		a.out.Warnf("the address is forgotten, but the file could not be rewritten: %v", err)
+	}
+	a.out.Printf("forgotten: %d contact, %d deliveries, %d bounce mails, %d events, %d mentions; the address stays suppressed, as a hash\n",
+		gone.Contacts, gone.Deliveries, gone.Bounces, gone.Events, gone.Mentions)
+	tellLeft(a, gone, rewritten)
+	return a.out.Emit("summary", struct {
+		store.Forgotten
+		Rewritten bool `json:"rewritten"`
+	}{gone, rewritten})
+}
+
+// rewrite rewrites the file, unless somebody would have to wait for it.
+func rewrite(ctx context.Context, st *store.Store, quick bool) (bool, error) {
+	if quick {
+		return false, nil
+	}
+	sending, err := st.Sending(ctx)
+	if err != nil || sending {
+		return false, err
+	}
+	err = st.Vacuum(ctx)
+	return err == nil, err
+}
+
+// tellLeft says where the person may still be found.
+func tellLeft(a *app, gone store.Forgotten, rewritten bool) {
+	if !rewritten {
+		a.out.Printf("  the unused parts of the database file were not cleaned: the same command does it when nothing is being sent, without --quick\n")
+	}
+	if gone.Log {
+		a.out.Warnf("another process reads the database, so its log still holds the old pages: run the same command again when it has ended")
+	}
+	for _, name := range gone.Campaigns {
+		a.out.Warnf("the text of campaign %s names the address; it stays as it was sent", ui.Clean(name))
+	}
+	for _, file := range gone.Copies {
+		a.out.Warnf("%s is a copy of the database from before an update and may hold the person: delete it when you do not need it any more", file)
+	}
 }
 
 func confirmForget(ctx context.Context, a *app, key string) error {

@@ -111,6 +111,7 @@ func (r *importRun) found(f ingest.Found) {
 	for _, note := range f.Notes {
 		out.Warnf("%s: %s", ui.Clean(r.name), ui.Clean(note))
 	}
+	tellAddresses(r.a, r.name, f.Findings)
 	var fresh []string
 	for _, field := range f.Fields {
 		if field.ID == 0 {

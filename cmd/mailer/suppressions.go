@@ -4,15 +4,13 @@ import (
 	"context"
 	"encoding/csv"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"mailer/internal/address"
+	"mailer/internal/contact"
 	"mailer/internal/store"
 	"mailer/internal/suppression"
-	"mailer/internal/ui"
 
 	"github.com/spf13/cobra"
 )
@@ -67,7 +65,7 @@ type suppressionJSON struct {
 }
 
 func suppressionLine(r store.SuppressionRow) suppressionJSON {
-	return suppressionJSON{r.Key, r.Scope, r.Blocks, r.Reason, r.Evidence, r.Since.Format("2006-01-02T15:04:05Z07:00")}
+	return suppressionJSON{r.Key, r.Scope, r.Blocks, r.Reason, r.Evidence, r.Since.Format("2006-01-02T15:04:05.999Z07:00")}
 }
 
 func runSuppressionsList(ctx context.Context, a *app, f store.SuppressionFilter) error {
@@ -179,7 +177,12 @@ func runSuppressionsAdd(ctx context.Context, a *app, args []string, o suppressio
 	if err != nil {
 		return err
 	}
-	if err := a.out.Emit("summary", suppressionCounts{Rows: len(batch), Added: added, Already: len(batch) - added}); err != nil {
+	if err := a.out.Emit("summary", struct {
+		Rows     int `json:"rows"`
+		Added    int `json:"added"`
+		Already  int `json:"already"`
+		Rejected int `json:"rejected"`
+	}{Rows: len(batch), Added: added, Already: len(batch) - added}); err != nil {
 		return err
 	}
 	a.out.Printf("%d suppressed, %d were already\n", added, len(batch)-added)
@@ -262,133 +265,6 @@ func runSuppressionsRemove(ctx context.Context, a *app, text, reason, why string
 	return nil
 }
 
-const suppressionsImportHelp = `Add suppressions from a file: one address a line, or a CSV or TSV file with an address column.
-
-A column reason, blocks, scope or evidence is taken where there is one, as mailer suppressions export writes them. Rows
-that hold no address are told and left out (exit code 3). FILE "-" is standard input.`
-
-func newSuppressionsImportCmd(a *app) *cobra.Command {
-	var o suppressionsAddOptions
-	cmd := &cobra.Command{
-		Use:   "import FILE",
-		Short: "Add suppressions from a list",
-		Long:  suppressionsImportHelp,
-		Args:  exactArgs(1, "FILE"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runSuppressionsImport(cmd.Context(), a, args[0], o)
-		},
-	}
-	o.flags(cmd, suppression.Import)
-	return cmd
-}
-
-// importBatch is how many suppressions are written at a time, so that a running send keeps its pace.
-const importBatch = 500
-
-// suppressionCounts is the summary of add and import.
-type suppressionCounts struct {
-	Rows     int `json:"rows"`
-	Added    int `json:"added"`
-	Already  int `json:"already"`
-	Rejected int `json:"rejected"`
-}
-
-type suppressionsImport struct {
-	suppressionCounts
-	a      *app
-	st     *store.Store
-	source string
-	o      suppressionsAddOptions
-	batch  []store.Suppression
-}
-
-func runSuppressionsImport(ctx context.Context, a *app, file string, o suppressionsAddOptions) error {
-	in, err := openList(a, file)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	_, st, err := a.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer st.Close()
-	if o.evidence == "" {
-		o.evidence = "imported from " + file
-	}
-	i := &suppressionsImport{a: a, st: st, source: file, o: o}
-	err = suppression.ReadList(in, func(e suppression.Entry) error { return i.take(ctx, e) })
-	if err == nil {
-		err = i.flush(ctx)
-	}
-	if emitted := a.out.Emit("summary", i.suppressionCounts); emitted != nil {
-		return emitted
-	}
-	a.out.Printf("%s: %d suppressed, %d were already, %d rejected\n", ui.Count(i.Rows, "row", "rows"), i.Added, i.Already, i.Rejected)
-	if err == nil && i.Rejected > 0 {
-		return &exit{code: exitSome}
-	}
-	return err
-}
-
-func openList(a *app, file string) (io.ReadCloser, error) {
-	if file == "-" {
-		return io.NopCloser(a.stdin), nil
-	}
-	return os.Open(file)
-}
-
-func (i *suppressionsImport) take(ctx context.Context, e suppression.Entry) error {
-	i.Rows++
-	s, err := i.target(e)
-	if err != nil {
-		i.Rejected++
-		i.a.out.Warnf("%s:%d: %s", i.source, e.Line, clean(err.Error()))
-		return nil
-	}
-	i.batch = append(i.batch, i.o.over(s))
-	if len(i.batch) < importBatch {
-		return nil
-	}
-	return i.flush(ctx)
-}
-
-func (i *suppressionsImport) target(e suppression.Entry) (store.Suppression, error) {
-	parse := parseTarget
-	if e.Scope == suppression.ScopeDomain {
-		parse = func(text string) (store.Suppression, error) { return domainTarget(strings.TrimPrefix(text, "@")) }
-	}
-	if e.Address == "" {
-		return store.Suppression{}, fmt.Errorf("no address")
-	}
-	s, err := parse(e.Address)
-	if err != nil {
-		return s, err
-	}
-	if e.Reason != "" && !slices.Contains(suppression.Reasons(), e.Reason) {
-		return s, fmt.Errorf("unknown reason %q", e.Reason)
-	}
-	if e.Blocks != "" && e.Blocks != suppression.BlocksMarketing && e.Blocks != suppression.BlocksAll {
-		return s, fmt.Errorf("blocks is marketing or all, not %q", e.Blocks)
-	}
-	s.Reason, s.Blocks, s.Evidence = e.Reason, e.Blocks, e.Evidence
-	return s, nil
-}
-
-func (i *suppressionsImport) flush(ctx context.Context) error {
-	if len(i.batch) == 0 {
-		return nil
-	}
-	added, err := i.st.AddSuppressions(ctx, i.batch, i.source)
-	if err != nil {
-		return err
-	}
-	i.Added += added
-	i.Already += len(i.batch) - added
-	i.batch = i.batch[:0]
-	return nil
-}
-
 func newSuppressionsExportCmd(a *app) *cobra.Command {
 	var f store.SuppressionFilter
 	cmd := &cobra.Command{
@@ -408,16 +284,27 @@ func runSuppressionsExport(ctx context.Context, a *app, f store.SuppressionFilte
 		return err
 	}
 	defer st.Close()
+	salt, err := st.ForgetSalt(ctx)
+	if err != nil {
+		return err
+	}
+	line := func(r store.SuppressionRow) suppressionJSON {
+		s := suppressionLine(r)
+		if store.IsForgotten(r.Key) {
+			s.Evidence = saltMark + salt
+		}
+		return s
+	}
 	if a.out.JSON {
-		return st.Suppressions(ctx, f, func(r store.SuppressionRow) error { return a.out.Emit("suppression", suppressionLine(r)) })
+		return st.Suppressions(ctx, f, func(r store.SuppressionRow) error { return a.out.Emit("suppression", line(r)) })
 	}
 	w := csv.NewWriter(a.out.Data())
 	if err := w.Write([]string{"address", "scope", "blocks", "reason", "since", "evidence"}); err != nil {
 		return err
 	}
 	err = st.Suppressions(ctx, f, func(r store.SuppressionRow) error {
-		s := suppressionLine(r)
-		return w.Write([]string{s.Address, s.Scope, s.Blocks, s.Reason, s.Since, harmless(s.Evidence)})
+		s := line(r)
+		return w.Write([]string{contact.Guard(s.Address), s.Scope, s.Blocks, s.Reason, s.Since, contact.Guard(importable.Replace(s.Evidence))})
 	})
 	w.Flush()
 	if err != nil {
@@ -426,10 +313,8 @@ func runSuppressionsExport(ctx context.Context, a *app, f store.SuppressionFilte
 	return w.Error()
 }
 
-// harmless keeps a spreadsheet from running a text as a formula: evidence comes from strangers' mail.
-func harmless(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-		return "'" + cell
-	}
-	return cell
-}
+// saltMark begins the evidence of a hash in an export: it tells which database the hash belongs to.
+const saltMark = "salt "
+
+// importable takes out of evidence, which comes from strangers' mail, what an import refuses.
+var importable = strings.NewReplacer("\ufffd", "?", "\x00", " ")

@@ -36,6 +36,14 @@ type Address struct {
 
 // Parse reads one address. The error says what is wrong with it, in words for the person who typed it.
 func Parse(s string) (Address, error) {
+	if a, ok := parsePlain(s); ok {
+		return a, nil
+	}
+	return parseAny(s)
+}
+
+// parseAny reads whatever people type.
+func parseAny(s string) (Address, error) {
 	if !utf8.ValidString(s) {
 		return Address{}, errors.New("the address is not valid UTF-8")
 	}
@@ -71,6 +79,15 @@ func Parse(s string) (Address, error) {
 
 // Domain is the part after the @.
 func (a Address) Domain() string { return a.Text[strings.LastIndexByte(a.Text, '@')+1:] }
+
+// Local is the part before the @.
+func (a Address) Local() string { return a.Text[:max(0, strings.LastIndexByte(a.Text, '@'))] }
+
+// Quoted reports whether the local part must be quoted on the wire: some relays refuse that.
+func (a Address) Quoted() bool {
+	local := a.Local() // Parse let nothing through that needs quotes but dots
+	return strings.HasPrefix(local, ".") || strings.HasSuffix(local, ".") || strings.Contains(local, "..")
+}
 
 // Key is the comparison key of an address text that Parse made: Taro@EXAMPLE.jp and ｔａｒｏ＠example.jp share one.
 func Key(text string) string {

@@ -4,6 +4,7 @@ import (
 	"net/mail"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -143,15 +144,27 @@ func TestDomain(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"taro@example.jp", "ｔａｒｏ＠ｅｘａｍｐｌｅ．ｊｐ", "山田 <a..b@docomo.ne.jp>", "mailto:a%40b@例え.jp", `"a\"b"@x.jp`,
+		"Taro.Y+x@Mail.EXAMPLE.co.jp", "a@b.jp.", "a@b-.jp", "a@XN--a.jp", "a..b@c.jp", "a@1.2", "o'x@y.z", "a@b.c,d@e.f",
 		"İ@x.jp", "ẞ@ß.de", "\u0345a@b.c", "a@xn--a.jp", "'a'@b.jp", "a@b.jp.'", "ﬀ@ﬀ.jp", "a@℀.jp", "Å@x.jp", "a@١.jp",
 	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		a, err := Parse(s)
+		if long, longErr := parseAny(s); long != a || (longErr == nil) != (err == nil) {
+			t.Fatalf("Parse(%q) = %+v, %v; the long way gives %+v, %v", s, a, err, long, longErr)
+		}
 		if err != nil {
 			return
 		}
+		if strings.ContainsFunc(a.Text+a.Key, unicode.IsControl) {
+			t.Fatalf("Parse(%q) lets a control character through: %q", s, a.Text)
+		}
+		if a.Local()+"@"+a.Domain() != a.Text || a.Quoted() != (Wire(a.Text) != a.Text) {
+			t.Fatalf("Parse(%q) = %q: local part %q, domain %q, quoted %v", s, a.Text, a.Local(), a.Domain(), a.Quoted())
+		}
+		Suggest(a.Domain())
+		DutyOf(a.Key)
 		again, err := Parse(a.Text)
 		if err != nil || again.Text != a.Text || again.Key != a.Key || again.SMTPUTF8 != a.SMTPUTF8 {
 			t.Fatalf("Parse(%q) = %+v, but Parse of its text = %+v, %v", s, a, again, err)
@@ -170,4 +183,29 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("net/mail reads %q as %v, %v", wire, parsed, err)
 		}
 	})
+}
+
+// An import parses every address of a file, most of them three times.
+func BenchmarkParse(b *testing.B) {
+	for name, s := range map[string]string{
+		"plain": "taro.yamada1984@mail.example.co.jp", "mixed case": "Taro.Yamada1984@mail.Example.co.jp", "full width": "ｔａｒｏ＠ｅｘａｍｐｌｅ．ｊｐ",
+		"named": "山田 太郎 <taro@example.jp>", "carrier": "a..b@docomo.ne.jp",
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Parse(s); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func TestParsePlainAllocatesNothing(t *testing.T) {
+	for s, most := range map[string]float64{"taro.yamada@example.co.jp": 0, "Taro@example.jp": 1, "taro@EXAMPLE.jp": 1} {
+		if n := testing.AllocsPerRun(100, func() { Parse(s) }); n > most {
+			t.Errorf("Parse(%q) allocates %v times", s, n)
+		}
+	}
 }

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -26,6 +28,24 @@ func TestEncodeFields(t *testing.T) {
 		{Date, "2026/1/5", `{"f7":"2026-01-05","t7":"2026/1/5"}`},
 		{Date, "2026/01/05 9:30", `{"f7":"2026-01-05T09:30:00","t7":"2026/01/05 9:30"}`},
 		{Date, "2026-01-05T09:30:00", `{"f7":"2026-01-05T09:30:00"}`},
+		{Date, "2026年1月5日", `{"f7":"2026-01-05","t7":"2026年1月5日"}`},
+		{Date, "2026.1.5", `{"f7":"2026-01-05","t7":"2026.1.5"}`},
+		{Date, "2026-01-05T09:30:00+09:00", `{"f7":"2026-01-05T09:30:00","t7":"2026-01-05T09:30:00+09:00"}`},
+		{Date, "2026-01-05T09:30:00.125Z", `{"f7":"2026-01-05T09:30:00","t7":"2026-01-05T09:30:00.125Z"}`},
+		{Date, "令和6年5月1日", `{"f7":"2024-05-01","t7":"令和6年5月1日"}`},
+		{Date, "令和元年5月1日", `{"f7":"2019-05-01","t7":"令和元年5月1日"}`},
+		{Date, "㋿6年5月1日 9:05", `{"f7":"2024-05-01T09:05:00","t7":"㋿6年5月1日 9:05"}`},
+		{Date, "R6/5/1", `{"f7":"2024-05-01","t7":"R6/5/1"}`},
+		{Date, "S60.1.2", `{"f7":"1985-01-02","t7":"S60.1.2"}`},
+		{Date, "平成31年4月30日", `{"f7":"2019-04-30","t7":"平成31年4月30日"}`},
+		{Date, "H1/1/8", `{"f7":"1989-01-08","t7":"H1/1/8"}`},
+		{Date, "昭和64年1月7日", `{"f7":"1989-01-07","t7":"昭和64年1月7日"}`},
+		{Date, "昭和元年12月25日", `{"f7":"1926-12-25","t7":"昭和元年12月25日"}`},
+		{Date, "大正15年12月25日", `{"f7":"1926-12-25","t7":"大正15年12月25日"}`},
+		{Date, "大正元年7月30日", `{"f7":"1912-07-30","t7":"大正元年7月30日"}`},
+		{Date, "M45.7.30", `{"f7":"1912-07-30","t7":"M45.7.30"}`},
+		{Date, "明治6年1月1日", `{"f7":"1873-01-01","t7":"明治6年1月1日"}`},
+		{Date, "R6.2.29", `{"f7":"2024-02-29","t7":"R6.2.29"}`},
 		{Boolean, "true", `{"f7":true}`},
 		{Boolean, "Yes", `{"f7":true,"t7":"Yes"}`},
 		{Boolean, "いいえ", `{"f7":false,"t7":"いいえ"}`},
@@ -56,8 +76,11 @@ func TestEncodeFieldsOrder(t *testing.T) {
 func TestMismatch(t *testing.T) {
 	for typ, cells := range map[Type][]string{
 		Number: {"007", "1e3", "1,000", "+5", "１", "1.", ".5", "-", " 1", "1234567890123456", "0x1", "--1", "00"},
-		Date: {"2026-1-5", "5/1/2026", "01/02/2026", "2026-02-30", "2026/13/1", "20260105", "2026-01/05", "R8/1/5",
-			"2026-01-05 25:00", "2026-01-05T10:00:00Z", "26/1/5"},
+		Date: {"2026-1-5", "5/1/2026", "01/02/2026", "2026-02-30", "2026/13/1", "20260105", "2026-01/05", "R0/1/5",
+			"2026-01-05 25:00", "2026-01-05T10:00:00X", "26/1/5", "2026-01-05 ", "2026-01-05T", "2026-01-05T10", "2026-01-05 10:00 ", "2026-01-05 10:00:60",
+			"2026-01-05 10:00+9", "2026-01-05+09:00", "0000-01-01", "2026.1/5", "2026年1月5", "2026年1月", "2026/1/5日", "2026/001/5", "R6-5-1", "令和0年1月1日",
+			"令和元5月1日", "令和6年13月1日", "X6/5/1", "20260/1/5", "平成31年5月1日", "昭和64年1月8日", "平成元年1月7日", "令和元年4月30日", "大正15年12月26日",
+			"明治5年12月2日", "明治45年7月31日", "R6/5/1/1", "Section", "2026-1-05", "2025-02-29", "R7.2.29"},
 		Boolean: {"0", "1", "y", "○", "truee"},
 	} {
 		for _, cell := range cells {
@@ -72,58 +95,6 @@ func TestMismatch(t *testing.T) {
 	}
 }
 
-func TestInference(t *testing.T) {
-	tests := []struct {
-		cells []string
-		want  Type
-	}{
-		{nil, Text},
-		{[]string{"", ""}, Text},
-		{[]string{"1", "", "2.5", "-3"}, Number},
-		{[]string{"1", "02"}, Text},
-		{[]string{"0", "1"}, Number},
-		{[]string{"1000001", "0600001"}, Text},
-		{[]string{"2026-01-05", "2026/1/6 10:00"}, Date},
-		{[]string{"2026-01-05", "soon"}, Text},
-		{[]string{"2026-01-05", "5"}, Text},
-		{[]string{"yes", "No"}, Boolean},
-		{[]string{"yes", "maybe"}, Text},
-		{[]string{"1234567890123456"}, Text},
-		{[]string{"1.23E+11"}, Text},
-	}
-	for _, tt := range tests {
-		var i Inference
-		for _, cell := range tt.cells {
-			i.See(cell)
-		}
-		if got := i.Type(); got != tt.want {
-			t.Errorf("%q: %s, want %s", tt.cells, got, tt.want)
-		}
-	}
-}
-
-func TestRoleOf(t *testing.T) {
-	for header, want := range map[string]Role{
-		"メールアドレス": Address, "E-mail": Address, "email": Address, "EMAIL ADDRESS": Address, "Ｅメール": Address, "e_mail": Address,
-		"氏名": Name, "お名前": Name, "姓": LastName, "Last Name": LastName, "last_name": LastName, "名": FirstName, "ﾌﾘｶﾞﾅ": Kana,
-		"会社名": Company, "都道府県": Prefecture, "生年月日": Birthday, "お名前（姓）": LastName, "アドレス": NoRole, "趣味": NoRole,
-	} {
-		if got := RoleOf(header); got != want {
-			t.Errorf("RoleOf(%q) = %q, want %q", header, got, want)
-		}
-	}
-	for key := range aliases {
-		if headerKey(key) != key {
-			t.Errorf("the alias %q is never found: its key is %q", key, headerKey(key))
-		}
-	}
-	for key := range weakAddress {
-		if headerKey(key) != key || aliases[key] != NoRole {
-			t.Errorf("the weak alias %q is never found", key)
-		}
-	}
-}
-
 func TestDecodeRefusesForeign(t *testing.T) {
 	for _, text := range []string{"", "[]", `{"x1":"a"}`, `{"":"a"}`, `{"f":"a"}`, `{"f1":[1]}`} {
 		if cells, err := DecodeCells(text); err == nil {
@@ -134,7 +105,8 @@ func TestDecodeRefusesForeign(t *testing.T) {
 
 // Every cell that is accepted comes back byte for byte, under every type that takes it, and the JSON is sound.
 func FuzzRoundTrip(f *testing.F) {
-	for _, s := range []string{"", "a", "東京都", "30", "2026/1/5", "Yes", "a;b", "\x00", "\u2028", "1e5", "-0", "[]", `"`, "true"} {
+	for _, s := range []string{"", "a", "東京都", "30", "2026/1/5", "Yes", "a;b", "\x00", "\u2028", "1e5", "-0", "[]", `"`, "true",
+		"令和6年5月1日", "R6/5/1 9:30", "2026-01-05T10:00:00.5+09:00", "a|b", ",", "0.5", "-.5", "ONE", "on"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, cell string) {
@@ -144,6 +116,14 @@ func FuzzRoundTrip(f *testing.F) {
 		for _, typ := range Types {
 			fields := []Field{{ID: 1, Name: "x", Type: typ}}
 			text, err := EncodeFields(fields, map[int64]string{1: cell})
+			if typ == Date && cell != "" && isDate(cell) != Fits(typ, cell) {
+				t.Fatalf("%q: isDate says %v", cell, isDate(cell))
+			}
+			if day, ok := parseDate(cell); ok {
+				if again, ok := parseDate(day); !ok || again != day {
+					t.Fatalf("%q is stored as %q, and that as %q", cell, day, again)
+				}
+			}
 			if (err == nil) != Fits(typ, cell) {
 				t.Fatalf("%s %q: Fits says %v, EncodeFields %v", typ, cell, Fits(typ, cell), err)
 			}
@@ -159,6 +139,42 @@ func FuzzRoundTrip(f *testing.F) {
 			}
 			if got, err := DecodeFields(fields, text); err != nil || !reflect.DeepEqual(got, want) {
 				t.Fatalf("%s %q came back as %q, %v", typ, cell, got, err)
+			}
+		}
+	})
+}
+
+// The parsers for speed agree with the plain words of what they do.
+func FuzzParsers(f *testing.F) {
+	for _, s := range []string{"", "1", "-0.5", "007", "1.", ".5", "2026-01-05", "2026-02-30", "Yes", "ON", "oF", "はい", "123456789012345", "1234567890123.45"} {
+		f.Add(s)
+	}
+	number := regexp.MustCompile(`^-?(0|[1-9][0-9]*)([.][0-9]+)?$`)
+	words := map[string]bool{"true": true, "yes": true, "on": true, "はい": true, "false": false, "no": false, "off": false, "いいえ": false}
+	f.Fuzz(func(t *testing.T, s string) {
+		digits := strings.Count(strings.Map(func(r rune) rune {
+			if '0' <= r && r <= '9' {
+				return 'd'
+			}
+			return r
+		}, s), "d")
+		if want := number.MatchString(s) && digits <= maxDigits; isNumber(s) != want {
+			t.Fatalf("isNumber(%q) = %v", s, !want)
+		}
+		value, ok := ParseBoolean(s)
+		if want, known := words[strings.ToLower(s)]; ok != known || value != want {
+			t.Fatalf("ParseBoolean(%q) = %v, %v; want %v, %v", s, value, ok, want, known)
+		}
+		for layout, form := range map[string]string{"2006-01-02": "2006-01-02", "2006/1/2": "2006-01-02", "2006-01-02T15:04:05": "2006-01-02T15:04:05", "2006.1.2": "2006-01-02", "2006年1月2日": "2006-01-02"} {
+			if d, err := time.Parse(layout, s); err == nil && d.Year() > 0 && len(s) == len(d.Format(layout)) && s == d.Format(layout) {
+				if got, ok := parseDate(s); !ok || got != d.Format(form) {
+					t.Fatalf("parseDate(%q) = %q, %v; want %q", s, got, ok, d.Format(form))
+				}
+			}
+		}
+		if got, ok := parseDate(s); ok {
+			if _, err := time.Parse("2006-01-02T15:04:05"[:len(got)], got); err != nil {
+				t.Fatalf("parseDate(%q) = %q: %v", s, got, err)
 			}
 		}
 	})

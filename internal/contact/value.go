@@ -5,7 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // MismatchError says that a cell does not fit the type of its field.
@@ -15,14 +16,46 @@ type MismatchError struct {
 }
 
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("%q is not a %s, the type of field %q (mailer fields set %s --type text takes any cell)",
-		short(e.Cell), typeWord(e.Field.Type), e.Field.Name, shellWord(e.Field.Name))
+	return fmt.Sprintf("%q is not a %s, the type of field %q (%smailer fields set %s --type text takes any cell)",
+		short(e.Cell), typeWord(e.Field.Type), e.Field.Name, WayOut(e.Field.Type, e.Cell), ShellWord(e.Field.Name))
 }
+
+// WayOut says how a cell that does not fit a type would, where that can be told. What it says ends in "; ", for more to
+// follow.
+func WayOut(t Type, cell string) string {
+	switch t {
+	case Number:
+		if plain := plainNumber(cell); plain != "" && plain != cell {
+			return "write " + plain + "; "
+		}
+	case Date:
+		if len(cell) >= 6 && len(cell) <= 10 && strings.Trim(cell, "0123456789/.-") == "" {
+			return "write YYYY-MM-DD: which of its numbers is the month is not guessed; "
+		}
+	}
+	return ""
+}
+
+// plainNumber is a number without what people and spreadsheets put around one: separators of thousands, a currency, full
+// width. It is a proposal for a person; cells are stored as they are or not at all.
+func plainNumber(cell string) string {
+	plain := norm.NFKC.String(cell)
+	plain = strings.Trim(plain, "¥\\$€£円個点人歳% ")
+	if whole, _, _ := strings.Cut(plain, "."); groups.MatchString(whole) {
+		plain = strings.ReplaceAll(plain, ",", "")
+	}
+	if plain = strings.TrimPrefix(plain, "+"); !isNumber(plain) {
+		return ""
+	}
+	return plain
+}
+
+var groups = regexp.MustCompile(`^[-+]?\d{1,3}(,\d{3})+$`)
 
 func typeWord(t Type) string {
 	switch t {
 	case Date:
-		return "date (YYYY-MM-DD)"
+		return "date (YYYY-MM-DD, 2026/1/5, 2026年1月5日, R8.1.5)"
 	case Boolean:
 		return "boolean (true/false, yes/no)"
 	}
@@ -38,7 +71,8 @@ func short(s string) string {
 
 var plainWord = regexp.MustCompile(`^[\pL\pN_.-]+$`)
 
-func shellWord(s string) string {
+// ShellWord is a name as it is typed into a shell.
+func ShellWord(s string) string {
 	if plainWord.MatchString(s) {
 		return s
 	}
@@ -51,63 +85,71 @@ const maxDigits = 15
 // isNumber accepts a plain decimal number: no leading zero (a postal code, a telephone number), no plus, no exponent, no
 // group separators. Every number is a valid JSON literal as it stands.
 func isNumber(s string) bool {
-	digits := strings.TrimPrefix(s, "-")
-	whole, fraction, point := strings.Cut(digits, ".")
-	if len(whole)+len(fraction) > maxDigits || !allDigits(whole) || point && !allDigits(fraction) {
+	if len(s) > 0 && s[0] == '-' {
+		s = s[1:]
+	}
+	if len(s) == 0 || len(s) > maxDigits+1 || s[0] < '0' || s[0] > '9' {
 		return false
 	}
-	return whole == "0" || whole[0] != '0'
-}
-
-func allDigits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
+	point := 0 // where it stands; 0: none
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9':
+		case c == '.' && point == 0 && i+1 < len(s):
+			point = i
+		default:
 			return false
 		}
 	}
-	return s != ""
-}
-
-// parseDate reads YYYY-MM-DD and YYYY/M/D, with a time of day or without, and returns the form that compares. Other
-// orders are not guessed: 01/02/2026 is two days.
-func parseDate(s string) (string, bool) {
-	if len(s) < len("2026/1/5") || len(s) > len("2026-01-05T10:00:00") || s[0] < '0' || s[0] > '9' {
-		return "", false
+	if point == 0 && len(s) > maxDigits {
+		return false
 	}
-	day, clock, timed := strings.Cut(s, " ")
-	if !timed {
-		day, clock, timed = strings.Cut(s, "T")
-	}
-	d, err := time.Parse("2006-1-2", strings.ReplaceAll(day, "/", "-"))
-	if err != nil || strings.Contains(day, "-") && (len(day) != len("2026-01-05") || strings.Contains(day, "/")) {
-		return "", false
-	}
-	if !timed {
-		return d.Format("2006-01-02"), true
-	}
-	for _, layout := range []string{"15:04:05", "15:04"} {
-		if t, err := time.Parse(layout, clock); err == nil {
-			return d.Format("2006-01-02") + t.Format("T15:04:05"), true
-		}
-	}
-	return "", false
+	return s[0] != '0' || len(s) == 1 || point == 1
 }
 
 // ParseBoolean reads the cell of a boolean field: words only, 0 and 1 are numbers.
 func ParseBoolean(s string) (value, ok bool) {
-	switch strings.ToLower(s) {
-	case "true", "yes", "on", "はい":
-		return true, true
-	case "false", "no", "off", "いいえ":
-		return false, true
+	word := ""
+	switch len(s) {
+	case 2:
+		if word = "no"; s[0]|0x20 == 'o' {
+			word, value = "on", true
+		}
+	case 3:
+		if word = "off"; s[0]|0x20 == 'y' {
+			word, value = "yes", true
+		}
+	case 4:
+		word, value = "true", true
+	case 5:
+		word = "false"
+	case len("はい"):
+		word, value = "はい", true
+	case len("いいえ"):
+		word = "いいえ"
+	default:
+		return false, false
 	}
-	return false, false
+	if s[0] != word[0] && s[0]|0x20 != word[0] || !strings.EqualFold(s, word) {
+		return false, false
+	}
+	return value, true
+}
+
+// listSeparators stand between the items of a list cell, once its field is a list.
+const listSeparators = ",;|、；\n"
+
+// ListItems is the items of a list cell that prints as they do, with one semicolon between them. ok is false for a cell
+// that is written in another way.
+func ListItems(cell string) (items []string, ok bool) {
+	items = splitList(cell)
+	return items, cell != "" && cell == strings.Join(items, listJoin)
 }
 
 // splitList takes the items of a list cell apart.
 func splitList(s string) []string {
 	var items []string
-	for item := range strings.FieldsFuncSeq(s, func(r rune) bool { return strings.ContainsRune(",;|、；\n", r) }) {
+	for item := range strings.FieldsFuncSeq(s, func(r rune) bool { return strings.ContainsRune(listSeparators, r) }) {
 		if item = strings.TrimSpace(item); item != "" {
 			items = append(items, item)
 		}
@@ -132,40 +174,5 @@ func Fits(t Type, cell string) bool {
 	}
 	return true
 }
-
-// Inference finds the type of a new column: the narrowest that every non-empty cell fits. The zero value is ready.
-type Inference struct {
-	seen                        bool
-	notNumber, notDate, notBool bool
-}
-
-// See takes one cell into account.
-func (i *Inference) See(cell string) {
-	if cell == "" || i.notNumber && i.notDate && i.notBool {
-		return
-	}
-	i.seen = true
-	i.notNumber = i.notNumber || !Fits(Number, cell)
-	i.notDate = i.notDate || !Fits(Date, cell)
-	i.notBool = i.notBool || !Fits(Boolean, cell)
-}
-
-// Type is the verdict; a column without a single value is text.
-func (i *Inference) Type() Type {
-	switch {
-	case !i.seen:
-		return Text
-	case !i.notNumber:
-		return Number
-	case !i.notDate:
-		return Date
-	case !i.notBool:
-		return Boolean
-	}
-	return Text
-}
-
-// Empty reports whether no cell had a value.
-func (i *Inference) Empty() bool { return !i.seen }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }

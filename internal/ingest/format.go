@@ -44,6 +44,13 @@ func (s *source) recogniseFormat(override string) (string, error) {
 	return FormatCSV, nil
 }
 
+// isArchive reports whether the file is packed with zip, as workbooks are.
+func (s *source) isArchive() bool {
+	mark := make([]byte, len(zipMark))
+	_, err := s.file.ReadAt(mark, 0)
+	return err == nil && string(mark) == zipMark
+}
+
 // checkArchive tells a workbook from what else is packed with zip.
 func (s *source) checkArchive() error {
 	z, err := zip.NewReader(s.file, s.size)

@@ -73,7 +73,8 @@ type Found struct {
 	Address   string // the column that holds the address
 	Fields    []contact.Field
 	Notes     []string
-	Resumed   int64 // the change set that goes on; 0: none
+	Findings  []Finding // about the addresses
+	Resumed   int64     // the change set that goes on; 0: none
 	FromLine  int64
 }
 
@@ -142,7 +143,8 @@ type importing struct {
 	src    *source
 	layout *layout
 
-	total    int64 // rows of the file
+	total    int64     // rows of the file
+	odd      *findings // while the file is checked
 	rejected int64
 	lost     int64    // of them, those of which not even the address could be read
 	kept     []string // address keys of some that were rejected, yet to be marked as seen
@@ -174,6 +176,7 @@ func (im *importing) run(ctx context.Context) error {
 		return err
 	}
 	im.found(unfinished)
+	im.odd = nil
 	if im.o.DryRun {
 		return im.plan(ctx, spec, im.ev.Effect)
 	}
@@ -195,7 +198,7 @@ func (im *importing) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", im.src.name, err)
 	}
-	im.layout = newLayout(h, fields)
+	im.layout, im.odd = newLayout(h, fields), newFindings()
 	err = im.each(ctx, Checking, nil, func(row store.Row) error {
 		im.layout.see(row)
 		return nil
@@ -240,6 +243,7 @@ func (im *importing) each(ctx context.Context, step Step, encode func([]byte, []
 		for _, p := range rows {
 			n++
 			if p.reject == nil {
+				im.odd.see(p.address)
 				if err := fn(p.row); err != nil {
 					return err
 				}
@@ -285,7 +289,7 @@ func (im *importing) found(unfinished store.ChangeSet) {
 	im.ev.Found(Found{
 		Format: im.src.format, Encoding: im.src.charset.name, Delimiter: im.src.delimiter(), Sheet: im.src.sheet(),
 		Header: h.line, Rows: im.total,
-		Address: h.names[h.address], Fields: im.layout.columns, Notes: append(im.src.notes(), im.layout.notes()...),
+		Address: h.names[h.address], Fields: im.layout.columns, Notes: append(im.src.notes(), im.layout.notes()...), Findings: im.odd.list(),
 		Resumed: unfinished.ID, FromLine: unfinished.LastLine,
 	})
 }

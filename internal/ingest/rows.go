@@ -210,11 +210,12 @@ func (p *parser) records(b *block) {
 // row checks one record and puts it, or why it is rejected, behind the rows of the block.
 func (p *parser) row(b *block, rec record, reject *Reject) {
 	var row store.Row
+	var a address.Address
 	if reject != nil {
 		reject.lost = true
 	} else {
 		column, err := 0, error(nil)
-		if row, column, err = p.layout.row(rec, p.room(), p.encode == nil); err == nil && p.encode != nil {
+		if row, a, column, err = p.layout.row(rec, p.room(), p.encode == nil); err == nil && p.encode != nil {
 			if column, err = p.encodeRow(b, row); err == nil {
 				b.ends = append(b.ends, len(p.fields))
 			}
@@ -226,7 +227,7 @@ func (p *parser) row(b *block, rec record, reject *Reject) {
 	if reject != nil {
 		b.ends = append(b.ends, len(p.fields))
 	}
-	b.rows = append(b.rows, parsed{row, reject})
+	b.rows = append(b.rows, parsed{row, reject, a})
 }
 
 // room is where the cells of one row go.
@@ -286,23 +287,22 @@ type layout struct {
 
 // row checks a record and puts its cells into room. The reason of a rejection is for the person who made the file. fits says that values are held against the
 // types of the fields that are there already; otherwise whoever encodes them does so.
-func (l *layout) row(rec record, room []string, fits bool) (store.Row, int, error) {
-	a, err := address.Parse(rec.cells[l.header.address])
-	if err != nil {
-		return store.Row{}, l.header.address + 1, err
+func (l *layout) row(rec record, room []string, fits bool) (row store.Row, a address.Address, column int, err error) {
+	if a, err = address.Parse(rec.cells[l.header.address]); err != nil {
+		return row, a, l.header.address + 1, err
 	}
-	row := store.Row{Line: rec.line, Address: a.Text, Key: a.Key, Cells: room}
+	row = store.Row{Line: rec.line, Address: a.Text, Key: a.Key, Cells: room}
 	for i, column := range l.cells {
 		cell := rec.cells[column]
 		if column == l.header.address {
 			cell = a.Text
 		}
 		if f := &l.columns[i]; fits && f.ID != 0 && !contact.Fits(f.Type, cell) {
-			return row, column + 1, &contact.MismatchError{Field: *f, Cell: cell}
+			return row, a, column + 1, &contact.MismatchError{Field: *f, Cell: cell}
 		}
 		row.Cells[i] = cell
 	}
-	return row, 0, nil
+	return row, a, 0, nil
 }
 
 // columnOf is the file's column, from 1, that fills a field.
@@ -335,7 +335,9 @@ func newLayout(h *header, have []contact.Field) *layout {
 		l.columns = append(l.columns, f)
 		l.cells = append(l.cells, i)
 	}
-	l.types = make([]contact.Inference, len(l.columns))
+	for _, f := range l.columns {
+		l.types = append(l.types, contact.NewInference(f.Name))
+	}
 	return l
 }
 

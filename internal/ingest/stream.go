@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"mailer/internal/address"
 	"mailer/internal/store"
 )
 
@@ -35,8 +36,9 @@ type item struct {
 
 // parsed is a row that can be imported, or why it can not.
 type parsed struct {
-	row    store.Row
-	reject *Reject
+	row     store.Row
+	reject  *Reject
+	address address.Address
 }
 
 // Bounds of a block: the first that is reached ends it.

@@ -80,6 +80,12 @@ func (s *Store) follow(ctx context.Context, tx *sql.Tx, m ReadMail, r *Recorded)
 	}
 	r.Matched = true
 	r.Consequence = suppression.Decide(m.Verdict, d.address)
+	if IsForgotten(d.key) { // the mail still counts; what it says of the person is not kept
+		r.Text = ""
+		if _, err := tx.ExecContext(ctx, "UPDATE bounces SET raw = x'', verdict = '{}' WHERE id = ?", r.ID); err != nil {
+			return err
+		}
+	}
 	if twin, err := s.twin(ctx, tx, m, r.ID); err != nil {
 		return err
 	} else if twin {
@@ -270,8 +276,13 @@ func (s *Store) BounceMail(ctx context.Context, id int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read mail %d: %w", id, explain(err))
 	}
-	return io.ReadAll(flate.NewReader(bytes.NewReader(raw)))
+	if len(raw) == 0 {
+		return nil, fmt.Errorf("mail %d was erased, because a person in it was forgotten", id)
+	}
+	return io.ReadAll(inflate(raw))
 }
+
+func inflate(packed []byte) io.Reader { return flate.NewReader(bytes.NewReader(packed)) }
 
 func deflate(raw []byte) ([]byte, error) {
 	var b bytes.Buffer

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -216,6 +217,67 @@ func TestSetFieldType(t *testing.T) {
 	}
 }
 
+func TestSetFieldRole(t *testing.T) {
+	s, _ := openTest(t)
+	put(t, s, ImportSpec{Columns: []contact.Field{{Name: "pref", Type: contact.Text, Role: contact.Prefecture}, {Name: "home", Type: contact.Text}}}, row(2, 1, "東京都", "x"))
+	role := contact.Prefecture
+	change, err := s.SetField(t.Context(), "home", "", &role, nil)
+	if err != nil || change.RoleFrom != "pref" || change.Field.Role != role || change.Field.Declared || change.Rewritten != 0 {
+		t.Fatalf("%+v, %v", change, err)
+	}
+	none := contact.NoRole
+	if change, err = s.SetField(t.Context(), "home", contact.List, &none, nil); err != nil || change.RoleFrom != "" || change.Rewritten != 1 {
+		t.Errorf("%+v, %v", change, err)
+	}
+	all, err := s.Fields(t.Context())
+	if err != nil || all[0].Role != "" || all[1].Role != "" || all[1].Type != contact.List || !all[1].Declared {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if change, err = s.SetField(t.Context(), "氏名", "", &none, nil); err != nil || !change.Created || change.Field.Declared || change.Field.Type != contact.Text {
+		t.Errorf("%+v, %v", change, err)
+	}
+}
+
+func TestFieldStats(t *testing.T) {
+	s, _ := openTest(t)
+	put(t, s, ImportSpec{Columns: columns("a", "b", "c")}, row(2, 1, "", "x", ""), row(3, 2, "1", "y", ""))
+	stats, err := s.FieldStats(t.Context(), nil)
+	if err != nil || stats[1] != (FieldStat{1, "1"}) || stats[2] != (FieldStat{2, "x"}) || stats[3].Values != 0 {
+		t.Errorf("%+v, %v", stats, err)
+	}
+}
+
+func TestDeleteField(t *testing.T) {
+	s, _ := openTest(t)
+	put(t, s, ImportSpec{Columns: columns("a", "b")}, row(2, 1, "secret", "x"), row(3, 2, "", "y"))
+	all, _ := s.Fields(t.Context())
+	if _, err := s.DeleteField(t.Context(), all[0], false, nil); !errors.Is(err, ErrFieldHolds) {
+		t.Fatalf("deleted with what it holds: %v", err)
+	}
+	exec(t, s, "INSERT INTO campaigns (name, class, content_hash, content, state, created_at, expires_at) VALUES ('c', 'marketing', '', '', 'paused', 1, 1)")
+	if _, err := s.DeleteField(t.Context(), all[0], true, nil); !errors.Is(err, ErrFieldInUse) {
+		t.Fatalf("deleted under a campaign: %v", err)
+	}
+	exec(t, s, "UPDATE campaigns SET state = 'finished'")
+	change, err := s.DeleteField(t.Context(), all[0], true, nil)
+	if err != nil || change.Rewritten != 1 {
+		t.Fatalf("%+v, %v", change, err)
+	}
+	if got := storedFields(t, s, 1); got != `{"f2":"x"}` {
+		t.Errorf("stored %s", got)
+	}
+	if left, err := s.Fields(t.Context()); err != nil || len(left) != 1 || left[0].Name != "b" {
+		t.Errorf("%+v, %v", left, err)
+	}
+	if _, err := s.SetField(t.Context(), "empty", contact.Date, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	all, _ = s.Fields(t.Context())
+	if _, err := s.DeleteField(t.Context(), all[1], false, nil); err != nil {
+		t.Errorf("an empty field: %v", err)
+	}
+}
+
 func TestForgetContact(t *testing.T) {
 	s, _ := openTest(t)
 	put(t, s, ImportSpec{Columns: columns("name"), List: "l"}, row(2, 1, "secret name"), row(3, 2, "other"))
@@ -232,7 +294,7 @@ func TestForgetContact(t *testing.T) {
 	}
 	exec(t, s, "UPDATE deliveries SET state = 'bounced' WHERE id = 1")
 	gone, err := s.ForgetContact(t.Context(), "p1@example.jp")
-	if err != nil || gone != (Forgotten{Contacts: 1, Deliveries: 2, Bounces: 1, Events: 1}) {
+	if err != nil || !reflect.DeepEqual(gone, Forgotten{Contacts: 1, Deliveries: 2, Bounces: 1, Events: 1, Campaigns: []string{}, Copies: []string{}}) {
 		t.Fatalf("%+v, %v", gone, err)
 	}
 	for _, table := range []string{"contacts", "changes", "deliveries", "attempts", "events", "bounces", "suppressions", "audit", "change_sets"} {

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,9 +16,10 @@ type Suppression struct {
 	Key      string
 	Blocks   string // marketing or all
 	Reason   string
-	Evidence string // the reply, the report or who asked for it
-	Delivery int64  // the delivery that showed it; 0: none
-	Bounce   int64  // the mail that showed it; 0: none
+	Evidence string    // the reply, the report or who asked for it
+	Delivery int64     // the delivery that showed it; 0: none
+	Bounce   int64     // the mail that showed it; 0: none
+	Since    time.Time // zero: now
 }
 
 // suppress adds a suppression and its event inside a transaction. One that is there already stays as it is, with its
@@ -24,28 +27,27 @@ type Suppression struct {
 func (s *Store) suppress(ctx context.Context, tx *sql.Tx, p Suppression) (bool, error) {
 	res, err := tx.ExecContext(ctx, `INSERT INTO suppressions (scope, key, blocks, reason, evidence, delivery, bounce, created_at)
 		VALUES (?, ?, ?, ?, ?, nullif(?, 0), nullif(?, 0), ?) ON CONFLICT (scope, key, reason) DO NOTHING`,
-		p.Scope, p.Key, p.Blocks, p.Reason, p.Evidence, p.Delivery, p.Bounce, s.millis())
+		p.Scope, p.Key, p.Blocks, p.Reason, p.Evidence, p.Delivery, p.Bounce, s.since(p))
 	if err != nil {
 		return false, err
 	}
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return false, err
 	}
-	detail, err := json.Marshal(map[string]string{"reason": p.Reason, "blocks": p.Blocks, "evidence": p.Evidence})
+	detail, err := suppressDetail(p)
 	if err != nil {
 		return false, err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO events (at, kind, key, delivery, campaign, bounce, detail)
 		VALUES (?, 'suppress', ?, nullif(?, 0), (SELECT campaign FROM deliveries WHERE id = ?), nullif(?, 0), ?)`,
-		s.millis(), p.Key, p.Delivery, p.Delivery, p.Bounce, string(detail))
+		s.millis(), p.Key, p.Delivery, p.Delivery, p.Bounce, detail)
 	return err == nil, err
 }
 
 // SuppressionRow is a suppression as it stands in the table.
 type SuppressionRow struct {
 	Suppression
-	ID    int64
-	Since time.Time
+	ID int64
 }
 
 // SuppressionFilter narrows a list; its zero value takes all.
@@ -77,25 +79,30 @@ func (s *Store) Suppressions(ctx context.Context, f SuppressionFilter, fn func(S
 }
 
 // AddSuppressions adds a batch on a person's word and says how many were new. source goes into the audit row: a command, a
-// file.
+// file. Who was forgotten is suppressed already, as a hash; their address is not written down again.
 func (s *Store) AddSuppressions(ctx context.Context, batch []Suppression, source string) (added int, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		added = 0
-		for _, p := range batch {
-			ok, err := s.suppress(ctx, tx, p)
+		gone, err := forgottenOf(ctx, tx, batch)
+		if err != nil {
+			return err
+		}
+		fresh := slices.DeleteFunc(slices.Clone(batch), func(p Suppression) bool { return p.Scope == "address" && gone[p.Key] })
+		for chunk := range slices.Chunk(fresh, suppressAtOnce) {
+			n, err := s.suppressMany(ctx, tx, chunk)
 			if err != nil {
 				return err
 			}
-			if ok {
-				added++
-			}
+			added += n
 		}
 		if added == 0 {
 			return nil
 		}
 		detail := map[string]any{"source": source, "added": added, "reason": batch[0].Reason}
 		if len(batch) == 1 {
-			detail["key"] = batch[0].Key
+			if detail["key"], err = auditKey(ctx, tx, batch[0].Scope, batch[0].Key); err != nil {
+				return err
+			}
 		}
 		return s.audit(ctx, tx, "suppressions.add", detail)
 	})
@@ -103,6 +110,95 @@ func (s *Store) AddSuppressions(ctx context.Context, batch []Suppression, source
 		return 0, fmt.Errorf("add suppressions: %w", err)
 	}
 	return added, nil
+}
+
+// suppressAtOnce is how many suppressions one statement holds: one by one, a list of a million takes four times as long.
+const suppressAtOnce = 50
+
+// suppressMany is suppress for many that no delivery and no mail has shown. It says how many were new.
+func (s *Store) suppressMany(ctx context.Context, tx *sql.Tx, batch []Suppression) (added int, err error) {
+	now := s.millis()
+	var args []any
+	for _, p := range batch {
+		args = append(args, p.Scope, p.Key, p.Blocks, p.Reason, p.Evidence, s.since(p))
+	}
+	rows, err := tx.QueryContext(ctx, "INSERT INTO suppressions (scope, key, blocks, reason, evidence, created_at) VALUES "+
+		strings.Repeat("(?, ?, ?, ?, ?, ?), ", len(batch)-1)+"(?, ?, ?, ?, ?, ?) ON CONFLICT (scope, key, reason) DO NOTHING RETURNING key, reason, blocks, evidence", args...)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	args = args[:0]
+	for rows.Next() {
+		var p Suppression
+		if err := rows.Scan(&p.Key, &p.Reason, &p.Blocks, &p.Evidence); err != nil {
+			return 0, err
+		}
+		detail, err := suppressDetail(p)
+		if err != nil {
+			return 0, err
+		}
+		args = append(args, now, p.Key, detail)
+		added++
+	}
+	if err := rows.Err(); err != nil || added == 0 {
+		return 0, err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO events (at, kind, key, detail) VALUES "+
+		strings.Repeat("(?, 'suppress', ?, ?), ", added-1)+"(?, 'suppress', ?, ?)", args...)
+	return added, err
+}
+
+// since is when a suppression began. The clock of another tool may be ahead.
+func (s *Store) since(p Suppression) int64 {
+	if p.Since.IsZero() {
+		return s.millis()
+	}
+	return min(s.millis(), p.Since.UnixMilli())
+}
+
+func suppressDetail(p Suppression) (string, error) {
+	detail, err := json.Marshal(map[string]string{"reason": p.Reason, "blocks": p.Blocks, "evidence": p.Evidence})
+	return string(detail), err
+}
+
+// forgottenOf is which addresses of a batch belong to people who were forgotten.
+func forgottenOf(ctx context.Context, q queryer, batch []Suppression) (map[string]bool, error) {
+	var keys []any
+	for _, p := range batch {
+		if p.Scope == "address" {
+			keys = append(keys, p.Key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	back, err := forgotten(ctx, q, keys)
+	gone := map[string]bool{}
+	for _, key := range back {
+		gone[key] = true
+	}
+	return gone, err
+}
+
+// KnownSuppressions says which of a batch stand already, for a dry run.
+func (s *Store) KnownSuppressions(ctx context.Context, batch []Suppression) ([]bool, error) {
+	known := make([]bool, len(batch))
+	gone, err := forgottenOf(ctx, s.read, batch)
+	if err != nil {
+		return nil, fmt.Errorf("look up suppressions: %w", explain(err))
+	}
+	for i, p := range batch {
+		if known[i] = p.Scope == "address" && gone[p.Key]; known[i] {
+			continue
+		}
+		err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM suppressions WHERE scope = ? AND key = ? AND reason = ?)",
+			p.Scope, p.Key, p.Reason).Scan(&known[i])
+		if err != nil {
+			return nil, fmt.Errorf("look up suppressions: %w", explain(err))
+		}
+	}
+	return known, nil
 }
 
 // RemoveSuppression lifts what stands against an address or a domain, one reason of it or ("") all, and returns what was
@@ -123,12 +219,29 @@ func (s *Store) RemoveSuppression(ctx context.Context, scope, key, reason, why s
 				return err
 			}
 		}
-		return s.audit(ctx, tx, "suppressions.remove", map[string]any{"scope": scope, "key": key, "reason": reason, "removed": len(lifted), "why": why})
+		named, err := auditKey(ctx, tx, scope, key)
+		if err != nil {
+			return err
+		}
+		return s.audit(ctx, tx, "suppressions.remove", map[string]any{"scope": scope, "key": named, "reason": reason, "removed": len(lifted)})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("remove suppression: %w", err)
 	}
 	return lifted, nil
+}
+
+// auditKey is a key as the audit names it: an address as its salted hash, for no row of the chain can be changed when its
+// owner is forgotten. Why it was done stands in the events, from which it can be erased.
+func auditKey(ctx context.Context, tx *sql.Tx, scope, key string) (string, error) {
+	if scope != "address" || IsForgotten(key) {
+		return key, nil
+	}
+	salt, err := forgetSalt(ctx, tx)
+	if err != nil {
+		return "", err
+	}
+	return "hash:" + strings.TrimPrefix(forgottenKey(salt, key), forgottenPrefix), nil
 }
 
 func lift(ctx context.Context, tx *sql.Tx, scope, key, reason string) ([]Suppression, error) {

@@ -2,7 +2,6 @@ package suppression
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"mailer/internal/bounce"
@@ -71,31 +70,6 @@ func TestBlocks(t *testing.T) {
 		b := Blocks(r)
 		if !Stops(b, "marketing") || Stops(b, "operational") != (r != Unsubscribe) {
 			t.Errorf("%s blocks %s", r, b)
-		}
-	}
-}
-
-func TestReadList(t *testing.T) {
-	for name, c := range map[string]struct{ in, want string }{
-		"plain":   {"# dead\na@x.example\n\nb@y.example\n@z.example\n", "2:a@x.example 4:b@y.example 5:@z.example"},
-		"csv":     {"\ufeffName,E-Mail,reason\n\"Sato, A\",a@x.example,complaint\nB,b@y.example\n", "2:a@x.example/complaint 3:b@y.example"},
-		"tsv":     {"name\tメールアドレス\nA\ta@x.example\n", "2:a@x.example"},
-		"cp932":   {"\x83\x81\x81[\x83\x8b\x83A\x83h\x83\x8c\x83X\na@x.example\n", "2:a@x.example"},
-		"bare":    {"A,a@x.example\n", "1:a@x.example"},
-		"crooked": {"a@x.example\n\"broken\n", "1:a@x.example 2:broken"},
-		"empty":   {"", ""},
-	} {
-		var got []string
-		err := ReadList(strings.NewReader(c.in), func(e Entry) error {
-			s := fmt.Sprintf("%d:%s", e.Line, e.Address)
-			if e.Reason != "" {
-				s += "/" + e.Reason
-			}
-			got = append(got, s)
-			return nil
-		})
-		if s := strings.Join(got, " "); s != c.want || err != nil {
-			t.Errorf("%s: %q, %v, want %q", name, s, err, c.want)
 		}
 	}
 }
