@@ -190,7 +190,7 @@ func (im *importing) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", im.src.name, err)
 	}
-	im.layout = newLayout(h, fields)
+	im.layout, im.total = newLayout(h, fields), im.src.count
 	err = im.each(ctx, Checking, func(row store.Row) error {
 		im.layout.see(row)
 		return nil
