@@ -32,7 +32,6 @@ type sheetXML struct {
 	row    int
 	column int
 	hidden bool
-	ended  bool // the rows are over
 
 	value   []byte
 	formula bool

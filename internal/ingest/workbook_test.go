@@ -359,6 +359,15 @@ func TestFilesThatAreNoWorkbook(t *testing.T) {
 			t.Errorf("%v, want %q", err, part)
 		}
 	}
+	locked := filepath.Join(t.TempDir(), "locked.xlsx")
+	f := excelize.NewFile()
+	defer f.Close()
+	if err := f.SaveAs(locked, excelize.Options{Password: "secret"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Import(t.Context(), w.st, Options{Path: locked}, Events{}); err == nil || !strings.Contains(err.Error(), "take the password off") {
+		t.Error(err)
+	}
 	csv := w.file("email\na@example.jp\n")
 	if _, err := Import(t.Context(), w.st, Options{Path: csv, Format: FormatXLSX}, Events{}); err == nil || !strings.Contains(err.Error(), "no .xlsx workbook") {
 		t.Error(err)
