@@ -352,7 +352,9 @@ func TestFilesThatAreNoWorkbook(t *testing.T) {
 		string(broken(func(p map[string]string) {
 			p["xl/worksheets/sheet1.xml"] = "<!DOCTYPE x [<!ENTITY a 'b'>]><worksheet/>"
 		})): "DOCTYPE",
-		string(broken(func(p map[string]string) { p["xl/worksheets/sheet1.xml"] = strings.Repeat("<!--"+strings.Repeat(" ", 4<<10)+"-->", 20_000) })): "unpacks to more than a workbook can need",
+		string(broken(func(p map[string]string) {
+			p["xl/worksheets/sheet1.xml"] = strings.Repeat("<!--"+strings.Repeat(" ", 4<<10)+"-->", 20_000)
+		})): "unpacks to more than a workbook can need",
 	} {
 		_, err := Import(t.Context(), w.st, Options{Path: w.bytesFile("list.csv", []byte(text))}, Events{})
 		if wrong := new(UsageError); !errors.As(err, &wrong) || !strings.Contains(err.Error(), part) {
