@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"mailer/internal/contact"
 	"mailer/internal/ingest"
 	"mailer/internal/store"
 	"mailer/internal/ui"
@@ -112,14 +113,19 @@ func (r *importRun) found(f ingest.Found) {
 		out.Warnf("%s: %s", ui.Clean(r.name), ui.Clean(note))
 	}
 	tellAddresses(r.a, r.name, f.Findings)
-	var fresh []string
+	type fresh struct {
+		Name string       `json:"name"`
+		Type contact.Type `json:"type"`
+	}
+	news, words := []fresh{}, []string{}
 	for _, field := range f.Fields {
 		if field.ID == 0 {
-			fresh = append(fresh, ui.Clean(field.Name)+" ("+string(field.Type)+")")
+			news = append(news, fresh{field.Name, field.Type})
+			words = append(words, ui.Clean(field.Name)+" ("+string(field.Type)+")")
 		}
 	}
-	if len(fresh) > 0 {
-		out.Printf("  new fields: %s\n", strings.Join(fresh, ", "))
+	if len(words) > 0 {
+		out.Printf("  new fields: %s\n", strings.Join(words, ", "))
 	}
 	if f.Resumed > 0 && !r.o.dryRun {
 		out.Printf("  import %d was stopped at line %d and goes on\n", f.Resumed, f.FromLine)
@@ -133,9 +139,9 @@ func (r *importRun) found(f ingest.Found) {
 		Header    int64    `json:"header_line"`
 		Rows      int64    `json:"rows"`
 		Address   string   `json:"address_column"`
-		NewFields []string `json:"new_fields"`
+		NewFields []fresh  `json:"new_fields"`
 		Notes     []string `json:"notes"`
-	}{r.name, f.Format, f.Encoding, f.Delimiter, f.Sheet, f.Header, f.Rows, f.Address, append([]string{}, fresh...), append([]string{}, f.Notes...)})
+	}{r.name, f.Format, f.Encoding, f.Delimiter, f.Sheet, f.Header, f.Rows, f.Address, news, append([]string{}, f.Notes...)})
 }
 
 // foundShape is what a file is, in words.

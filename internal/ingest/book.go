@@ -50,8 +50,9 @@ type sheet struct {
 
 // sheetShape is what must be known of a sheet before its rows are read.
 type sheetShape struct {
-	width      int // columns up to the last one that holds something
-	hidden     int // rows with something in them
+	rows       int64 // that hold something
+	width      int   // columns up to the last one that holds something
+	hidden     int   // rows with something in them
 	hiddenCols bool
 	merges     []merge // that go over several rows, by their first
 }
@@ -78,7 +79,7 @@ func openBook(ctx context.Context, s *source, want string) (b *book, err error) 
 		}
 	}
 	if err = b.open(ctx, want); err == nil {
-		s.hints = newHints(b.shape.width)
+		s.hints, s.count = newHints(b.shape.width), b.shape.rows
 		return b, nil
 	}
 	b.close()
@@ -278,7 +279,7 @@ func (b *book) readTexts(ctx context.Context, name string) error {
 		return err
 	}
 	defer c.Close()
-	if err := b.texts.read(ctx, x); err != nil {
+	if err := b.texts.read(x, func(n int64) error { return b.alive(ctx, n) }); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil

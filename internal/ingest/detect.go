@@ -15,6 +15,7 @@ type detector struct {
 	cp932   score
 	euc     score
 	escapes int // ISO-2022-JP
+	lf, cr  int64
 	nulEven int64
 	nulOdd  int64
 	size    int64
@@ -60,12 +61,17 @@ func (d *detector) Write(p []byte) (int, error) {
 	if len(d.head) < headSize {
 		d.head = append(d.head, p[:min(len(p), headSize-len(d.head))]...)
 	}
+	d.lf += int64(bytes.Count(p, []byte{'\n'}))
+	d.cr += int64(bytes.Count(p, []byte{'\r'}))
 	d.countNULs(p)
 	d.countEscapes(p)
 	d.size += int64(len(p))
 	d.feed(p, false)
 	return len(p), nil
 }
+
+// lines is about how many lines the file has, whatever ends them.
+func (d *detector) lines() int64 { return max(d.lf, d.cr) }
 
 func (d *detector) countNULs(p []byte) {
 	if bytes.IndexByte(p, 0) < 0 {

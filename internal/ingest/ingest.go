@@ -198,7 +198,7 @@ func (im *importing) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", im.src.name, err)
 	}
-	im.layout, im.odd = newLayout(h, fields), newFindings()
+	im.layout, im.odd, im.total = newLayout(h, fields), newFindings(), im.src.count
 	err = im.each(ctx, Checking, nil, func(row store.Row) error {
 		im.layout.see(row)
 		return nil

@@ -52,7 +52,7 @@ func surveyObjects(ctx context.Context, s *source) (*shape, error) {
 		if err != nil {
 			return nil, err
 		}
-		if bad != nil {
+		if s.count = n + 1; bad != nil {
 			continue
 		}
 		for _, m := range o.parser.members {
@@ -175,6 +175,8 @@ func (o *objects) next() (record, *Reject, error) {
 				return record{}, o.reject(rec, i+1, fmt.Errorf("%q: %w", m.key, m.err)), nil
 			case m.kind == stringValue:
 				o.src.hints.text(i, m.text)
+			case m.kind == numberValue:
+				o.src.hints.number[i] = true
 			case m.kind == listValue:
 				o.src.hints.list[i] = true
 			}
@@ -309,7 +311,8 @@ func (s *objectSplitter) byte() (byte, error) {
 const (
 	nullValue = iota
 	stringValue
-	otherValue // a number, true, false
+	numberValue
+	otherValue
 	listValue
 )
 
@@ -459,7 +462,7 @@ func (p *objectParser) scalar() (string, int, error) {
 		return text, stringValue, err
 	case c == '-' || '0' <= c && c <= '9':
 		text, err := p.number()
-		return text, otherValue, err
+		return text, numberValue, err
 	}
 	for _, word := range []string{"true", "false", "null"} {
 		if strings.HasPrefix(p.s[p.i:], word) {

@@ -114,7 +114,7 @@ func TestBrokenObjectsCostTheirLine(t *testing.T) {
 func TestObjectsAreImported(t *testing.T) {
 	w := newWorld(t)
 	text := `{"email":"a@example.jp","code":"0123","zip":"123","age":30,"tags":["x","y"],"vip":true,"since":"2026-01-05"}` + "\n" +
-		`{"email":"b@example.jp","code":"77","zip":"9","age":4.50,"tags":["1"],"vip":false}` + "\n"
+		`{"email":"b@example.jp","code":"77","zip":"9","age":"4.50","tags":["1"],"vip":false}` + "\n"
 	sum, _ := w.imported(text, Options{}, "2 2 0 0 0 0")
 	if sum.Format != FormatJSON || sum.Encoding != "utf-8" {
 		t.Errorf("%+v", sum)

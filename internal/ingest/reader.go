@@ -77,12 +77,13 @@ func noEOF(err error) error {
 
 // hints are what a format knows of its columns beyond their text. They are complete once every row was read.
 type hints struct {
-	quoted []bool // a cell that looks like a number is written as text: the column is no number
+	quoted []bool // a cell that looks like a number is written as text
+	number []bool // a cell is written as a number
 	list   []bool // a cell is written as a list
 }
 
 func newHints(columns int) hints {
-	return hints{make([]bool, columns), make([]bool, columns)}
+	return hints{make([]bool, columns), make([]bool, columns), make([]bool, columns)}
 }
 
 // text notes a cell that the file holds as text.
@@ -92,12 +93,14 @@ func (h *hints) text(column int, cell string) {
 	}
 }
 
-// settle is the type of a column whose cells look like t.
+// settle is the type of a column whose cells look like t. Digits that are all written as text are a code and no number;
+// one such cell among numbers is a slip.
 func (h *hints) settle(column int, t contact.Type) contact.Type {
 	switch {
-	case column < len(h.list) && h.list[column]:
+	case column >= len(h.list):
+	case h.list[column]:
 		return contact.List
-	case column < len(h.quoted) && h.quoted[column] && t == contact.Number:
+	case t == contact.Number && h.quoted[column] && !h.number[column]:
 		return contact.Text
 	}
 	return t

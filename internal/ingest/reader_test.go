@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -144,5 +145,32 @@ func TestFileThatChanges(t *testing.T) {
 		if _, err := src.body(h); err == nil {
 			t.Errorf("%s: a changed file is read again", name)
 		}
+	}
+}
+
+// Rows of every format come in the order of their lines, also where an array lies on one: by the line an import goes on.
+func TestStoppedImportOfEveryFormatGoesOn(t *testing.T) {
+	const n = 1500
+	var objects, cells strings.Builder
+	for i := range n {
+		fmt.Fprintf(&objects, `,{"email":"p%d@example.jp"}`, i)
+		fmt.Fprintf(&cells, `<row><c t="inlineStr"><is><t>p%d@example.jp</t></is></c></row>`, i)
+	}
+	for name, text := range map[string]string{
+		"jsonl": "[" + objects.String()[1:] + "]",
+		"xlsx":  string(archive(handMade(`<row><c t="inlineStr"><is><t>email</t></is></c></row>`+cells.String(), ""))),
+	} {
+		w := newWorld(t)
+		path := w.file(text)
+		w.exec("CREATE TRIGGER full BEFORE INSERT ON contacts WHEN new.key = 'p1400@example.jp' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+		var stopped *StoppedError
+		if _, err := Import(t.Context(), w.st, Options{Path: path}, Events{}); !errors.As(err, &stopped) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		w.exec("DROP TRIGGER full")
+		if sum, _ := w.imported("", Options{Path: path}, "1500 1500 0 0 0 0"); sum.ChangeSet != stopped.ChangeSet || sum.Format != name {
+			t.Errorf("%s: %+v", name, sum)
+		}
+		w.undo(stopped.ChangeSet, "1500 0 0")
 	}
 }

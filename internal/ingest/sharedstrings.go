@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -112,7 +111,7 @@ func (t *sharedTexts) load(block int, into []string) ([]string, error) {
 }
 
 // read fills the table from its part of the workbook.
-func (t *sharedTexts) read(ctx context.Context, x *markup) error {
+func (t *sharedTexts) read(x *markup, alive func(n int64) error) error {
 	var text []byte
 	for {
 		tok, err := x.next()
@@ -128,8 +127,8 @@ func (t *sharedTexts) read(ctx context.Context, x *markup) error {
 		if text, err = richText(x, text[:0]); err != nil {
 			return err
 		}
-		if t.count%1024 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+		if err := alive(int64(t.count)); err != nil {
+			return err
 		}
 		if err := t.add(text); err != nil {
 			return err

@@ -32,7 +32,6 @@ type sheetXML struct {
 	row    int
 	column int
 	hidden bool
-	ended  bool // the rows are over
 
 	value   []byte
 	formula bool
@@ -292,6 +291,9 @@ func (b *book) survey(ctx context.Context, s sheet) (sheetShape, error) {
 			}
 			holds, shape.width = true, max(shape.width, c.column)
 		}
+		if holds {
+			shape.rows++
+		}
 		if holds && x.hidden {
 			shape.hidden++
 		}
@@ -399,13 +401,20 @@ func (r *sheetRows) row() (column int, bad, err error) {
 		if !has {
 			break
 		}
+		if c.column > len(r.cells) {
+			return 0, nil, errors.New("was changed while it was read")
+		}
 		text, err := r.book.cellText(r.xml, c)
 		if err != nil {
 			fault(c.column, fmt.Errorf("cell %s%d %w", columnName(c.column), r.xml.row, err))
 			text = string(r.xml.value)
 		}
-		if r.cells[c.column-1] = text; c.kind == "s" || c.kind == "str" || c.kind == "inlineStr" {
+		r.cells[c.column-1] = text
+		switch c.kind {
+		case "s", "str", "inlineStr":
 			r.hints.text(c.column-1, text)
+		case "n":
+			r.hints.number[c.column-1] = true
 		}
 	}
 	r.merge(column, bad, fault)

@@ -32,6 +32,7 @@ type source struct {
 	book    *book   // a workbook
 	shape   *shape  // of JSON
 	hints   hints
+	count   int64    // of rows, about, as far as recognise knows; 0: not
 	ignored []string // flags that this format does not know
 
 	progress func(rows int64) // of recognise; may be nil
@@ -184,6 +185,7 @@ func (s *source) recognise(ctx context.Context, o Options) error {
 		return err
 	}
 	s.note(o)
+	s.count = found.lines()
 	return s.recogniseDelimiter()
 }
 

@@ -352,12 +352,23 @@ func TestFilesThatAreNoWorkbook(t *testing.T) {
 		string(broken(func(p map[string]string) {
 			p["xl/worksheets/sheet1.xml"] = "<!DOCTYPE x [<!ENTITY a 'b'>]><worksheet/>"
 		})): "DOCTYPE",
-		string(broken(func(p map[string]string) { p["xl/worksheets/sheet1.xml"] = strings.Repeat("<a></a>", 12<<20) })): "unpacks to more than a workbook can need",
+		string(broken(func(p map[string]string) {
+			p["xl/worksheets/sheet1.xml"] = strings.Repeat("<!--"+strings.Repeat(" ", 4<<10)+"-->", 20_000)
+		})): "unpacks to more than a workbook can need",
 	} {
 		_, err := Import(t.Context(), w.st, Options{Path: w.bytesFile("list.csv", []byte(text))}, Events{})
 		if wrong := new(UsageError); !errors.As(err, &wrong) || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v, want %q", err, part)
 		}
+	}
+	locked := filepath.Join(t.TempDir(), "locked.xlsx")
+	f := excelize.NewFile()
+	defer f.Close()
+	if err := f.SaveAs(locked, excelize.Options{Password: "secret"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Import(t.Context(), w.st, Options{Path: locked}, Events{}); err == nil || !strings.Contains(err.Error(), "take the password off") {
+		t.Error(err)
 	}
 	csv := w.file("email\na@example.jp\n")
 	if _, err := Import(t.Context(), w.st, Options{Path: csv, Format: FormatXLSX}, Events{}); err == nil || !strings.Contains(err.Error(), "no .xlsx workbook") {

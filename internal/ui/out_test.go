@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,21 @@ func TestSpinnerIsOurs(t *testing.T) {
 	}
 	bar.Close()
 	if !strings.Contains(stderr.String(), "reading") {
+		t.Errorf("shown: %q", stderr.String())
+	}
+}
+
+func TestBarShowsRateAndTimeLeft(t *testing.T) {
+	var stderr bytes.Buffer
+	o := New(&bytes.Buffer{}, &stderr)
+	o.Progress = true
+	bar := o.Bar("import", "rows", 1000)
+	for n, end := int64(0), time.Now().Add(600*time.Millisecond); time.Now().Before(end); n = min(n+1, 500) {
+		bar.Set(n)
+		time.Sleep(time.Millisecond)
+	}
+	bar.Close()
+	if shown := regexp.MustCompile(`import +\d+% .*\d+/1000, \d+ rows/s\) \[\d+s:\d+s\]`); !shown.MatchString(stderr.String()) {
 		t.Errorf("shown: %q", stderr.String())
 	}
 }
