@@ -23,6 +23,7 @@ type plan struct {
 	fields     map[string]int64 // contacts in which a field changes
 	suppressed samples
 	skipped    samples
+	unlisted   samples
 }
 
 // samples are a count and the first of what is counted.
@@ -72,7 +73,7 @@ func (r *importRun) effect(e store.Effect) {
 	}{e.Line, e.Address, word, e.Was, cells, e.Listed, e.Agreed, e.Suppressed, e.Repeated})
 }
 
-// effectWord is create, update, unchanged or skip.
+// effectWord is create, update, unchanged, skip or unlist.
 func effectWord(e store.Effect) string {
 	switch {
 	case e.Op == "touch" && (e.Listed || e.Agreed):
@@ -92,6 +93,8 @@ func (p *plan) see(e store.Effect, word string) {
 		p.changed.add(fmt.Sprintf("line %d  %s  %s", e.Line, address, ui.Clean(changesText(e))))
 	case "skip":
 		p.skipped.add(address)
+	case "unlist":
+		p.unlisted.add(address)
 	}
 	if e.Suppressed && word != "skip" {
 		p.suppressed.add(address)
@@ -149,6 +152,9 @@ func (p *plan) print(out *ui.Out) {
 	}
 	if p.skipped.count > 0 {
 		out.Printf("  skipped, for they exist: %s\n", p.skipped.list())
+	}
+	if p.unlisted.count > 0 {
+		out.Printf("  taken off the list, for the file does not have them: %s\n", p.unlisted.list())
 	}
 	if p.suppressed.count > 0 {
 		out.Printf("  suppressed, and they stay so: %s\n", p.suppressed.list())

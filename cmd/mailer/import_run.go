@@ -84,6 +84,7 @@ func (r *importRun) finish() error {
 		total.Skipped += s.Skipped
 		total.Rejected += s.Rejected
 		total.Suppressed += s.Suppressed
+		total.Unlisted += s.Unlisted
 		total.Seconds += s.Seconds
 		total.ChangeSet = s.ChangeSet
 		total.ChangeSets = append(total.ChangeSets, s.ChangeSet)
@@ -234,6 +235,12 @@ func (r *importRun) tell(s ingest.Summary) {
 	}
 	if s.Suppressed > 0 && !r.o.dryRun {
 		out.Printf("  %d of them are suppressed and stay so: they are not mailed\n", s.Suppressed)
+	}
+	if s.Unlisted > 0 && !r.o.dryRun {
+		out.Printf("  %s not in the file and left the list %s\n", ui.Count(s.Unlisted, "member was", "members were"), ui.Clean(r.opts.List))
+	}
+	if r.opts.UnlistMissing && s.Lost > 0 {
+		out.Warnf("%s: nobody is taken off the list, for a row that cannot be read may be anybody's: mend the rejected rows and import the file again", ui.Clean(r.name))
 	}
 	if s.Repeated > 0 {
 		out.Printf("  %s an address of the file: its last row won\n", ui.Count(s.Repeated, "row repeats", "rows repeat"))

@@ -45,12 +45,13 @@ type totalsJSON struct {
 	Skipped    int64 `json:"skipped"`
 	Rejected   int64 `json:"rejected"`
 	Suppressed int64 `json:"suppressed"`
+	Unlisted   int64 `json:"unlisted,omitempty"`
 }
 
 func changeSetLine(c store.ChangeSet) changeSetJSON {
 	t := c.Totals
 	return changeSetJSON{c.ID, c.Kind, c.Source, c.State, c.LastLine,
-		totalsJSON{t.Created, t.Updated, t.Unchanged, t.Skipped, t.Rejected, t.Suppressed}, t.Undo, c.Created.Format(time.RFC3339)}
+		totalsJSON{t.Created, t.Updated, t.Unchanged, t.Skipped, t.Rejected, t.Suppressed, t.Unlisted}, t.Undo, c.Created.Format(time.RFC3339)}
 }
 
 func runImportList(ctx context.Context, a *app) error {
@@ -140,7 +141,7 @@ func runImportShow(ctx context.Context, a *app, arg string, limit int) error {
 		}
 		shown++
 		rows = append(rows, []string{fmt.Sprint(c.Line), c.Op, c.Key, changeText(c)})
-		return a.out.Emit("change", map[string]any{"line": c.Line, "op": c.Op, "address": c.Key, "before": c.Before, "after": c.After, "listed": c.Listed})
+		return a.out.Emit("change", map[string]any{"line": c.Line, "op": c.Op, "address": c.Key, "before": c.Before, "after": c.After, "listed": c.Listed, "unlisted": c.Left})
 	})
 	if err != nil && !errors.Is(err, enough) {
 		return err
@@ -152,6 +153,9 @@ func runImportShow(ctx context.Context, a *app, arg string, limit int) error {
 	a.out.Printf("%s %d: %s, %s, %s\n", set.Kind, set.ID, ui.Clean(set.Source), a.stamp(set.Created), setState(set.State))
 	a.out.Printf("%d created, %d updated, %d unchanged, %d skipped, %d rejected, %d suppressed\n",
 		t.Created, t.Updated, t.Unchanged, t.Skipped, t.Rejected, t.Suppressed)
+	if t.Unlisted > 0 {
+		a.out.Printf("%d taken off the list\n", t.Unlisted)
+	}
 	if u := t.Undo; u != nil {
 		a.out.Printf("taken back: %d deleted, %d restored, %d left alone\n", u.Deleted, u.Restored, u.Left)
 	}
@@ -174,6 +178,9 @@ func changeText(c store.Change) string {
 	}
 	if c.Listed {
 		parts = append(parts, "put on the list")
+	}
+	if c.Left {
+		parts = append(parts, "taken off the list")
 	}
 	return strings.Join(parts, ", ")
 }
