@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"fmt"
 	"io"
 	"strconv"
@@ -175,7 +176,9 @@ func (w *sheetWriter) close() error {
 	if err := w.stream.Flush(); err != nil {
 		return fmt.Errorf("write export: %w", err)
 	}
-	if err := w.file.Write(w.out); err != nil {
+	// Left to itself, excelize holds the whole packed workbook in memory before it writes it.
+	w.file.SetZipWriter(func(io.Writer) excelize.ZipWriter { return zip.NewWriter(w.out) })
+	if err := w.file.Write(io.Discard); err != nil {
 		return fmt.Errorf("write export: %w", err)
 	}
 	return nil

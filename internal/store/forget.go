@@ -154,11 +154,17 @@ func (s *Store) emptyLog(ctx context.Context) (busy bool, err error) {
 }
 
 // Vacuum rewrites the whole file, so that nothing is left of what was changed or erased in the unused parts of its pages.
-func (s *Store) Vacuum(ctx context.Context) error {
-	if _, err := s.write.ExecContext(ctx, "VACUUM"); err != nil {
+func (s *Store) Vacuum(ctx context.Context) (err error) {
+	// The copy that is made on the way is as large as the file: not in memory, where other temporary tables are.
+	for _, step := range []string{"PRAGMA temp_store = FILE", "VACUUM", "PRAGMA temp_store = MEMORY"} {
+		if _, failed := s.write.ExecContext(ctx, step); failed != nil {
+			err = errors.Join(err, failed)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("rewrite the database: %w", explain(err))
 	}
-	_, err := s.emptyLog(ctx)
+	_, err = s.emptyLog(ctx)
 	return err
 }
 

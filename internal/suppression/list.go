@@ -59,7 +59,7 @@ func (l *List) Words() string { return l.tool.words }
 
 // Row reads one row. ok is false for a row that is no entry: the header, a comment.
 func (l *List) Row(line int64, cells []string) (e Entry, ok bool) {
-	if len(cells) == 0 || strings.HasPrefix(cells[0], "#") {
+	if len(cells) == 0 || len(l.columns) == 0 && strings.HasPrefix(cells[0], "#") { // in a table it may begin an address
 		return Entry{}, false
 	}
 	if l.columns == nil {

@@ -52,6 +52,7 @@ func TestListsOfTools(t *testing.T) {
 	for _, c := range []struct{ file, in, tool, want string }{
 		{"a.txt", "# dead\na@x.example\n@z.example\n", "plain", "a@x.example/\n@z.example/"},
 		{"a.csv", "A,a@x.example\n", "plain", "a@x.example/"},
+		{"a.csv", "# of May\nemail\n#a@x.example\n", "table", "#a@x.example/"},
 		{"a.csv", "Name,E-Mail\n\"Sato, A\",a@x.example\n", "table", "a@x.example/"},
 		{"a.csv", "名前,メールアドレス,reason\nA,a@x.example,配信停止\nB,b@x.example,whatever\nC,c@x.example,Hard Bounce\n", "table",
 			"a@x.example/unsubscribe\nb@x.example/whatever\nc@x.example/hard_bounce"},
