@@ -1,9 +1,7 @@
 package contact
 
 import (
-	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -109,62 +107,6 @@ func appendEscape(dst []byte, c byte) []byte {
 		return append(dst, '\\', 't')
 	}
 	return fmt.Appendf(dst, `\u%04x`, c)
-}
-
-// DecodeFields is the cells of a stored contact by field name, as they print.
-func DecodeFields(fields []Field, jsonText string) (map[string]string, error) {
-	cells, err := DecodeCells(jsonText)
-	if err != nil {
-		return nil, err
-	}
-	values := make(map[string]string, len(cells))
-	for _, f := range fields {
-		if cell, ok := cells[f.ID]; ok {
-			values[f.Name] = cell
-		}
-	}
-	return values, nil
-}
-
-// DecodeCells is the cells of a stored contact by field id, as they print. It needs no types: a stored value tells its
-// own, so that cells survive a change of type.
-func DecodeCells(jsonText string) (map[int64]string, error) {
-	if jsonText == "{}" {
-		return map[int64]string{}, nil
-	}
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(jsonText), &raw); err != nil {
-		return nil, fmt.Errorf("read stored fields: %w", err)
-	}
-	cells := make(map[int64]string, len(raw))
-	for name, value := range raw {
-		id, err := strconv.ParseInt(name[min(1, len(name)):], 10, 64)
-		if err != nil || !slices.Contains([]byte("ft"), name[0]) {
-			return nil, fmt.Errorf("read stored fields: %q is no field", name)
-		}
-		if _, both := raw["t"+itoa(id)]; both && name[0] == 'f' {
-			continue // the exact text stands beside it
-		}
-		if cells[id], err = plain(value); err != nil {
-			return nil, fmt.Errorf("read stored field %s: %w", name, err)
-		}
-	}
-	return cells, nil
-}
-
-// plain is how a stored value prints when no exact text stands beside it.
-func plain(value json.RawMessage) (string, error) {
-	switch value[0] {
-	case '"':
-		var s string
-		err := json.Unmarshal(value, &s)
-		return s, err
-	case '[':
-		var items []string
-		err := json.Unmarshal(value, &items)
-		return strings.Join(items, listJoin), err
-	}
-	return string(value), nil
 }
 
 // CheckCell says what keeps a cell out of the store whatever its type: a NUL ends texts in SQLite, and U+FFFD stands for
