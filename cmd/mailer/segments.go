@@ -76,15 +76,9 @@ func (a *app) openSegments(ctx context.Context) (*segments, error) {
 
 // segmentSchema is what expressions of a workspace may speak of.
 func segmentSchema(ctx context.Context, a *app, ws *config.Workspace, st *store.Store) (segment.Schema, error) {
-	fields, err := st.Fields(ctx)
-	if err != nil {
-		return segment.Schema{}, err
-	}
-	lists, err := st.Lists(ctx)
-	if err != nil {
-		return segment.Schema{}, err
-	}
-	return segment.Schema{Fields: fields, Lists: lists, Now: a.now(), Location: ws.Config.Location()}, nil
+	schema, err := st.Vocabulary(ctx)
+	schema.Now, schema.Location = a.now(), ws.Config.Location()
+	return schema, err
 }
 
 func (s *segments) files() fs.FS { return os.DirFS(s.ws.Dir) }

@@ -285,15 +285,9 @@ func compile(where, text string, schema segment.Schema) (store.Where, error) {
 }
 
 func (s *Sender) schema(ctx context.Context) (segment.Schema, error) {
-	fields, err := s.Store.Fields(ctx)
-	if err != nil {
-		return segment.Schema{}, err
-	}
-	lists, err := s.Store.Lists(ctx)
-	if err != nil {
-		return segment.Schema{}, err
-	}
-	return segment.Schema{Fields: fields, Lists: lists, Now: s.Now(), Location: s.Workspace.Config.Location()}, nil
+	schema, err := s.Store.Vocabulary(ctx)
+	schema.Now, schema.Location = s.Now(), s.Workspace.Config.Location()
+	return schema, err
 }
 
 func onAnyList(names []string, lists map[string]int64) (store.Where, error) {

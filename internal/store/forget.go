@@ -80,6 +80,9 @@ func (s *Store) ForgetContact(ctx context.Context, key string) (Forgotten, error
 				return err
 			}
 		}
+		if err := analyzeAnew(ctx, tx); err != nil {
+			return err
+		}
 		return s.audit(ctx, tx, "contacts.forget", map[string]any{"key": hash, "erased": gone})
 	})
 	if err != nil {

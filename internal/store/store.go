@@ -70,6 +70,9 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if o.Actor == "" {
 		o.Actor = actor()
 	}
+	if err := registered(); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
 	if err := createPrivate(path); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
