@@ -1,6 +1,7 @@
 package contact
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -149,6 +150,9 @@ func slowMember(object, name string) (string, bool) {
 	if json.Unmarshal([]byte(object), &all) != nil {
 		return "", false
 	}
-	value, ok := all[name]
-	return string(value), ok && len(value) > 0
+	var plain bytes.Buffer
+	if value, ok := all[name]; !ok || json.Compact(&plain, value) != nil {
+		return "", false
+	}
+	return plain.String(), true
 }

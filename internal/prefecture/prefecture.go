@@ -84,6 +84,20 @@ func Of(cell string) (*Prefecture, bool) {
 	return p, p != nil
 }
 
+// Named finds the prefecture of which a text is a name and nothing more.
+func Named(name string) (*Prefecture, bool) {
+	text := strings.TrimSpace(norm.NFKC.String(name))
+	if p, ok := exact[text]; ok {
+		return p, true
+	}
+	text = plain(text)
+	for _, ending := range []string{"-to", "-fu", "-ken", " prefecture"} {
+		text = strings.TrimSuffix(text, ending)
+	}
+	p := byRomaji(text)
+	return p, p != nil && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) })
+}
+
 // byKanji finds the prefecture with which a text begins. Only at the beginning, and the whole names first: 東京都 holds
 // 京都, and 京都府 is no 東京都.
 func byKanji(text string) *Prefecture {

@@ -47,6 +47,21 @@ func TestAll(t *testing.T) {
 	}
 }
 
+func TestNamed(t *testing.T) {
+	for name, want := range map[string]string{
+		"東京": "東京都", " 東京都": "東京都", "Tokyo": "東京都", "tōkyō-to": "東京都", "１３": "東京都", "Hyogo prefecture": "兵庫県", "Oosaka-fu": "大阪府",
+		"東京都港区": "", "東京と": "", "Tokyo, Japan": "", "Tokyo 1": "", "": "", "48": "",
+	} {
+		got := ""
+		if p, ok := Named(name); ok {
+			got = p.Name
+		}
+		if got != want {
+			t.Errorf("Named(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestRegionOf(t *testing.T) {
 	for name, want := range map[string]string{
 		"関東": "関東", "関東地方": "関東", "Kanto": "関東", "kantō": "関東", "Kanto region": "関東", "九州・沖縄": "九州・沖縄", "九州沖縄": "九州・沖縄",

@@ -29,8 +29,8 @@ type checker struct {
 	depth    int
 	used     used
 
-	campaigns     map[string]int64
-	fewInCampaign map[int64]bool
+	campaigns                map[string]int64
+	fewOnList, fewInCampaign func(id int64) bool
 }
 
 // used is what an expression turned out to speak of.
@@ -43,12 +43,12 @@ type used struct {
 
 func newChecker(s Schema, src source) *checker {
 	c := &checker{src: src, now: s.Now, location: s.Location, fields: map[string]contact.Field{}, ordered: s.Fields, lists: map[string]member{},
-		campaigns: map[string]int64{}, fewInCampaign: s.FewInCampaign}
+		campaigns: map[string]int64{}, fewOnList: s.FewOnList, fewInCampaign: s.FewInCampaign}
 	for _, f := range s.Fields {
 		c.fields[norm.NFC.String(f.Name)] = f
 	}
 	for name, id := range s.Lists {
-		c.lists[norm.NFC.String(name)] = member{name, id, s.FewOnList[id]}
+		c.lists[norm.NFC.String(name)] = member{name: name, id: id}
 	}
 	for name, id := range s.Campaigns {
 		c.campaigns[norm.NFC.String(name)] = id
@@ -380,6 +380,7 @@ func (c *checker) listNamed(n ast.Node) (cond, error) {
 		names := slices.Sorted(maps.Keys(c.lists))
 		return nil, c.failNear(n, quoted(spelling.Nearest(s.Value, names)), "there is no list %q%s", s.Value, among(names, "mailer import --list NAME makes one"))
 	}
+	m.few = c.fewOnList != nil && c.fewOnList(m.id)
 	if !slices.Contains(c.used.lists, m.name) {
 		c.used.lists = append(c.used.lists, m.name)
 	}

@@ -85,7 +85,7 @@ func (c *checker) campaign(n *ast.CallNode, name string) (sending, error) {
 	if !slices.Contains(c.used.campaigns, s.Value) {
 		c.used.campaigns = append(c.used.campaigns, s.Value)
 	}
-	return sending{name: s.Value, id: id, few: c.fewInCampaign[id]}, nil
+	return sending{name: s.Value, id: id, few: c.fewInCampaign != nil && c.fewInCampaign(id)}, nil
 }
 
 // moment reads the argument of sent_since("3d") and its like: a distance back from now, or a date.

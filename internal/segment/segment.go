@@ -33,8 +33,9 @@ type Schema struct {
 	Now       time.Time        // what now(), today() and ago() start from
 	Location  *time.Location   // whose days they are; UTC when nil
 
-	// Lists and campaigns, by id, that reach few of the contacts. The answer is the same without, but later.
-	FewOnList, FewInCampaign map[int64]bool
+	// Whether the list or campaign of this id reaches few of the contacts; nil: none does. Who is picked does not hang on
+	// it, only how soon. It is asked of those that the expression names.
+	FewOnList, FewInCampaign func(id int64) bool
 }
 
 // Query is a condition over `contacts AS c` with a `?` for each argument. Where a field is missing it can be NULL, which

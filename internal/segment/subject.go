@@ -63,7 +63,7 @@ func (s subject) foldWhole(text string, exact bool) (string, error) {
 	case s.fold == foldNone:
 		return text, nil
 	case s.fold == foldPrefecture:
-		p, ok := prefecture.Of(text)
+		p, ok := prefecture.Named(text)
 		if !ok {
 			return "", unknownPrefecture(text)
 		}
@@ -106,12 +106,22 @@ func unknownPrefecture(name string) error {
 	return &unknownError{fmt.Sprintf("there is no prefecture %q", name), quoted(spelling.Nearest(name, known))}
 }
 
+// otherRegions are drawn otherwise than the eight, so they are not the same; where they lie.
+var otherRegions = map[string]string{
+	"関西": "近畿", "Kansai": "近畿", "東海": "中部", "Tokai": "中部", "北陸": "中部", "Hokuriku": "中部", "甲信越": "中部",
+	"九州": "九州・沖縄", "Kyushu": "九州・沖縄", "沖縄": "九州・沖縄", "Okinawa": "九州・沖縄",
+}
+
 func unknownRegion(name string) error {
 	var known, names []string
 	for _, r := range prefecture.Regions {
 		known, names = append(known, r.Name, r.English), append(names, r.Name)
 	}
-	return &unknownError{fmt.Sprintf("there is no region %q%s", name, among(names, "")), quoted(spelling.Nearest(name, known))}
+	near, ok := otherRegions[name]
+	if !ok {
+		near = spelling.Nearest(name, known)
+	}
+	return &unknownError{fmt.Sprintf("there is no region %q%s", name, among(names, "")), quoted(near)}
 }
 
 // foldPart is the stored form of a part of a value.

@@ -8,9 +8,12 @@ import (
 )
 
 // Vocabulary is what expressions may speak of: the fields, the lists and the campaigns that were sent. Now and Location
-// are the caller's to set.
+// are the caller's to set. It is good for as long as ctx.
 func (s *Store) Vocabulary(ctx context.Context) (segment.Schema, error) {
-	v := segment.Schema{FewOnList: map[int64]bool{}, FewInCampaign: map[int64]bool{}}
+	v := segment.Schema{
+		FewOnList:     func(id int64) bool { return s.few(ctx, "SELECT 1 FROM memberships WHERE list = ?", id) },
+		FewInCampaign: func(id int64) bool { return s.few(ctx, "SELECT 1 FROM deliveries WHERE campaign = ?", id) },
+	}
 	var err error
 	if v.Fields, err = s.Fields(ctx); err != nil {
 		return v, err
@@ -18,24 +21,8 @@ func (s *Store) Vocabulary(ctx context.Context) (segment.Schema, error) {
 	if v.Lists, err = s.Lists(ctx); err != nil {
 		return v, err
 	}
-	if v.Campaigns, err = s.campaignIDs(ctx); err != nil {
-		return v, err
-	}
-	few, err := s.fewContacts(ctx)
-	if err != nil {
-		return v, err
-	}
-	for _, id := range v.Lists {
-		if v.FewOnList[id], err = s.fewer(ctx, few, "SELECT 1 FROM memberships WHERE list = ? LIMIT ?", id); err != nil {
-			return v, err
-		}
-	}
-	for _, id := range v.Campaigns {
-		if v.FewInCampaign[id], err = s.fewer(ctx, few, "SELECT 1 FROM deliveries WHERE campaign = ? LIMIT ?", id); err != nil {
-			return v, err
-		}
-	}
-	return v, nil
+	v.Campaigns, err = s.campaignIDs(ctx)
+	return v, err
 }
 
 func (s *Store) campaignIDs(ctx context.Context) (map[string]int64, error) {
@@ -56,22 +43,17 @@ func (s *Store) campaignIDs(ctx context.Context) (map[string]int64, error) {
 	return ids, explain(rows.Err())
 }
 
-// fewContacts is how many of the contacts are few: a tenth, near enough, and never so many that counting up to them takes
-// longer than a moment.
-func (s *Store) fewContacts(ctx context.Context) (int64, error) {
-	var last int64
-	if err := s.read.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM contacts").Scan(&last); err != nil {
-		return 0, fmt.Errorf("count contacts: %w", explain(err))
-	}
-	return min(last/10, 100_000), nil
-}
+// fewAtMost bounds what counts as few, and with it how long it takes to find out.
+const fewAtMost = 50_000
 
-// fewer reports whether a query, limited by its last argument, has fewer rows than n.
-func (s *Store) fewer(ctx context.Context, n int64, query string, id int64) (bool, error) {
-	var found int64
-	err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM ("+query+") AS some", id, n).Scan(&found)
-	if err != nil {
-		return false, fmt.Errorf("count the people of a list: %w", explain(err))
+// few reports whether a query has so few rows, less than a tenth of the contacts, that to go through them is shorter than
+// to look everybody up among them. When in doubt it says no.
+func (s *Store) few(ctx context.Context, query string, id int64) bool {
+	var last, found int64
+	if s.read.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM contacts").Scan(&last) != nil {
+		return false
 	}
-	return found < n, nil
+	most := min(last/10, fewAtMost)
+	err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM ("+query+" LIMIT ?) AS some", id, most).Scan(&found)
+	return err == nil && found < most
 }
