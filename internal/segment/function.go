@@ -102,11 +102,11 @@ func (c *checker) moment(n *ast.CallNode, name string) (moment, error) {
 	if text, ok := t.value.(string); ok {
 		if distancePattern.MatchString(text) {
 			s, err = shift(c.now, c.location, -1, text, text+" ago")
-		} else {
-			s, err = parseSpan(text, c.location)
+		} else if s, err = parseSpan(text, c.location); err != nil {
+			err = fmt.Errorf("%q is neither a distance nor a date; %s", text, usage)
 		}
 		if err != nil {
-			return moment{}, c.fail(n.Arguments[0], "%s; %s", err, usage)
+			return moment{}, c.fail(n.Arguments[0], "%s", err)
 		}
 	} else if !isSpan {
 		return moment{}, c.fail(n.Arguments[0], "%s", usage)

@@ -290,6 +290,27 @@ func (s *Sender) schema(ctx context.Context) (segment.Schema, error) {
 	return schema, err
 }
 
+// tendIndexes lets the store make an index for a saved segment, which will be used again. It comes before the campaign,
+// so that nobody waits with a message; without an index everything works, so an error is none of this campaign's.
+func (s *Sender) tendIndexes(ctx context.Context, p *Plan) {
+	if p.Spec.Segment == "" {
+		return
+	}
+	schema, err := s.schema(ctx)
+	if err != nil {
+		return
+	}
+	e, err := segment.Explain(p.Spec.Expression, schema)
+	if err != nil {
+		return
+	}
+	var seeks []store.Seek
+	for _, k := range e.Seeks {
+		seeks = append(seeks, store.Seek{Field: k.Field, Where: store.Where(k.Query)})
+	}
+	_, _, _ = s.Store.TendIndexes(ctx, seeks)
+}
+
 func onAnyList(names []string, lists map[string]int64) (store.Where, error) {
 	var any store.Where
 	var parts []string
