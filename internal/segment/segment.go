@@ -8,9 +8,9 @@
 //
 // Logic has two values. A comparison with a missing field is false, so its `not` is true; see Query.
 //
-// The way of an expression: read (parse.go) makes expr's tree; checker (check.go, term.go, value.go) makes conditions of
-// it (cond.go), or an *Error that points into the source; each condition writes itself as SQL (dialect.go holds what
-// another database would say differently) and in plain words.
+// The way of an expression: read (parse.go) makes expr's tree; checker (check.go, term.go, value.go, function.go) makes
+// conditions of it (cond.go, history.go), or an *Error that points into the source; each condition writes itself as SQL
+// (dialect.go holds what another database would say differently) and in plain words.
 package segment
 
 import (
