@@ -16,11 +16,18 @@ import (
 // A page cache would not do: SQLite guards that of all connections by one lock, over which two readers are slower than
 // one. They read the file through the memory map instead, for as long as they count.
 
-const (
-	apart   = 50_000        // fewer contacts are counted by one connection
-	stretch = 50_000        // ids at a time
-	mapped  = 2_000_000_000 // bytes of the file that are mapped at most (SQLITE_MAX_MMAP_SIZE is 2^31)
-)
+// sizes are the numbers of contacts at which something else is done. They are a field so that a test need not make a
+// hundred thousand people.
+type sizes struct {
+	apart   int64 // fewer are counted by one connection
+	stretch int64 // ids that a connection counts at a time
+	large   int64 // fewer need no index: they are read in a tenth of a second
+}
+
+var usual = sizes{apart: 50_000, stretch: 50_000, large: 100_000}
+
+// mapped is how many bytes of the file are mapped at most (SQLITE_MAX_MMAP_SIZE is 2^31).
+const mapped = 2_000_000_000
 
 // count reads columns (aggregates that can be added up) over the contacts in w.
 func (s *Store) count(ctx context.Context, columns string, n int, args []any, w Where) ([]int64, error) {
@@ -36,7 +43,7 @@ func (s *Store) count(ctx context.Context, columns string, n int, args []any, w 
 	}
 	query := "SELECT " + quick(columns, nil) + " FROM contacts AS c"
 	workers := min(runtime.GOMAXPROCS(0), readers)
-	if single || workers == 1 || last-first < apart || strings.Contains(columns, "IN (SELECT") {
+	if single || workers == 1 || last-first < s.sizes.apart || strings.Contains(columns, "IN (SELECT") {
 		got := make([]int64, n)
 		return got, explain(scanAll(s.read.QueryRowContext(ctx, query+w.clause(), join(args, w.Args)...), got))
 	}
@@ -47,11 +54,11 @@ func (s *Store) count(ctx context.Context, columns string, n int, args []any, w 
 	starts := make(chan int64)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	c := &counters{total: make([]int64, n), stop: stop}
+	c := &counters{stretch: s.sizes.stretch, total: make([]int64, n), stop: stop}
 	for range workers {
 		c.running.Go(func() { c.work(ctx, s.read, query, args, w.Args, starts) })
 	}
-	for at := first; at <= last; at += stretch {
+	for at := first; at <= last; at += s.sizes.stretch {
 		select {
 		case starts <- at:
 		case <-ctx.Done():
@@ -73,6 +80,7 @@ func join(a, b []any) []any { return append(append(make([]any, 0, len(a)+len(b))
 type counters struct {
 	running sync.WaitGroup
 	stop    func()
+	stretch int64
 
 	mu    sync.Mutex
 	total []int64
@@ -88,7 +96,7 @@ func (c *counters) work(ctx context.Context, db *sql.DB, query string, before, a
 		defer stmt.Close()
 		got := make([]int64, len(c.total))
 		for at := range starts {
-			args := append(join(before, []any{at, at + stretch}), after...)
+			args := append(join(before, []any{at, at + c.stretch}), after...)
 			if err := scanAll(stmt.QueryRowContext(ctx, args...), got); err != nil {
 				return err
 			}

@@ -19,7 +19,6 @@ import (
 // takes longer than the count that it would save.
 
 const (
-	large      = 100_000             // contacts; fewer are read in a tenth of a second
 	partFound  = 10                  // an index is made when it finds at most a tenth of them
 	maxIndexes = 3                   // each costs an import about as much as the unique index on the address
 	unusedFor  = 90 * 24 * time.Hour // then an index is dropped
@@ -109,7 +108,7 @@ func (s *Store) bestSeek(ctx context.Context, seeks []Seek) (*contact.Field, err
 		return nil, nil
 	}
 	all, err := s.CountContacts(ctx, Where{})
-	if err != nil || all < large {
+	if err != nil || all < s.sizes.large {
 		return nil, err
 	}
 	conditions := make([]Where, len(seeks))

@@ -12,8 +12,11 @@ import (
 	"mailer/internal/contact"
 )
 
-// crowd is a store with n contacts: city is one of 50, age from 0 to 99, code their number; fields 1 to 5, of which the
-// last two are as code is.
+// many are many people in these tests.
+const many = 4000
+
+// crowd is a store with n contacts, of id 40001 and on, to which they are many: city is one of 50, age from 0 to 99, code
+// their id; fields 1 to 5, of which the last two are as code is.
 func crowd(tb testing.TB, n int) *Store {
 	tb.Helper()
 	s, err := Open(tb.Context(), tb.TempDir()+"/mailer.db", Options{})
@@ -21,15 +24,16 @@ func crowd(tb testing.TB, n int) *Store {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { s.Close() })
+	s.sizes = sizes{apart: 1000, stretch: 700, large: many}
 	for i, f := range []contact.Field{{Name: "city", Type: contact.Text}, {Name: "age", Type: contact.Number}, {Name: "code", Type: contact.Number},
 		{Name: "code2", Type: contact.Number}, {Name: "code3", Type: contact.Number}} {
 		if _, err := s.write.Exec("INSERT INTO fields (id, name, type, created_at) VALUES (?, ?, ?, 0)", i+1, f.Name, f.Type); err != nil {
 			tb.Fatal(err)
 		}
 	}
-	_, err = s.write.Exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-		INSERT INTO contacts (key, address, fields, created_at, updated_at)
-		SELECT 'p' || i || '@example.jp', 'p' || i || '@example.jp', '{"f1":"city' || (i * 7919 % 50) || '","f2":' || (i * 31 % 100) || ',"f3":' || i || ',"f4":' || i || ',"f5":' || i || '}', 0, 0 FROM n`, n)
+	_, err = s.write.Exec(`WITH RECURSIVE n(i) AS (SELECT 40001 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+		INSERT INTO contacts (id, key, address, fields, created_at, updated_at)
+		SELECT i, 'p' || i || '@example.jp', 'p' || i || '@example.jp', '{"f1":"city' || (i * 7919 % 50) || '","f2":' || (i * 31 % 100) || ',"f3":' || i || ',"f4":' || i || ',"f5":' || i || '}', 0, 0 FROM n`, 40000+n)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -62,11 +66,11 @@ func tend(t *testing.T, s *Store, want string, seeks ...Seek) {
 }
 
 func TestIndexesAreTended(t *testing.T) {
-	s := crowd(t, large)
+	s := crowd(t, many)
 	now := time.Now()
 	s.clock = func() time.Time { return now }
 	city, age, most := field(1, "F = ?", "city7"), field(2, "F = ?", 3), field(2, "F > ?", 20)
-	code, code2, code3 := field(3, "F < ?", 5), field(4, "F < ?", 5), field(5, "F < ?", 5)
+	code, code2, code3 := field(3, "F < ?", 40005), field(4, "F < ?", 40005), field(5, "F < ?", 40005)
 
 	tend(t, s, "")
 	tend(t, s, "", most) // finds too many
@@ -107,10 +111,10 @@ func scalar(t *testing.T, s *Store, query string, args ...any) (n int64) {
 
 // With an index, without one, with all cores and with one: the same counts.
 func TestCountsAgree(t *testing.T) {
-	s := crowd(t, large+30_000)
-	exec(t, s, "DELETE FROM contacts WHERE id BETWEEN 3000 AND 63000 AND id % 3 = 0")
+	s := crowd(t, many+1000)
+	exec(t, s, "DELETE FROM contacts WHERE id BETWEEN 41000 AND 43000 AND id % 3 = 0")
 	exec(t, s, "INSERT INTO lists (id, name, created_at) VALUES (1, 'l', 0)")
-	exec(t, s, "INSERT INTO memberships (list, contact, since) SELECT 1, id, 0 FROM contacts WHERE id % 1000 = 0")
+	exec(t, s, "INSERT INTO memberships (list, contact, since) SELECT 1, id, 0 FROM contacts WHERE id % 100 = 0")
 	conditions := []Where{
 		field(1, "F = ?", "city7").Where, field(1, "F IN (?, ?)", "city7", "city9").Where, field(2, "F >= ?", 95).Where, field(2, "F >= ?", 5).Where,
 		field(1, "F = ?", "city7").Where.And(field(2, "F > ?", 50).Where), {SQL: "(json_extract(c.fields, '$.f1') = ?) IS NOT TRUE", Args: []any{"city7"}},
@@ -157,7 +161,7 @@ func TestCountsAgree(t *testing.T) {
 }
 
 func TestQueryPlan(t *testing.T) {
-	s := crowd(t, large)
+	s := crowd(t, many)
 	plan := func(w Where) string {
 		t.Helper()
 		words, err := s.QueryPlan(t.Context(), w)
@@ -171,15 +175,15 @@ func TestQueryPlan(t *testing.T) {
 		w    Where
 		want string
 	}{
-		{city.Where, "reads all 100,000 contacts"},
+		{city.Where, "reads all 4,000 contacts"},
 		{Where{SQL: "c.key = ?", Args: []any{"a"}}, "looks contacts up by address"},
 		{Where{SQL: "c.id IN (SELECT m.contact FROM memberships AS m WHERE m.list = ?)", Args: []any{1}}, "looks up these contacts; reads who is on the list"},
-		{Where{SQL: "EXISTS (SELECT 1 FROM memberships AS m WHERE m.list = ? AND m.contact = c.id)", Args: []any{1}}, "reads all 100,000 contacts; looks each person up on the list"},
-		{Where{SQL: "EXISTS (SELECT 1 FROM deliveries AS d WHERE d.key = c.key AND d.campaign = ?)", Args: []any{1}}, "reads all 100,000 contacts; looks up each person's deliveries by address"},
+		{Where{SQL: "EXISTS (SELECT 1 FROM memberships AS m WHERE m.list = ? AND m.contact = c.id)", Args: []any{1}}, "reads all 4,000 contacts; looks each person up on the list"},
+		{Where{SQL: "EXISTS (SELECT 1 FROM deliveries AS d WHERE d.key = c.key AND d.campaign = ?)", Args: []any{1}}, "reads all 4,000 contacts; looks up each person's deliveries by address"},
 		{Where{SQL: "c.key IN (SELECT d.key FROM deliveries AS d WHERE d.campaign = ?)", Args: []any{1}}, "looks contacts up by address; reads the deliveries of the campaign"},
 		{Where{SQL: "EXISTS (SELECT 1 FROM events AS h WHERE h.key = c.key) AND EXISTS (SELECT 1 FROM suppressions AS s WHERE s.scope = 'address' AND s.key = c.key)"},
-			"reads all 100,000 contacts; looks each person up among the suppressions; looks up each person's history by address"},
-		{Where{SQL: "EXISTS (SELECT 1 FROM json_each(c.fields, '$.f1') AS e WHERE e.value = ?)", Args: []any{1}}, "reads all 100,000 contacts; goes through the items of the list field"},
+			"reads all 4,000 contacts; looks each person up among the suppressions; looks up each person's history by address"},
+		{Where{SQL: "EXISTS (SELECT 1 FROM json_each(c.fields, '$.f1') AS e WHERE e.value = ?)", Args: []any{1}}, "reads all 4,000 contacts; goes through the items of the list field"},
 	} {
 		if got := plan(tt.w); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.w.SQL, got, tt.want)
@@ -189,15 +193,15 @@ func TestQueryPlan(t *testing.T) {
 	if got := plan(city.Where); got != "uses the index on city" {
 		t.Errorf("with an index: %q", got)
 	}
-	if got := plan(field(1, "F >= ?", "city1").Where.And(field(2, "F > ?", 3).Where)); got != "reads all 100,000 contacts" {
+	if got := plan(field(1, "F >= ?", "city1").Where.And(field(2, "F > ?", 3).Where)); got != "reads all 4,000 contacts" {
 		t.Errorf("an index is used for nearly everybody: %q", got)
 	}
 }
 
 // What SQLite keeps of an index's values goes with the person.
 func TestForgottenLeaveNoSample(t *testing.T) {
-	s := crowd(t, large)
-	tend(t, s, "code", field(3, "F < ?", 100))
+	s := crowd(t, many)
+	tend(t, s, "code", field(3, "F < ?", 40100))
 	// A sample is the index's row: here the code, three bytes as from 32768 on, and the id, which is the same.
 	var sample, code string
 	if err := s.read.QueryRow("SELECT hex(sample), substr(hex(sample), -6) FROM sqlite_stat4 WHERE tbl = 'contacts' AND length(sample) = 9 LIMIT 1").Scan(&sample, &code); err != nil {
