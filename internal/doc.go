@@ -17,6 +17,7 @@
 //	  bounce       what a returned mail says, and about whom
 //	  suppression  who must not be mailed, and why
 //	  spelling     the word that was probably meant
+//	  prefecture   the prefectures and regions of Japan, by all their names
 //	machines  touch the world, know no campaign
 //	  config       mailer.yaml, environment, secrets
 //	  relay        SMTP with the user's relay

@@ -24,25 +24,34 @@ type checker struct {
 	now      time.Time
 	location *time.Location
 	fields   map[string]contact.Field // by name in NFC: a spreadsheet from a Mac spells ガ in two characters
+	ordered  []contact.Field
 	lists    map[string]member
 	depth    int
 	used     used
+
+	campaigns                map[string]int64
+	fewOnList, fewInCampaign func(id int64) bool
 }
 
 // used is what an expression turned out to speak of.
 type used struct {
-	fields []contact.Field
-	lists  []string
-	notes  []string
+	fields    []contact.Field
+	lists     []string
+	campaigns []string
+	notes     []string
 }
 
 func newChecker(s Schema, src source) *checker {
-	c := &checker{src: src, now: s.Now, location: s.Location, fields: map[string]contact.Field{}, lists: map[string]member{}}
+	c := &checker{src: src, now: s.Now, location: s.Location, fields: map[string]contact.Field{}, ordered: s.Fields, lists: map[string]member{},
+		campaigns: map[string]int64{}, fewOnList: s.FewOnList, fewInCampaign: s.FewInCampaign}
 	for _, f := range s.Fields {
 		c.fields[norm.NFC.String(f.Name)] = f
 	}
 	for name, id := range s.Lists {
-		c.lists[norm.NFC.String(name)] = member{name, id}
+		c.lists[norm.NFC.String(name)] = member{name: name, id: id}
+	}
+	for name, id := range s.Campaigns {
+		c.campaigns[norm.NFC.String(name)] = id
 	}
 	return c
 }
@@ -75,11 +84,8 @@ func (c *checker) cond(n ast.Node) (cond, error) {
 			return negation{of}, err
 		}
 	case *ast.CallNode:
-		switch c.callee(n) {
-		case "has":
-			return c.has(n)
-		case "list":
-			return c.onList(n)
+		if name := c.callee(n); slices.Contains(conditionFunctions, name) {
+			return c.function(n, name)
 		}
 	}
 	return c.boolean(n)
@@ -107,10 +113,8 @@ func (c *checker) binary(n *ast.BinaryNode) (cond, error) {
 		return c.comparison(n)
 	case "in":
 		return c.membership(n)
-	case "contains", "startsWith", "endsWith":
+	case "contains", "startsWith", "endsWith", "matches":
 		return c.textTest(n)
-	case "matches":
-		return nil, c.fail(n, "matches is not part of the language of segments; use contains, startsWith or endsWith")
 	}
 	return nil, c.fail(n, "%s is no condition; compare a field with a value, as in age >= 30", n.Operator)
 }
@@ -171,7 +175,9 @@ func (c *checker) comparison(n *ast.BinaryNode) (cond, error) {
 	case right.isNil():
 		return c.presence(n, *left.subject, op)
 	case left.subject.typ == contact.List:
-		return nil, c.fail(n, `%s is a list; write "VALUE" in %[1]s`, left.subject.name)
+		return nil, c.listMisused(n, *left.subject, right)
+	case left.subject.named() && op != "==" && op != "!=":
+		return nil, c.fail(n, "%s has no order; compare it with ==, != or in", left.subject.name)
 	case left.subject.typ == contact.Boolean && op != "==" && op != "!=":
 		return nil, c.fail(n, "%s is true or false; only == and != compare it", left.subject.name)
 	case right.subject != nil:
@@ -183,6 +189,15 @@ func (c *checker) comparison(n *ast.BinaryNode) (cond, error) {
 			fmt.Sprintf("an empty cell is a missing value, so nothing equals \"\"; write not has(%s)", left.subject.name))
 	}
 	return compare{*left.subject, op, value}, err
+}
+
+// listMisused leads to the right form.
+func (c *checker) listMisused(n ast.Node, s subject, t term) error {
+	value := `"VALUE"`
+	if text, ok := t.value.(string); ok {
+		value = strconv.Quote(text)
+	}
+	return c.fail(n, `%s is a list; write %s in %[1]s, or for one of several %[1]s in ["A", "B"]`, s.name, value)
 }
 
 // mirrored is the operator with its sides exchanged: 30 <= age is age >= 30.
@@ -211,6 +226,9 @@ func (c *checker) fieldComparison(n ast.Node, left subject, op string, right sub
 	if left.typ != right.typ {
 		return nil, c.fail(n, "%s is a %s and %s a %s; they cannot be compared%s",
 			left.name, left.typ, right.name, right.typ, c.declare(left, right.typ))
+	}
+	if (left.named() || right.named()) && left.fold != right.fold {
+		return nil, c.fail(n, "%s and %s cannot be compared; a %[1]s compares with another one and with a name in quotes", left.name, right.name)
 	}
 	return compareFields{left, op, right}, nil
 }
@@ -254,14 +272,15 @@ func (c *checker) oneOf(n *ast.BinaryNode, array *ast.ArrayNode) (cond, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.typ == contact.List {
-		return nil, c.fail(n, `%s is a list; write "A" in %[1]s or "B" in %[1]s`, s.name)
-	}
 	var values []any
 	for _, item := range array.Nodes {
 		t, err := c.term(item)
 		if err != nil {
 			return nil, err
+		}
+		if text, isText := t.value.(string); s.typ == contact.List && isText {
+			values = append(values, text)
+			continue
 		}
 		v, err := c.value(s, t, true)
 		if err != nil {
@@ -272,6 +291,8 @@ func (c *checker) oneOf(n *ast.BinaryNode, array *ast.ArrayNode) (cond, error) {
 	switch {
 	case len(values) == 0:
 		return constant(false), nil
+	case s.typ == contact.List:
+		return anyElement{s, values}, nil
 	case s.typ == contact.Date:
 		g := group{any: true}
 		for _, v := range values {
@@ -312,11 +333,18 @@ func (c *checker) textTest(n *ast.BinaryNode) (cond, error) {
 	case left.subject == nil:
 		return nil, c.fail(n.Left, "before %s comes the name of a text field", n.Operator)
 	case left.subject.typ == contact.List:
-		return nil, c.fail(n, `%s is a list; write "VALUE" in %[1]s`, left.subject.name)
+		return nil, c.listMisused(n, *left.subject, right)
+	case left.subject.named():
+		return nil, c.fail(n, "%s is the whole name, however the cell spells it; compare it with ==, != or in", left.subject.name)
 	case left.subject.typ != contact.Text:
 		return nil, c.fail(n, "%s is a %s; %s is for texts%s", left.subject.name, left.subject.typ, n.Operator, c.declare(*left.subject, contact.Text))
 	case !isText:
 		return nil, c.fail(n.Right, "after %s comes a text in quotes", n.Operator)
+	case n.Operator == "matches":
+		if left.subject.fold != foldNone { // the store holds addresses in small letters
+			needle = "(?i)" + needle
+		}
+		return textTest{*left.subject, n.Operator, needle}, c.pattern(n.Right, needle)
 	}
 	return textTest{*left.subject, n.Operator, left.subject.foldPart(needle)}, nil
 }
@@ -352,6 +380,7 @@ func (c *checker) listNamed(n ast.Node) (cond, error) {
 		names := slices.Sorted(maps.Keys(c.lists))
 		return nil, c.failNear(n, quoted(spelling.Nearest(s.Value, names)), "there is no list %q%s", s.Value, among(names, "mailer import --list NAME makes one"))
 	}
+	m.few = c.fewOnList != nil && c.fewOnList(m.id)
 	if !slices.Contains(c.used.lists, m.name) {
 		c.used.lists = append(c.used.lists, m.name)
 	}

@@ -13,7 +13,18 @@ const (
 	sqlFalse  = "0"
 	sqlKey    = "c.key"
 	sqlDomain = "substr(c.key, instr(c.key, '@') + 1)" // no local part holds an @ (package address)
+
+	// The arguments are the seed and the part of 2^63 that is taken; see PlaceNumber.
+	sqlSample = "mailer_place(?, c.key) < ?"
 )
+
+// sqlPrefecture and sqlRegion are the name of the prefecture or region that a cell tells, or NULL (package prefecture).
+func sqlPrefecture(expr string) string { return "mailer_prefecture(" + expr + ")" }
+func sqlRegion(expr string) string     { return "mailer_region(" + expr + ")" }
+
+// sqlMatches: the text of expr matches the argument, a regular expression. SQLite has the operator and wants a function
+// regexp for it; PostgreSQL's is ~, which is not RE2.
+func sqlMatches(expr string) string { return expr + " REGEXP ?" }
 
 // sqlField is the value of a field, NULL where it is missing. The path is a literal, not an argument, since only then
 // can an index on the expression serve. It comes from the field's id.
@@ -22,6 +33,11 @@ func sqlField(path string) string { return "json_extract(c.fields, '$." + path +
 // sqlElement: the list at path holds the argument.
 func sqlElement(path string) string {
 	return "EXISTS (SELECT 1 FROM json_each(c.fields, '$." + path + "') AS e WHERE e.value = ?)"
+}
+
+// sqlAnyElement: the list at path holds one of n arguments.
+func sqlAnyElement(path string, n int) string {
+	return "EXISTS (SELECT 1 FROM json_each(c.fields, '$." + path + "') AS e WHERE e.value IN (" + placeholders(n) + "))"
 }
 
 // sqlMoment brings a stored date to full length, so that a day equals its own midnight.

@@ -3,18 +3,24 @@ package segment_test
 import (
 	"database/sql"
 	"errors"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"mailer/internal/contact"
 	"mailer/internal/segment"
+	"mailer/internal/store"
 )
 
 // vocabulary is all that the SQL of a segment may consist of.
 var vocabulary = regexp.MustCompile(`^(?:` + strings.Join([]string{
-	`json_extract\(c\.fields, '\$\.f\d+'\)`, `json_each\(c\.fields, '\$\.f\d+'\)`, `c\.key`, `c\.id`, `e\.value`, `m\.list`, `m\.contact`,
-	`instr\(`, `substr\(`, `\|\| 'T00:00:00', 1, 19\)`, `'@'\) \+ 1\)`, `EXISTS \(SELECT 1 FROM `, `AS e WHERE`, `IN \(SELECT`, `FROM memberships AS m WHERE`,
+	`json_extract\(c\.fields, '\$\.f\d+'\)`, `FROM json_each\(c\.fields, '\$\.f\d+'\) AS e WHERE`, `c\.key`, `c\.id`, `e\.value`, `m\.list`, `m\.contact`,
+	`d\.(?:id|key|campaign|state|attempts|reason|updated_at)`, `t\.(?:delivery|outcome|at)`, `h\.(?:key|kind|campaign|at)`, `s\.(?:scope|key|reason)`,
+	`EXISTS \(SELECT 1`, `IN \(SELECT`, `FROM (?:memberships AS m|deliveries AS d|attempts AS t|events AS h|suppressions AS s) WHERE`,
+	`IN \('[a-z_]+'(?:, '[a-z_]+')*\)`, `'[a-z_]+'`, `mailer_(?:prefecture|region)\(`, `mailer_place\(\?, c\.key\) < \?`, `REGEXP \?`,
+	`instr\(`, `substr\(`, `\|\| 'T00:00:00', 1, 19\)`, `'@'\) \+ 1\)`,
 	`IN \(\?(?:, \?)*\)`, `AND`, `OR`, `IS NOT (?:TRUE|NULL)`, `<=|>=|<>|=|<|>`, `> 0`, `\(`, `\)`, `,`, `\?`, `[01]`, ` `,
 }, "|") + `)*$`)
 
@@ -26,16 +32,29 @@ func FuzzCompile(f *testing.F) {
 		`$env["会社名"] != nil and has(age)`, `メール・区分 == "a" # comment`, `pref == "' OR 1=1 --"`, `pref == "\" OR 1"`, "`a` in lists // x", `/* a */ subscribed`,
 		`!(not (subscribed == false)) or age in -1..0x10`, `a?.b[1:2](c) ?? {x: 1} | d`, `let x = 1; if x { 2 } else { 3 }`, `filter(tags, {# == "x"})`,
 		`last_purchase >= birthday`, `pref startsWith "\U0010FFFF"`, `age == 1e400`, `pref == "\xff"`, "\x00", `((((((((`, `b"bytes" == pref`, `pref contains ""`,
+		`pref matches "^(東|大)" and email matches "(?i)A|b" or 会社名 matches "("`, `prefecture() == "Tokyo" and region(会社名) in ["関東", "' OR 1=1 --"]`,
+		`sample(0.5, "' OR 1=1 --") and not sample(5)`, `received("秋") and not bounced("2026-10-news") and not_sent_since("3d") or suppressed()`,
+		`tags in ["a", "b"] and not (tags not in [])`, `opened_since(ago("1y")) or clicked() or unsubscribed() or complained_since("2026-01-01 10:00")`, `bounced("x") or received(nil)`,
 	} {
 		f.Add(s)
 	}
-	db, err := sql.Open("sqlite", ":memory:")
+	path := filepath.Join(f.TempDir(), "mailer.db")
+	st, err := store.Open(f.Context(), path, store.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer st.Close()
+	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		f.Fatal(err)
 	}
 	defer db.Close()
-	db.SetMaxOpenConns(1)
-	if _, err := db.Exec(`CREATE TABLE contacts (id INTEGER PRIMARY KEY, key TEXT, fields TEXT); CREATE TABLE memberships (list INTEGER, contact INTEGER)`); err != nil {
+	fields, err := contact.EncodeFields(shop().Fields, map[int64]string{1: "東京都", 2: "30", 3: "2026-01-05", 5: "a;b", 6: "x'\n", 13: "y"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	_, err = db.Exec("INSERT INTO contacts (key, address, fields, created_at, updated_at) VALUES ('a@example.jp', 'a@example.jp', ?, 0, 0), ('b@example.jp', 'b@example.jp', '{}', 0, 0)", fields)
+	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, src string) {
@@ -60,6 +79,10 @@ func FuzzCompile(f *testing.F) {
 		if err := db.QueryRow("SELECT count(*) FROM contacts AS c WHERE "+q.SQL, q.Args...).Scan(&n); err != nil {
 			t.Fatalf("%q: %s: %v", src, q.SQL, err)
 		}
+		// What the store asks in other words has the same answer.
+		if counts, err := st.CountEach(t.Context(), []store.Where{store.Where(q)}); err != nil || counts[0] != int64(n) {
+			t.Fatalf("%q: %s finds %d, the store %v, %v", src, q.SQL, n, counts, err)
+		}
 		if _, err := segment.Explain(src, shop()); err != nil {
 			t.Fatalf("%q compiles and is not explained: %v", src, err)
 		}
@@ -76,7 +99,7 @@ func FuzzStrings(f *testing.F) {
 			return
 		}
 		literal := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`).Replace(s) + `"`
-		for _, src := range []string{"pref == " + literal, "会社名 in [" + literal + "]", literal + " in tags"} {
+		for _, src := range []string{"pref == " + literal, "会社名 in [" + literal + "]", literal + " in tags", "tags in [" + literal + "]"} {
 			q, err := segment.Compile(src, shop())
 			if err != nil {
 				t.Fatalf("%s: %v", src, err)

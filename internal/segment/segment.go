@@ -8,9 +8,9 @@
 //
 // Logic has two values. A comparison with a missing field is false, so its `not` is true; see Query.
 //
-// The way of an expression: read (parse.go) makes expr's tree; checker (check.go, term.go, value.go) makes conditions of
-// it (cond.go), or an *Error that points into the source; each condition writes itself as SQL (dialect.go holds what
-// another database would say differently) and in plain words.
+// The way of an expression: read (parse.go) makes expr's tree; checker (check.go, term.go, value.go, function.go) makes
+// conditions of it (cond.go, history.go), or an *Error that points into the source; each condition writes itself as SQL
+// (dialect.go holds what another database would say differently) and in plain words.
 package segment
 
 import (
@@ -27,10 +27,15 @@ var Help string
 
 // Schema is what an expression may speak of.
 type Schema struct {
-	Fields   []contact.Field
-	Lists    map[string]int64 // ids by name
-	Now      time.Time        // what now(), today() and ago() start from
-	Location *time.Location   // whose days they are; UTC when nil
+	Fields    []contact.Field
+	Lists     map[string]int64 // ids by name
+	Campaigns map[string]int64 // that were sent; ids by name
+	Now       time.Time        // what now(), today() and ago() start from
+	Location  *time.Location   // whose days they are; UTC when nil
+
+	// Whether the list or campaign of this id reaches few of the contacts; nil: none does. Who is picked does not hang on
+	// it, only how soon. It is asked of those that the expression names.
+	FewOnList, FewInCampaign func(id int64) bool
 }
 
 // Query is a condition over `contacts AS c` with a `?` for each argument. Where a field is missing it can be NULL, which
@@ -54,11 +59,19 @@ func Compile(src string, s Schema) (Query, error) {
 
 // Explanation takes an expression apart.
 type Explanation struct {
-	Query   Query
-	Clauses []Clause        // the whole expression first, each clause followed by its parts
-	Fields  []contact.Field // the fields that it looks at, in the order of their first use
-	Lists   []string        // the lists likewise
-	Notes   []string        // what is allowed and probably not meant
+	Query     Query
+	Clauses   []Clause        // the whole expression first, each clause followed by its parts
+	Fields    []contact.Field // the fields that it looks at, in the order of their first use
+	Lists     []string        // the lists likewise
+	Campaigns []string        // the campaigns likewise
+	Notes     []string        // what is allowed and probably not meant
+	Seeks     []Seek          // what all of its people have in common and an index on the field finds
+}
+
+// Seek is a condition that an index on its field can answer.
+type Seek struct {
+	Field contact.Field
+	Query Query
 }
 
 // Clause is one part of an expression.
@@ -74,7 +87,40 @@ func Explain(src string, s Schema) (Explanation, error) {
 	if err != nil {
 		return Explanation{}, err
 	}
-	return Explanation{Query: query(c), Clauses: clauses(nil, c, 0), Fields: used.fields, Lists: used.lists, Notes: used.notes}, nil
+	return Explanation{Query: query(c), Clauses: clauses(nil, c, 0), Fields: used.fields, Lists: used.lists, Campaigns: used.campaigns,
+		Notes: used.notes, Seeks: seeks(nil, c, used.fields)}, nil
+}
+
+// seeks lists the comparisons that all of the people of c pass, where an index on the field finds who does: a place or a
+// stretch in its order.
+func seeks(list []Seek, c cond, fields []contact.Field) []Seek {
+	var s subject
+	switch c := c.(type) {
+	case group:
+		if !c.any {
+			for _, part := range c.parts {
+				list = seeks(list, part, fields)
+			}
+		}
+	case compare:
+		if c.op != "!=" {
+			s = c.subject
+		}
+	case oneOf:
+		s = c.subject
+	case between:
+		s = c.subject
+	case textTest:
+		if c.op == "startsWith" && c.needle != "" {
+			s = c.subject
+		}
+	}
+	for _, f := range fields {
+		if s.path == f.Path() {
+			list = append(list, Seek{f, query(c)})
+		}
+	}
+	return list
 }
 
 func check(src string, s Schema) (cond, used, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -19,7 +20,7 @@ var tokyo = time.FixedZone("JST", 9*60*60)
 func shop() segment.Schema {
 	return segment.Schema{
 		Fields: []contact.Field{
-			{ID: 1, Name: "pref", Type: contact.Text},
+			{ID: 1, Name: "pref", Type: contact.Text, Role: contact.Prefecture},
 			{ID: 2, Name: "age", Type: contact.Number},
 			{ID: 3, Name: "last_purchase", Type: contact.Date},
 			{ID: 4, Name: "subscribed", Type: contact.Boolean},
@@ -34,11 +35,15 @@ func shop() segment.Schema {
 			{ID: 13, Name: "email", Type: contact.Text},
 			{ID: 14, Name: "birthday", Type: contact.Date},
 		},
-		Lists:    map[string]int64{"news": 1, "ニュース": 2},
+		Lists:     map[string]int64{"news": 1, "ニュース": 2},
+		Campaigns: map[string]int64{"2026-10-news": 1, "秋": 2},
+		FewOnList: even, FewInCampaign: even,
 		Now:      time.Date(2026, 3, 30, 15, 30, 0, 0, time.UTC),
 		Location: tokyo,
 	}
 }
+
+func even(id int64) bool { return id%2 == 0 }
 
 func TestCompile(t *testing.T) {
 	const (
@@ -46,7 +51,8 @@ func TestCompile(t *testing.T) {
 		age   = "json_extract(c.fields, '$.f2')"
 		date  = "json_extract(c.fields, '$.f3')"
 		flag  = "json_extract(c.fields, '$.f4')"
-		on    = "c.id IN (SELECT m.contact FROM memberships AS m WHERE m.list = ?)"
+		on    = "EXISTS (SELECT 1 FROM memberships AS m WHERE m.list = ? AND m.contact = c.id)"
+		among = "c.id IN (SELECT m.contact FROM memberships AS m WHERE m.list = ?)" // a short list
 		holds = "EXISTS (SELECT 1 FROM json_each(c.fields, '$.f5') AS e WHERE e.value = ?)"
 	)
 	f := func(id int) string { return fmt.Sprintf("json_extract(c.fields, '$.f%d')", id) }
@@ -79,7 +85,24 @@ func TestCompile(t *testing.T) {
 		{`nil != pref`, pref + " IS NOT NULL", nil},
 		{`"vip" in tags`, holds, []any{"vip"}},
 		{`list("news")`, on, []any{int64(1)}},
-		{`"ニュース" in lists`, on, []any{int64(2)}},
+		{`"ニュース" in lists`, among, []any{int64(2)}},
+		{`tags in ["vip", "web"]`, "EXISTS (SELECT 1 FROM json_each(c.fields, '$.f5') AS e WHERE e.value IN (?, ?))", []any{"vip", "web"}},
+		{`tags not in ["vip"]`, "(EXISTS (SELECT 1 FROM json_each(c.fields, '$.f5') AS e WHERE e.value IN (?))) IS NOT TRUE", []any{"vip"}},
+		{`pref matches "^(東京|大阪)"`, pref + " REGEXP ?", []any{"^(東京|大阪)"}},
+		{`email matches "^Taro"`, "c.key REGEXP ?", []any{"(?i)^Taro"}},
+		{`prefecture() == "Tokyo"`, "mailer_prefecture(" + pref + ") = ?", []any{"東京都"}},
+		{`prefecture(age) in ["13", "大阪"]`, "mailer_prefecture(" + age + ") IN (?, ?)", []any{"東京都", "大阪府"}},
+		{`region("pref") == "Kanto"`, "", nil},
+		{`region(pref) != "九州沖縄"`, "mailer_region(" + pref + ") <> ?", []any{"九州・沖縄"}},
+		{`has(prefecture())`, "mailer_prefecture(" + pref + ") IS NOT NULL", nil},
+		{`sample(5)`, "mailer_place(?, c.key) < ?", []any{"", int64(461168601842738816)}},
+		{`sample(0.5, "x")`, "mailer_place(?, c.key) < ?", []any{"x", int64(46116860184273880)}},
+		{`received("2026-10-news")`, "EXISTS (SELECT 1 FROM deliveries AS d WHERE d.key = c.key AND d.campaign = ? AND d.state IN ('accepted', 'bounced', 'complained'))", []any{int64(1)}},
+		{`received("秋")`, "c.key IN (SELECT d.key FROM deliveries AS d WHERE d.campaign = ? AND d.state IN ('accepted', 'bounced', 'complained'))", []any{int64(2)}},
+		{`received()`, "EXISTS (SELECT 1 FROM deliveries AS d WHERE d.key = c.key AND d.state IN ('accepted', 'bounced', 'complained'))", nil},
+		{`bounced_since("30d")`, "EXISTS (SELECT 1 FROM events AS h WHERE h.key = c.key AND h.kind IN ('bounce', 'soft_bounce') AND h.at >= ?)",
+			[]any{time.Date(2026, 3, 1, 0, 0, 0, 0, tokyo).UnixMilli()}},
+		{`clicked("秋")`, "EXISTS (SELECT 1 FROM events AS h WHERE h.key = c.key AND h.kind = 'click' AND h.campaign = ?)", []any{int64(2)}},
 		{`会社名 == "x"`, f(6) + " = ?", []any{"x"}},
 		{`field("Company Name") == $env["会社名"]`, f(7) + " = " + f(6), nil},
 		{`if == "a"`, f(9) + " = ?", []any{"a"}},
@@ -162,8 +185,8 @@ func TestErrors(t *testing.T) {
 		{`count(tags) > 3`, 1, 1, `there is no function "count"`, ""},
 		{`subscribed > false`, 1, 12, `only == and != compare it`, ""},
 		{`subscribed == "maybe"`, 1, 15, `write true or false`, ""},
-		{`tags == "vip"`, 1, 6, `write "VALUE" in tags`, ""},
-		{`tags contains "vip"`, 1, 6, `write "VALUE" in tags`, ""},
+		{`tags == "vip"`, 1, 6, `write "vip" in tags, or for one of several tags in ["A", "B"]`, ""},
+		{`tags contains "vip"`, 1, 6, `write "vip" in tags, or for one of several tags in ["A", "B"]`, ""},
 		{`"x" in pref`, 1, 8, `write pref contains "x"`, ""},
 		{`1 in tags`, 1, 1, `a list holds texts`, ""},
 		{`list("nwes")`, 1, 6, `there is no list "nwes"`, `"news"`},
@@ -182,7 +205,46 @@ func TestErrors(t *testing.T) {
 		{`(pref == "x"`, 1, 13, `ends too early`, ""},
 		{`pref == "x")`, 1, 12, `")" is not expected here`, ""},
 		{`2026売上 > 1`, 1, 5, `field("NAME")`, ""},
-		{`pref matches "x"`, 1, 6, `matches is not part of the language`, ""},
+		{`pref matches "a(b"`, 1, 15, `no regular expression (RE2): missing closing ): a(b`, ""},
+		{`pref matches "京[z-a]"`, 1, 17, `invalid character class range: z-a`, ""},
+		{"pref matches `a\\q`", 1, 16, `invalid escape sequence`, ""},
+		{`pref matches "(?=x)"`, 1, 15, `invalid or unsupported Perl syntax`, ""},
+		{`email matches "*"`, 1, 16, `missing argument to repetition operator`, ""},
+		{`age matches "1"`, 1, 5, `age is a number; matches is for texts`, ""},
+		{`pref matches 会社名`, 1, 14, `after matches comes a text in quotes`, ""},
+		{`tags matches "x"`, 1, 6, `write "x" in tags`, ""},
+		{`tags in [1]`, 1, 10, `tags is a list and 1 a number`, ""},
+		{`prefecture() == "東京と"`, 1, 17, `there is no prefecture "東京と"`, `"東京都"`},
+		{`prefecture() == "Osakka"`, 1, 17, `there is no prefecture`, `"Osaka"`},
+		{`prefecture() in ["東京", "東京都港区"]`, 1, 24, `there is no prefecture "東京都港区"`, `"東京都"`},
+		{`region() == "関西"`, 1, 13, `there is no region "関西"; there are 北海道, 東北`, `"近畿"`},
+		{`region() == "Kantoo"`, 1, 13, `there is no region`, `"Kanto"`},
+		{`prefecture() < "東京"`, 1, 14, `prefecture() has no order`, ""},
+		{`prefecture() contains "東"`, 1, 14, `compare it with ==, != or in`, ""},
+		{`prefecture() == pref`, 1, 14, `cannot be compared`, ""},
+		{`prefecture() == region()`, 1, 14, `cannot be compared`, ""},
+		{`prefecture() == 13`, 1, 17, `write "13"`, ""},
+		{`prefecture(tags) == "東京"`, 1, 12, `tags is none`, ""},
+		{`prefecture(email) == "東京"`, 1, 12, `email is none`, ""},
+		{`prefecture(pref, 会社名) == "東京"`, 1, 1, `takes one field`, ""},
+		{`prefecture(perf) == "東京"`, 1, 12, `no field "perf"`, "pref"},
+		{`prefecture()`, 1, 1, `alone is no condition`, ""},
+		{`prefectur() == "東京"`, 1, 1, `no function "prefectur"`, "prefecture"},
+		{`received("2026-10-nwes")`, 1, 10, `no campaign "2026-10-nwes" was sent yet; there are 2026-10-news, 秋`, `"2026-10-news"`},
+		{`bounced(秋)`, 1, 9, `takes the id of a campaign in quotes`, ""},
+		{`opened("秋", "秋")`, 1, 8, `takes the id of a campaign`, ""},
+		{`received() == true`, 1, 1, `is a condition by itself`, ""},
+		{`suppressed("x")`, 1, 1, `takes no argument`, ""},
+		{`sent_since()`, 1, 1, `a distance back from now or a date`, ""},
+		{`sent_since(3)`, 1, 12, `a distance back from now or a date`, ""},
+		{`sent_since("3 days")`, 1, 12, `"3 days" is neither a distance nor a date; sent_since takes`, ""},
+		{`sent_since("9999y")`, 1, 12, `leads out of the years`, ""},
+		{`not_sent_sinc("3d")`, 1, 1, `no function`, "not_sent_since"},
+		{`sample()`, 1, 1, `sample takes a percentage`, ""},
+		{`sample("5")`, 1, 8, `sample takes a percentage`, ""},
+		{`sample(0)`, 1, 8, `more than 0 and at most 100`, ""},
+		{`sample(101, "x")`, 1, 8, `more than 0 and at most 100`, ""},
+		{`sample(5, 1)`, 1, 11, `sample takes a percentage`, ""},
 		{`age + 1 > 3`, 1, 5, `arithmetic`, ""},
 		{`age > 3 ? true : false`, 1, 22, `not part of the language`, ""},
 		{`let x = 1; age > x`, 1, 5, ``, ""},
@@ -236,7 +298,7 @@ func TestErrorText(t *testing.T) {
 
 func TestLongChains(t *testing.T) {
 	w := newWorld(t, newRand(1))
-	defer w.db.Close()
+	defer w.close()
 	for _, src := range []string{
 		strings.Repeat("domain == \"example.com\" or ", 2000) + "false",
 		"email in [" + strings.Repeat("\"a@example.com\", ", 3000) + "\"b@example.com\"]",
@@ -247,9 +309,72 @@ func TestLongChains(t *testing.T) {
 	}
 }
 
+// A prefecture is looked for in the field that a header names so; without one the error leads to the address.
+func TestPrefectureField(t *testing.T) {
+	address := segment.Schema{Fields: []contact.Field{{ID: 1, Name: "ご住所", Type: contact.Text, Role: contact.Street}}}
+	_, err := segment.Compile(`prefecture() == "東京"`, address)
+	var e *segment.Error
+	if !errors.As(err, &e) || e.Nearest != "prefecture(ご住所)" {
+		t.Errorf("got %v", err)
+	}
+	if q, err := segment.Compile(`region(ご住所) == "関東"`, address); err != nil || q.SQL != "mailer_region(json_extract(c.fields, '$.f1')) = ?" {
+		t.Errorf("got %s, %v", q.SQL, err)
+	}
+	if _, err := segment.Compile(`region() == "関東"`, segment.Schema{}); err == nil || !strings.Contains(err.Error(), "name the one that does") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A sample lies within every larger one of its seed, and has about its share.
+func TestSamplesNest(t *testing.T) {
+	const people = 20000
+	last := 0
+	for _, percent := range []string{"0.5", "5", "10", "99.5", "100"} {
+		q, err := segment.Compile("sample("+percent+`, "s")`, shop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := 0
+		for i := range people {
+			if segment.PlaceNumber("s", fmt.Sprintf("p%d@example.jp", i)) < q.Args[1].(int64) {
+				in++
+			}
+		}
+		share, _ := strconv.ParseFloat(percent, 64)
+		if got := 100 * float64(in) / people; got < share*0.8-0.1 || got > share*1.2+0.1 || in < last {
+			t.Errorf("sample(%s) holds %.2f percent", percent, got)
+		}
+		last = in
+	}
+	if last != people {
+		t.Errorf("sample(100) holds %d of %d", last, people)
+	}
+}
+
+func TestSeeks(t *testing.T) {
+	for src, want := range map[string]string{
+		`pref == "東京都" and (age >= 30 and list("news"))`: "pref age",
+		`pref == "a" or age == 1`:                        "", `not (pref == "a")`: "", `pref != "a" and age in [1, 2]`: "age", `last_purchase in "2026-01".."2026-02"`: "last_purchase",
+		`pref startsWith "東" and 会社名 contains "x" and 会社名 endsWith "y" and "vip" in tags and has(age)`: "pref",
+		`email == "a@example.jp" and prefecture() == "東京" and pref == 会社名`:                             "", `subscribed`: "subscribed", "": "",
+	} {
+		e, err := segment.Explain(src, shop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, s := range e.Seeks {
+			names = append(names, s.Field.Name)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s: an index can serve %q, want %q", src, got, want)
+		}
+	}
+}
+
 func TestNot(t *testing.T) {
 	w := newWorld(t, newRand(2))
-	defer w.db.Close()
+	defer w.close()
 	for range 200 {
 		src := w.leaf()
 		q, err := segment.Compile(src, w.schema)
@@ -272,7 +397,9 @@ func TestNot(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
-	e, err := segment.Explain(`pref == "東京都" and (age in 20..29 or not ("vip" in tags)) and last_purchase < ago("90d") and list("news") and 会社名 != nil and not (pref == "")`, shop())
+	e, err := segment.Explain(`pref == "東京都" and (age in 20..29 or not ("vip" in tags)) and last_purchase < ago("90d") and list("news") and 会社名 != nil and not (pref == "")
+		and (received("秋") or not_sent_since("3d") or bounced() or opened("秋") or bounced_since("1d") or unsubscribed() or suppressed() or sample(2.5, "x")
+			or sent_since("2026-01") or tags in ["a", "b"] or pref matches "x" or region() == "Kanto")`, shop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,6 +416,19 @@ func TestExplain(t *testing.T) {
   on the list "news"
   会社名 has a value
   not: pref is "" (so a missing value counts)
+  any of these:
+    was sent the campaign "秋"
+    was sent nothing since 2026-03-28 (3d ago)
+    a mail bounced
+    opened a mail of "秋"
+    a mail bounced since 2026-03-30 (1d ago)
+    is unsubscribed
+    is suppressed
+    in the sample of 2.5 percent, seed "x"
+    was sent something since 2026-01
+    tags holds one of "a", "b"
+    pref matches "x"
+    region() is "関東"
 `
 	if b.String() != want {
 		t.Errorf("got\n%swant\n%s", b.String(), want)
@@ -297,7 +437,7 @@ func TestExplain(t *testing.T) {
 	for _, f := range e.Fields {
 		names = append(names, f.Name)
 	}
-	if !slices.Equal(names, []string{"pref", "age", "tags", "last_purchase", "会社名"}) || !slices.Equal(e.Lists, []string{"news"}) || len(e.Notes) != 1 {
+	if !slices.Equal(names, []string{"pref", "age", "tags", "last_purchase", "会社名"}) || !slices.Equal(e.Lists, []string{"news"}) || !slices.Equal(e.Campaigns, []string{"秋"}) || len(e.Notes) != 1 {
 		t.Errorf("fields %q, lists %q, notes %q", names, e.Lists, e.Notes)
 	}
 }

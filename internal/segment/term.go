@@ -189,9 +189,14 @@ func (c *checker) callee(n *ast.CallNode) string {
 // call reads a function that gives a value.
 func (c *checker) call(t term, n *ast.CallNode) (term, error) {
 	name := c.callee(n)
-	switch name {
-	case "has", "list":
+	if slices.Contains(conditionFunctions, name) {
 		return t, c.fail(n, "%s(...) is a condition by itself; it is not compared", name)
+	}
+	switch name {
+	case "prefecture", "region":
+		s, err := c.place(n, name)
+		t.subject = &s
+		return t, err
 	case "today", "now":
 		if len(n.Arguments) > 0 {
 			return t, c.fail(n, "%s takes no argument: %[1]s()", name)
@@ -238,6 +243,9 @@ func (c *checker) callWith(t term, name string, arg *ast.StringNode) (term, erro
 }
 
 func (c *checker) unknownFunction(n ast.Node, name string) error {
-	known := []string{"has", "list", "field", "date", "ago", "ahead", "today", "now"}
-	return c.failNear(n, spelling.Nearest(name, known), "there is no function %q; there are %s", name, strings.Join(known, ", "))
+	known := slices.Concat(conditionFunctions, termFunctions)
+	if near := spelling.Nearest(name, known); near != "" {
+		return c.failNear(n, near, "there is no function %q", name)
+	}
+	return c.fail(n, "there is no function %q; there are %s", name, strings.Join(known, ", "))
 }

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -20,6 +21,10 @@ func (c *checker) value(s subject, t term, exact bool) (any, error) {
 		switch s.typ {
 		case contact.Text:
 			folded, err := s.foldWhole(v, exact)
+			var unknown *unknownError
+			if errors.As(err, &unknown) {
+				return nil, c.failNear(t.node, unknown.nearest, "%s", unknown.msg)
+			}
 			if err != nil {
 				return nil, c.fail(t.node, "%s", err)
 			}

@@ -285,15 +285,30 @@ func compile(where, text string, schema segment.Schema) (store.Where, error) {
 }
 
 func (s *Sender) schema(ctx context.Context) (segment.Schema, error) {
-	fields, err := s.Store.Fields(ctx)
-	if err != nil {
-		return segment.Schema{}, err
+	schema, err := s.Store.Vocabulary(ctx)
+	schema.Now, schema.Location = s.Now(), s.Workspace.Config.Location()
+	return schema, err
+}
+
+// tendIndexes lets the store make an index for a saved segment, which will be used again. It comes before the campaign,
+// so that nobody waits with a message; without an index everything works, so an error is none of this campaign's.
+func (s *Sender) tendIndexes(ctx context.Context, p *Plan) {
+	if p.Spec.Segment == "" {
+		return
 	}
-	lists, err := s.Store.Lists(ctx)
+	schema, err := s.schema(ctx)
 	if err != nil {
-		return segment.Schema{}, err
+		return
 	}
-	return segment.Schema{Fields: fields, Lists: lists, Now: s.Now(), Location: s.Workspace.Config.Location()}, nil
+	e, err := segment.Explain(p.Spec.Expression, schema)
+	if err != nil {
+		return
+	}
+	var seeks []store.Seek
+	for _, k := range e.Seeks {
+		seeks = append(seeks, store.Seek{Field: k.Field, Where: store.Where(k.Query)})
+	}
+	_, _, _ = s.Store.TendIndexes(ctx, seeks)
 }
 
 func onAnyList(names []string, lists map[string]int64) (store.Where, error) {

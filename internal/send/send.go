@@ -121,6 +121,7 @@ func (s *Sender) Run(soft, hard context.Context, p *Plan, counts *Counts) (Summa
 
 // freeze makes the campaign, or finds that another process was quicker with the same one.
 func (s *Sender) freeze(ctx context.Context, p *Plan) error {
+	s.tendIndexes(ctx, p)
 	made, err := s.Store.CreateCampaign(ctx, p.Campaign, p.Audience)
 	if errors.Is(err, store.ErrExists) {
 		return fmt.Errorf("%w: it was started a moment ago", store.ErrBusy)

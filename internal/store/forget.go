@@ -123,6 +123,9 @@ func (s *Store) forgetIn(ctx context.Context, tx *sql.Tx, key string, said menti
 	if gone.Mentions, err = said.erase(ctx, tx); err != nil {
 		return err
 	}
+	if err := analyzeAnew(ctx, tx); err != nil {
+		return err
+	}
 	return s.audit(ctx, tx, "contacts.forget", map[string]any{"key": hash, "contacts": gone.Contacts, "deliveries": gone.Deliveries,
 		"bounces": gone.Bounces, "events": gone.Events, "mentions": gone.Mentions})
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"mailer/internal/contact"
+	"mailer/internal/segment"
 )
 
 // What one query over many conditions may hold. SQLite takes 2,000 columns and 32,766 arguments (sqlite.org/limits.html).
@@ -24,10 +25,9 @@ const (
 func (s *Store) CountEach(ctx context.Context, conditions []Where) ([]int64, error) {
 	counts := make([]int64, 0, len(conditions))
 	for batch := range batches(conditions) {
-		row := s.read.QueryRowContext(ctx, "SELECT "+each(batch, "count(CASE WHEN ", " THEN 1 END)")+" FROM contacts AS c", arguments(batch)...)
-		got := make([]int64, len(batch))
-		if err := scanAll(row, got); err != nil {
-			return nil, fmt.Errorf("count contacts: %w", explain(err))
+		got, err := s.count(ctx, each(batch, "count(CASE WHEN ", " THEN 1 END)"), len(batch), arguments(batch), Where{})
+		if err != nil {
+			return nil, fmt.Errorf("count contacts: %w", err)
 		}
 		counts = append(counts, got...)
 	}
@@ -129,7 +129,7 @@ func (s *Store) Sample(ctx context.Context, w Where, n int, seed string) ([]cont
 	return people, err
 }
 
-// place is where a contact stands in the order of a seed.
+// place is where a contact stands in the order of a seed: sample(5, "seed") of the language is the first twentieth of it.
 type place struct {
 	hash [sha256.Size]byte
 	id   int64
@@ -139,6 +139,10 @@ type place struct {
 func (s *Store) lowestPlaces(ctx context.Context, w Where, n int, seed string) ([]place, error) {
 	if n <= 0 {
 		return nil, nil
+	}
+	w, _, err := s.quicken(ctx, w)
+	if err != nil {
+		return nil, fmt.Errorf("sample contacts: %w", explain(err))
 	}
 	rows, err := s.read.QueryContext(ctx, "SELECT c.id, c.key FROM contacts AS c"+w.clause(), w.Args...)
 	if err != nil {
@@ -152,7 +156,7 @@ func (s *Store) lowestPlaces(ctx context.Context, w Where, n int, seed string) (
 		if err := rows.Scan(&p.id, &key); err != nil {
 			return nil, fmt.Errorf("sample contacts: %w", err)
 		}
-		p.hash = sha256.Sum256([]byte(seed + "\x00" + key))
+		p.hash = segment.Place(seed, key)
 		if len(*kept) < n {
 			heap.Push(kept, p)
 		} else if bytes.Compare(p.hash[:], (*kept)[0].hash[:]) < 0 {

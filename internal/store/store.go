@@ -49,6 +49,7 @@ type Store struct {
 	read  *sql.DB
 	clock func() time.Time
 	actor string
+	sizes sizes
 }
 
 // Errors that the caller tells apart.
@@ -70,10 +71,13 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if o.Actor == "" {
 		o.Actor = actor()
 	}
+	if err := registered(); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
 	if err := createPrivate(path); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	s := &Store{path: path, clock: o.Now, actor: o.Actor}
+	s := &Store{path: path, clock: o.Now, actor: o.Actor, sizes: usual}
 	var err error
 	if leftovers(path) {
 		if err = s.checkAfterCrash(ctx, o.Gone); err != nil {
