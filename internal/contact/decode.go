@@ -49,98 +49,40 @@ func DecodeCells(jsonText string) (map[int64]string, error) {
 	return decodeAny(jsonText)
 }
 
-// eachMember calls fn for the members of an object just as AppendRow writes it, the exact text of a cell behind its value. It reports
-// false for anything else, however sound: then what fn was told means nothing, and decodeAny is the one to ask. It is ten times as fast.
-func eachMember(s string, fn func(kind byte, id int64, cell string)) bool {
-	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' {
+// eachMember calls fn for the members of a sound object as AppendRow writes it, the exact text of a cell behind its value. It reports
+// false for anything else: then what fn was told means nothing, and decodeAny is the one to ask. It is ten times as fast.
+func eachMember(object string, fn func(kind byte, id int64, cell string)) bool {
+	if object == "{}" {
+		return true
+	}
+	if object == "" || object[0] != '{' {
 		return false
 	}
-	rest, last, kind := s[1:len(s)-1], int64(0), byte('f')
-	for first := true; rest != ""; first = false {
-		if !first {
-			if rest[0] != ',' {
-				return false
-			}
-			rest = rest[1:]
-		}
-		end := strings.Index(rest, `":`)
-		if end < 3 || rest[0] != '"' {
+	last, kind := int64(0), byte('f')
+	for rest := object[1:]; ; {
+		name, value, next, ok := firstMember(rest)
+		if !ok || len(name) < 2 || name[1] < '1' || name[1] > '9' {
 			return false
 		}
-		id, err := strconv.ParseInt(rest[2:end], 10, 64)
-		switch {
-		case err != nil || rest[2] == '+' || rest[2] == '0':
+		id, err := strconv.ParseInt(name[1:], 10, 64)
+		inOrder := name[0] == 'f' && id > last || name[0] == 't' && kind == 'f' && id == last
+		if err != nil || !inOrder {
 			return false
-		case rest[1] == 'f' && id <= last, rest[1] == 't' && (id != last || kind == 't'), rest[1] != 'f' && rest[1] != 't':
-			return false // out of order
 		}
-		last, kind, rest = id, rest[1], rest[end+2:]
-		cell, n, ok := scanValue(rest)
-		if !ok {
+		last, kind = id, name[0]
+		cell, err := plain(value)
+		if err != nil {
 			return false
 		}
 		fn(kind, id, cell)
-		rest = rest[n:]
-	}
-	return true
-}
-
-// scanValue reads the value at the start of s, as it prints, and says how long it is.
-func scanValue(s string) (cell string, n int, ok bool) {
-	if s == "" {
-		return "", 0, false
-	}
-	switch s[0] {
-	case '"':
-		n, plain := scanString(s)
 		switch {
-		case n == 0:
-			return "", 0, false
-		case plain:
-			return s[1 : n-1], n, true
+		case next == "}":
+			return true
+		case next[0] != ',':
+			return false
 		}
-		err := json.Unmarshal([]byte(s[:n]), &cell)
-		return cell, n, err == nil
-	case '[':
-		for n = 1; n < len(s) && s[n] != ']'; {
-			m := 1
-			if s[n] == '"' {
-				if m, _ = scanString(s[n:]); m == 0 {
-					return "", 0, false
-				}
-			}
-			n += m
-		}
-		if n == len(s) {
-			return "", 0, false
-		}
-		var items []string
-		err := json.Unmarshal([]byte(s[:n+1]), &items)
-		return strings.Join(items, listJoin), n + 1, err == nil
+		rest = next[1:]
 	}
-	n = strings.IndexByte(s, ',')
-	if n < 0 {
-		n = len(s)
-	}
-	cell = s[:n]
-	return cell, n, cell == "true" || cell == "false" || isNumber(cell)
-}
-
-// scanString is the length of the JSON string at the start of s, 0 if it does not end, and whether it holds no escapes.
-func scanString(s string) (n int, plain bool) {
-	plain = true
-	for i := 1; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"':
-			return i + 1, plain
-		case c == '\\':
-			plain = false
-			i++
-		case c < 0x20:
-			return 0, false
-		}
-	}
-	return 0, false
 }
 
 // decodeAny is DecodeCells for any JSON object of f and t members.
@@ -158,7 +100,7 @@ func decodeAny(jsonText string) (map[int64]string, error) {
 		if _, both := raw["t"+itoa(id)]; both && name[0] == 'f' {
 			continue // the exact text stands beside it
 		}
-		if cells[id], err = plain(value); err != nil {
+		if cells[id], err = plain(string(value)); err != nil {
 			return nil, fmt.Errorf("read stored field %s: %w", name, err)
 		}
 	}
@@ -166,16 +108,18 @@ func decodeAny(jsonText string) (map[int64]string, error) {
 }
 
 // plain is how a stored value prints when no exact text stands beside it.
-func plain(value json.RawMessage) (string, error) {
-	switch value[0] {
-	case '"':
-		var s string
-		err := json.Unmarshal(value, &s)
-		return s, err
-	case '[':
+func plain(value string) (string, error) {
+	switch {
+	case value[0] == '[':
 		var items []string
-		err := json.Unmarshal(value, &items)
+		err := json.Unmarshal([]byte(value), &items)
 		return strings.Join(items, listJoin), err
+	case value[0] != '"':
+		return value, nil
+	case strings.IndexByte(value, '\\') < 0:
+		return value[1 : len(value)-1], nil
 	}
-	return string(value), nil
+	var s string
+	err := json.Unmarshal([]byte(value), &s)
+	return s, err
 }

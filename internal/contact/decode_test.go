@@ -1,6 +1,7 @@
 package contact
 
 import (
+	"encoding/json"
 	"maps"
 	"testing"
 	"unicode/utf8"
@@ -13,7 +14,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if !utf8.ValidString(text) {
+		if !utf8.ValidString(text) || !json.Valid([]byte(text)) {
 			return
 		}
 		quick := map[int64]string{}

@@ -58,34 +58,41 @@ func PeekItem(fields, path, item string) bool {
 // member finds a member of an object as EncodeFields writes it; one that is written otherwise (by hand, with spaces) is
 // read by encoding/json.
 func member(object, name string) (string, bool) {
-	rest := object
-	if rest == "" || rest[0] != '{' {
+	if object == "" || object[0] != '{' {
 		return slowMember(object, name)
 	}
-	for rest = rest[1:]; rest != "" && rest[0] == '"'; {
-		colon := strings.IndexByte(rest, ':')
-		if colon < 3 || rest[colon-1] != '"' {
+	for rest := object[1:]; ; {
+		key, value, next, ok := firstMember(rest)
+		switch {
+		case !ok:
 			return slowMember(object, name)
-		}
-		key := rest[1 : colon-1]
-		rest = rest[colon+1:]
-		end := valueEnd(rest)
-		if end <= 0 || end == len(rest) {
-			return slowMember(object, name)
-		}
-		if key == name {
-			return rest[:end], true
-		}
-		switch rest[end] {
-		case ',':
-			rest = rest[end+1:]
-		case '}':
+		case key == name:
+			return value, true
+		case next[0] == '}':
 			return "", false
-		default:
+		case next[0] != ',':
 			return slowMember(object, name)
 		}
+		rest = next[1:]
 	}
-	return slowMember(object, name)
+}
+
+// firstMember cuts the first member off the inside of an object; next, which begins behind it, is not empty. It knows no spaces
+// between the parts.
+func firstMember(s string) (name, value, next string, ok bool) {
+	if s == "" || s[0] != '"' {
+		return "", "", "", false
+	}
+	colon := strings.IndexByte(s, ':')
+	if colon < 2 || s[colon-1] != '"' {
+		return "", "", "", false
+	}
+	rest := s[colon+1:]
+	end := valueEnd(rest)
+	if end <= 0 || end == len(rest) {
+		return "", "", "", false
+	}
+	return s[1 : colon-1], rest[:end], rest[end:], true
 }
 
 // valueEnd is where the value with which a text begins is over; 0 for one that it does not know.
