@@ -130,7 +130,7 @@ func (d *detector) score(p []byte) {
 	case isASCII(p):
 		return
 	case d.utf8.bad == 0 && utf8.Valid(p): // sound UTF-8 so far: nothing else is asked (see result)
-		n := int64(utf8.RuneCount(p) - ascii(p))
+		n := letters(p)
 		d.utf8.good += n
 		d.utf8.common += n
 		return
@@ -158,11 +158,10 @@ func (d *detector) score(p []byte) {
 	}
 }
 
-// ascii counts the bytes of p that are ASCII.
-func ascii(p []byte) int {
-	n := 0
+// letters counts the characters of sound UTF-8 that are not ASCII, by their first bytes.
+func letters(p []byte) (n int64) {
 	for _, b := range p {
-		if b < utf8.RuneSelf {
+		if b >= 0xc0 {
 			n++
 		}
 	}

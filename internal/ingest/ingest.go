@@ -1,6 +1,6 @@
 // Package ingest brings contact lists into the store.
 //
-// A file is read three times, each time as a stream, so that memory stays flat: once for its hash and its encoding, once
+// A file is read three times, each time as a stream, so that memory stays flat: once for its format and its encoding, once
 // to check every row and to find the types of new columns, once to apply it. A row that is broken costs that row only
 // and is told with its line; the rest goes on.
 //
@@ -297,6 +297,10 @@ func (im *importing) found(unfinished store.ChangeSet) {
 // spec is the import as the store sees it. What changes the outcome is part of its options: only the very same import
 // goes on with a change set that was left halfway.
 func (im *importing) spec() (store.ImportSpec, error) {
+	hash, err := im.src.hash.result()
+	if err != nil {
+		return store.ImportSpec{}, err
+	}
 	options, err := json.Marshal(struct {
 		Format        string        `json:"format"`
 		Encoding      string        `json:"encoding"`
@@ -312,7 +316,7 @@ func (im *importing) spec() (store.ImportSpec, error) {
 	}{im.src.format, im.src.charset.name, im.src.delimiter(), im.src.sheet(), im.layout.header.line, im.o.Map, im.o.Fields,
 		im.o.List, im.o.UnlistMissing, im.o.Consent, im.o.OnDuplicate})
 	return store.ImportSpec{
-		Kind: "import", Source: im.src.name, SourceHash: im.src.hash, Options: string(options), Columns: im.layout.columns,
+		Kind: "import", Source: im.src.name, SourceHash: hash, Options: string(options), Columns: im.layout.columns,
 		List: im.o.List, Consent: im.o.Consent, OnDuplicate: im.o.OnDuplicate,
 	}, err
 }

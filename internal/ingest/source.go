@@ -3,8 +3,6 @@ package ingest
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -21,7 +19,7 @@ type source struct {
 	dir  string // for temporary files
 	temp string // a spool that is to be removed; elsewhere it has lost its name at once, so that no kill leaves it behind
 
-	hash   string
+	hash   *hashing
 	format string
 	size   int64
 	since  time.Time // of its last change
@@ -122,6 +120,9 @@ func (c *cancellable) Read(p []byte) (int, error) {
 }
 
 func (s *source) close() error {
+	if s.hash != nil {
+		s.hash.end()
+	}
 	err := s.file.Close()
 	if s.book != nil {
 		s.book.close()
@@ -135,7 +136,7 @@ func (s *source) close() error {
 // sampleSize is how much of the file the choice of a delimiter looks at.
 const sampleSize = 64 << 10
 
-// recognise reads the whole file once: its hash, its format and its charset, and what the format keeps beside its rows.
+// recognise reads the whole file once: its format and its charset, and what the format keeps beside its rows.
 // An override that is empty or "auto" leaves the choice to the file.
 func (s *source) recognise(ctx context.Context, o Options) error {
 	var override charset
@@ -156,11 +157,11 @@ func (s *source) recognise(ctx context.Context, o Options) error {
 	if err := s.stamp(); err != nil {
 		return err
 	}
-	sum, found := sha256.New(), &detector{}
-	if _, err := io.Copy(io.MultiWriter(sum, found), &cancellable{ctx, s.file}); err != nil {
+	s.startHash(ctx)
+	found := &detector{}
+	if _, err := io.CopyBuffer(found, &cancellable{ctx, s.file}, make([]byte, 256<<10)); err != nil {
 		return fmt.Errorf("read %s: %w", s.name, err)
 	}
-	s.hash = hex.EncodeToString(sum.Sum(nil))
 	if s.format, err = s.recogniseFormat(o.Format); err != nil {
 		return err
 	}
