@@ -329,7 +329,10 @@ func (im *importing) apply(ctx context.Context, spec store.ImportSpec) error {
 	}
 	im.set, im.totals = set.ID, set.Totals
 	im.layout.columns = set.Columns
-	pace := newPace()
+	pace, err := newPace(ctx, im.st)
+	if err != nil {
+		return err
+	}
 	batch := make([]store.Row, 0, maxRows)
 	flush := func() error {
 		if len(batch) == 0 {

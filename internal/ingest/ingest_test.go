@@ -347,32 +347,32 @@ func big(n int) string {
 
 func TestStoppedImportGoesOn(t *testing.T) {
 	w := newWorld(t)
-	path := w.file(big(3000) + "broken\n")
+	path := w.file(big(9000) + "broken\n")
 	// The store refuses one row, as a full disk would.
-	w.exec("CREATE TRIGGER full BEFORE INSERT ON contacts WHEN new.key = 'p2000@example.jp' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+	w.exec("CREATE TRIGGER full BEFORE INSERT ON contacts WHEN new.key = 'p6000@example.jp' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
 	_, err := Import(t.Context(), w.st, Options{Path: path, List: "l"}, Events{})
 	var stopped *StoppedError
 	if !errors.As(err, &stopped) || !strings.Contains(err.Error(), "mailer import undo 1") {
 		t.Fatalf("%v", err)
 	}
 	n, err := w.st.CountContacts(t.Context(), store.Where{})
-	if err != nil || n == 0 || n > 2000 {
+	if err != nil || n == 0 || n > 6000 {
 		t.Fatalf("%d contacts were applied, %v", n, err)
 	}
 	w.exec("DROP TRIGGER full")
-	sum, rejects := w.imported("", Options{Path: path, List: "l"}, "3001 3000 0 0 1 0")
+	sum, rejects := w.imported("", Options{Path: path, List: "l"}, "9001 9000 0 0 1 0")
 	if sum.ChangeSet != stopped.ChangeSet || len(rejects) != 1 {
 		t.Errorf("%+v, rejects %v", sum, rejects)
 	}
-	w.undo(sum.ChangeSet, "3000 0 0")
+	w.undo(sum.ChangeSet, "9000 0 0")
 	w.expect()
 }
 
 func TestCancelledImportIsUndone(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := Import(ctx, w.st, Options{Path: w.file(big(3000))}, Events{Progress: func(step Step, done, total int64) {
-		if step == Applying && done > 1000 {
+	_, err := Import(ctx, w.st, Options{Path: w.file(big(9000))}, Events{Progress: func(step Step, done, total int64) {
+		if step == Applying && done > 4000 {
 			cancel()
 		}
 	}})
@@ -381,7 +381,7 @@ func TestCancelledImportIsUndone(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	n, err := w.st.CountContacts(t.Context(), store.Where{})
-	if err != nil || n == 0 || n == 3000 {
+	if err != nil || n == 0 || n == 9000 {
 		t.Fatalf("%d contacts, %v", n, err)
 	}
 	w.undo(stopped.ChangeSet, fmt.Sprint(n, 0, 0))
@@ -568,19 +568,19 @@ func TestUnlistMissingWithUnreadableRow(t *testing.T) {
 // An import that was stopped knows, when it goes on, whom it has seen before.
 func TestStoppedImportUnlistsAtItsEnd(t *testing.T) {
 	w := newWorld(t)
-	w.imported(big(3100), Options{List: "l"}, "3100 3100 0 0 0 0")
-	path := w.file(strings.ReplaceAll(big(3000), "Name", "N"))
+	w.imported(big(9100), Options{List: "l"}, "9100 9100 0 0 0 0")
+	path := w.file(strings.ReplaceAll(big(9000), "Name", "N"))
 	o := Options{Path: path, List: "l", UnlistMissing: true}
-	w.exec("CREATE TRIGGER full BEFORE UPDATE ON contacts WHEN new.key = 'p2000@example.jp' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+	w.exec("CREATE TRIGGER full BEFORE UPDATE ON contacts WHEN new.key = 'p6000@example.jp' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
 	if _, err := Import(t.Context(), w.st, o, Events{}); err == nil {
 		t.Fatal("the import was not stopped")
 	}
 	w.exec("DROP TRIGGER full")
-	sum, _ := w.imported("", o, "3000 0 3000 0 0 0")
+	sum, _ := w.imported("", o, "9000 0 9000 0 0 0")
 	if sum.Unlisted != 100 {
 		t.Errorf("%d were taken off the list, want 100", sum.Unlisted)
 	}
-	w.undo(sum.ChangeSet, "0 3100 0")
+	w.undo(sum.ChangeSet, "0 9100 0")
 	for _, p := range w.people() {
 		if !strings.HasSuffix(p, "[l]") {
 			t.Fatal(p)

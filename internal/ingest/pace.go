@@ -24,7 +24,14 @@ const (
 	maxRows = 16384
 )
 
-func newPace() *pace { return &pace{rows: 64} }
+// newPace begins with little where somebody sends, and elsewhere with what takes a few milliseconds.
+func newPace(ctx context.Context, st *store.Store) (*pace, error) {
+	sending, err := st.Sending(ctx)
+	if sending {
+		return &pace{rows: 64}, err
+	}
+	return &pace{rows: 2048}, err
+}
 
 // step runs one transaction, adapts the size of the next one and makes room. write returns how long it held the lock:
 // the wait for it costs nobody anything, and to count it would all but stop an import beside a busy send.

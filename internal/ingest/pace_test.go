@@ -6,7 +6,7 @@ import (
 )
 
 func TestPace(t *testing.T) {
-	p := newPace()
+	p := &pace{rows: 64}
 	for range 20 { // 10 µs a row
 		p.after(time.Duration(p.rows)*10*time.Microsecond, false)
 	}

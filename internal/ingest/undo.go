@@ -14,7 +14,10 @@ func Undo(ctx context.Context, st *store.Store, id int64, ev Events) (store.Chan
 		return set, err
 	}
 	all, rows := set.Totals.Undo.Before-1, set.Totals.Rows() // changes are counted, people are told
-	pace := newPace()
+	pace, err := newPace(ctx, st)
+	if err != nil {
+		return set, err
+	}
 	for all > 0 && set.Totals.Undo.Before > 1 {
 		err := pace.step(ctx, st, func() (held time.Duration, err error) {
 			set, held, err = st.UndoRows(ctx, id, pace.rows)
