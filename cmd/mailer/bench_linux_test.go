@@ -226,3 +226,33 @@ func BenchmarkSendBesideImport(b *testing.B) {
 		b.ReportMetric(pause.Seconds(), "s-pause")
 	}
 }
+
+// BenchmarkSegmentsCount counts three conditions over the large list, beside SQL by hand on the same file in the sqlite3 shell.
+func BenchmarkSegmentsCount(b *testing.B) {
+	sqlite3, err := exec.LookPath("sqlite3")
+	if err != nil {
+		b.Skip("sqlite3 is not here: apt-get install sqlite3")
+	}
+	bin, rows := binary(b), benchRows(b)
+	ws := benchWorkspace(b, benchSender)
+	list := filepath.Join(b.TempDir(), "list.csv")
+	benchList(b, list, rows, false, false)
+	timed(b, ws, bin, "import", list)
+	for _, c := range []struct{ name, where, sql string }{
+		{"fields", `都道府県 == "東京都" and 購入回数 >= 100 and 登録日 >= "2020-01-01"`,
+			"json_extract(fields, '$.f3') = '東京都' AND json_extract(fields, '$.f6') >= 100 AND json_extract(fields, '$.f5') >= '2020-01-01'"},
+		{"any", `会社名 contains "777" or 郵便番号 startsWith "100" or domain == "docomo.ne.jp"`,
+			"instr(json_extract(fields, '$.f7'), '777') OR json_extract(fields, '$.f4') LIKE '100%' OR key LIKE '%@docomo.ne.jp'"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			var ours, theirs time.Duration
+			for b.Loop() {
+				ours += timed(b, ws, bin, "segments", "count", "--where", c.where).wall
+				theirs += timed(b, ws, sqlite3, "mailer.db", "SELECT count(*) FROM contacts WHERE "+c.sql).wall
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(ours.Seconds()/theirs.Seconds(), "x-sqlite3")
+			b.ReportMetric(ours.Seconds()/float64(b.N), "s")
+		})
+	}
+}
