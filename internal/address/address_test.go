@@ -145,7 +145,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"taro@example.jp", "ｔａｒｏ＠ｅｘａｍｐｌｅ．ｊｐ", "山田 <a..b@docomo.ne.jp>", "mailto:a%40b@例え.jp", `"a\"b"@x.jp`,
 		"Taro.Y+x@Mail.EXAMPLE.co.jp", "a@b.jp.", "a@b-.jp", "a@XN--a.jp", "a..b@c.jp", "a@1.2", "o'x@y.z", "a@b.c,d@e.f",
-		"İ@x.jp", "ẞ@ß.de", "\u0345a@b.c", "a@xn--a.jp", "'a'@b.jp", "a@b.jp.'", "ﬀ@ﬀ.jp", "a@℀.jp", "Å@x.jp", "a@١.jp",
+		"İ@x.jp", "ẞ@ß.de", "\u0345a@b.c", "a@xn--a.jp", "0@00--Xn--0.A", "'a'@b.jp", "a@b.jp.'", "ﬀ@ﬀ.jp", "a@℀.jp", "Å@x.jp", "a@١.jp",
 	} {
 		f.Add(s)
 	}

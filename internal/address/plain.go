@@ -81,7 +81,7 @@ func plainDomain(s string) (upperCase, ok bool) {
 			upperCase = upperCase || plainBytes[c]&upper != 0
 			digits = digits && plainBytes[c]&digit != 0
 		case c == '-' && i > start:
-			if i == start+2 && (s[start]|0x20) == 'x' && (s[start+1]|0x20) == 'n' {
+			if i >= start+2 && (s[i-2]|0x20) == 'x' && (s[i-1]|0x20) == 'n' {
 				return false, false
 			}
 			digits = false
