@@ -397,8 +397,10 @@ type bounceJSON struct {
 
 func runBouncesList(ctx context.Context, a *app, o bouncesListOptions) error {
 	var err error
-	if o.filter.Key, err = keyOf(o.address); err != nil {
-		return err
+	if o.address != "" {
+		if o.filter.Key, err = keyOf(o.address); err != nil {
+			return err
+		}
 	}
 	_, st, err := a.open(ctx)
 	if err != nil {

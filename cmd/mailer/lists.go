@@ -46,6 +46,7 @@ func runLists(ctx context.Context, a *app) error {
 	}
 	switch {
 	case a.out.JSON:
+		return a.out.Emit("summary", map[string]int{"lists": len(lists)})
 	case len(rows) == 0:
 		a.out.Println("There is no list yet: mailer import FILE --list NAME makes one.")
 	default:

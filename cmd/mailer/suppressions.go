@@ -37,8 +37,10 @@ func newSuppressionsListCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [ADDRESS]",
 		Short: "List suppressions with reason and evidence",
-		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage("suppressions list takes one ADDRESS, got %d", len(args))
+			}
 			if len(args) == 1 {
 				target, err := parseTarget(args[0])
 				if err != nil {
@@ -75,14 +77,19 @@ func runSuppressionsList(ctx context.Context, a *app, f store.SuppressionFilter)
 	}
 	defer st.Close()
 	var rows [][]string
+	count := 0
 	err = st.Suppressions(ctx, f, func(r store.SuppressionRow) error {
+		count++
 		if !a.out.JSON {
 			rows = append(rows, []string{shownKey(r.Suppression), r.Reason, r.Blocks, a.stamp(r.Since), shorten(r.Evidence, 60)})
 		}
 		return a.out.Emit("suppression", suppressionLine(r))
 	})
-	if err != nil || a.out.JSON {
+	if err != nil {
 		return err
+	}
+	if a.out.JSON {
+		return a.out.Emit("summary", map[string]int{"suppressions": count})
 	}
 	if len(rows) == 0 {
 		a.out.Println("Nothing is suppressed.")
@@ -114,8 +121,10 @@ func newSuppressionsAddCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add ADDRESS...",
 		Short: "Never mail these addresses again (@example.com: a whole domain)",
-		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("suppressions add needs an ADDRESS, or @example.com for a domain")
+			}
 			return runSuppressionsAdd(cmd.Context(), a, args, o)
 		},
 	}
@@ -206,11 +215,8 @@ func domainTarget(domain string) (store.Suppression, error) {
 	return store.Suppression{Scope: suppression.ScopeDomain, Key: a.Domain()}, nil
 }
 
-// keyOf is the comparison key of an address that a person typed; of none it is none.
+// keyOf is the comparison key of an address that a person typed.
 func keyOf(text string) (string, error) {
-	if text == "" {
-		return "", nil
-	}
 	a, err := address.Parse(text)
 	if err != nil {
 		return "", usage("address %q: %w", text, err)
@@ -296,7 +302,15 @@ func runSuppressionsExport(ctx context.Context, a *app, f store.SuppressionFilte
 		return s
 	}
 	if a.out.JSON {
-		return st.Suppressions(ctx, f, func(r store.SuppressionRow) error { return a.out.Emit("suppression", line(r)) })
+		count := 0
+		err := st.Suppressions(ctx, f, func(r store.SuppressionRow) error {
+			count++
+			return a.out.Emit("suppression", line(r))
+		})
+		if err != nil {
+			return err
+		}
+		return a.out.Emit("summary", map[string]int{"suppressions": count})
 	}
 	w := csv.NewWriter(a.out.Data())
 	if err := w.Write([]string{"address", "scope", "blocks", "reason", "since", "evidence"}); err != nil {

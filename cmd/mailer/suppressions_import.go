@@ -35,8 +35,10 @@ tool, as CSV, TSV or JSON. Its encoding is recognised as in mailer import; the t
               apart. A block is a refusal of the sender, so the address lives and is not suppressed
   mautic brevo table plain
 
-Rows of people whom the other tool does mail are counted and left out. --tool says what a file is where that is not seen;
---reason puts one reason on everybody. A table without a reason column blocks all mail.
+Rows of people whom the other tool does mail are counted and left out: status, type and reason, and columns such as
+unsubscribed, unsubscribed_at and opt_out, say who they are. --tool says what a file is where that is not seen, and
+--tool plain suppresses every address of a file whatever else it says, as for those whom listmonk lists as unsubscribed
+from one list. --reason puts one reason on everybody. A table that says nothing about its rows blocks all mail to them.
 
 Rows that cannot be read, or hold no address, are told with their line (exit code 3). FILE "-" is standard input.`
 
@@ -135,6 +137,10 @@ func runSuppressionsImport(ctx context.Context, a *app, file string, o suppressi
 		err = i.flush(ctx)
 	}
 	i.bar.Close()
+	var refused *exit
+	if errors.As(err, &refused) {
+		return err
+	}
 	i.Tool = cmp.Or(list.Tool(), suppression.Plain)
 	if emitted := a.out.Emit("summary", i.suppressionsImportSummary); emitted != nil {
 		return emitted
@@ -169,10 +175,15 @@ func (i *suppressionsImport) read(ctx context.Context) error {
 		return i.list.ReadJSON(text, take)
 	}
 	return i.table.Rows(ctx, func(line int64, cells []string) error {
-		if e, ok := i.list.Row(line, cells); ok {
-			return take(e)
+		e, ok, err := i.list.Row(line, cells)
+		var unnamed *suppression.HeaderError
+		if errors.As(err, &unnamed) {
+			return usage("%s, line %d: %w. Name one of them email in the file; --tool plain suppresses the first address of every row", i.source, line, err)
 		}
-		return nil
+		if err == nil && ok {
+			err = take(e)
+		}
+		return err
 	}, func(r ingest.Reject) {
 		i.Rows++
 		i.reject(r.Line, r.Reason)
@@ -314,5 +325,8 @@ func (i *suppressionsImport) tell() {
 	}
 	for _, why := range slices.Sorted(maps.Keys(i.Free)) {
 		out.Printf("  not suppressed, %s there: %d\n", ui.Clean(why), i.Free[why])
+	}
+	if i.LeftOut > 0 && i.Added+i.Already == 0 {
+		out.Printf("  is this a file of people who left all the same? --tool plain suppresses every address in it\n")
 	}
 }

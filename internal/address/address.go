@@ -142,7 +142,7 @@ func unwrap(s string) (string, error) {
 	if !isASCII(s) {
 		s = norm.NFKC.String(s)
 	}
-	s = trim(s)
+	s = bare(trim(s))
 	if len(s) > 7 && strings.EqualFold(s[:7], "mailto:") {
 		s, _, _ = strings.Cut(s[7:], "?")
 		plain, err := url.PathUnescape(s)
@@ -151,11 +151,27 @@ func unwrap(s string) (string, error) {
 		}
 		s = trim(norm.NFKC.String(plain))
 	}
-	s = strings.TrimRightFunc(s, func(r rune) bool { return isSpace(r) || strings.ContainsRune(trailing, r) })
-	if n := len(s); n > 2 && s[0] == '\'' && s[n-1] == '\'' {
-		s = s[1 : n-1]
+	return bare(s), nil
+}
+
+// around are the quotes and brackets that people put around a whole address.
+var around = [][2]string{{"\"", "\""}, {"'", "'"}, {"“", "”"}, {"‘", "’"}, {"(", ")"}, {"[", "]"}, {"「", "」"}, {"『", "』"}, {"【", "】"}, {"《", "》"}, {"〈", "〉"}}
+
+// bare takes off what people put around an address and leave behind it.
+func bare(s string) string {
+	for {
+		rest := strings.TrimRightFunc(s, func(r rune) bool { return isSpace(r) || strings.ContainsRune(trailing, r) })
+		for _, pair := range around {
+			if inner, ok := strings.CutPrefix(rest, pair[0]); ok && strings.HasSuffix(inner, pair[1]) {
+				rest = trim(strings.TrimSuffix(inner, pair[1]))
+				break
+			}
+		}
+		if rest == s {
+			return s
+		}
+		s = rest
 	}
-	return s, nil
 }
 
 // unquote takes the quotes off a Quoted-string (RFC 5321 section 4.1.2).
@@ -195,23 +211,39 @@ func checkLocal(local, domain string) error {
 
 func parseDomain(s string) (string, error) {
 	domain := strings.ToLower(s)
-	if !isASCII(domain) || strings.Contains(domain, "xn--") {
+	if !isASCII(domain) || strings.HasPrefix(domain, "xn--") || strings.Contains(domain, ".xn--") {
 		var err error
 		if domain, err = idna.Lookup.ToASCII(domain); err != nil {
+			return "", fmt.Errorf("the domain %q is not a domain name", s)
+		}
+		letters, _ := idna.Punycode.ToUnicode(domain) // what it does not decode stays as it is
+		if strings.ContainsFunc(letters, func(r rune) bool { return !isDomainRune(r) }) {
 			return "", fmt.Errorf("the domain %q is not a domain name", s)
 		}
 	}
 	switch {
 	case domain == "":
 		return "", errors.New("there is nothing after the @")
+	case strings.ContainsFunc(domain, isSpace):
+		return "", errors.New("there is a space inside the address")
 	case len(domain) > maxDomain:
 		return "", fmt.Errorf("the domain is longer than %d bytes", maxDomain)
 	case strings.HasPrefix(domain, "["):
 		return "", errors.New("an IP address in brackets is not a domain")
-	case !strings.Contains(domain, "."):
-		return "", fmt.Errorf("the domain %q has no dot", domain)
 	}
-	return domain, checkLabels(domain)
+	if err := checkLabels(domain); err != nil {
+		return "", err
+	}
+	if !strings.Contains(domain, ".") {
+		return "", fmt.Errorf("the domain %q has no dot", s)
+	}
+	return domain, nil
+}
+
+// isDomainRune refuses the punctuation that package idna lets through: RFC 5892 section 2.6 allows what joins the letters of
+// Catalan, Hebrew and Japanese words, and neither quotes nor brackets.
+func isDomainRune(r rune) bool {
+	return r < utf8.RuneSelf || !unicode.IsPunct(r) || strings.ContainsRune("·׳״・", r)
 }
 
 func checkLabels(domain string) error {
@@ -246,12 +278,12 @@ func isDotString(local string) bool {
 }
 
 // isLocalRune is atext or a dot. What only a quoted local part could hold (spaces, commas, brackets) is refused on
-// purpose: in a contact list it is a typo.
+// purpose: in a contact list it is a typo. So are the quotes, brackets and commas of other scripts.
 func isLocalRune(r rune) bool {
 	if r < utf8.RuneSelf {
 		return isAlnum(r) || strings.ContainsRune(".!#$%&'*+-/=?^_`{|}~", r)
 	}
-	return r != utf8.RuneError && unicode.IsGraphic(r) && !isSpace(r)
+	return r != utf8.RuneError && unicode.IsGraphic(r) && !isSpace(r) && !unicode.IsPunct(r) || unicode.In(r, unicode.Pc, unicode.Pd)
 }
 
 func isAlnum(r rune) bool {

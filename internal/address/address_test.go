@@ -26,6 +26,13 @@ func TestParse(t *testing.T) {
 		{"taro@example.jp;", "taro@example.jp", "taro@example.jp"},
 		{"taro@example.jp.", "taro@example.jp", "taro@example.jp"},
 		{"'taro@example.jp'", "taro@example.jp", "taro@example.jp"},
+		{`"taro@example.jp"`, "taro@example.jp", "taro@example.jp"},
+		{"“taro@example.jp”、", "taro@example.jp", "taro@example.jp"},
+		{"（taro@example.jp）", "taro@example.jp", "taro@example.jp"},
+		{"【 ｔａｒｏ＠example.jp 】", "taro@example.jp", "taro@example.jp"},
+		{"「mailto:taro@example.jp?subject=x」", "taro@example.jp", "taro@example.jp"},
+		{"'mailto:taro@example.jp'", "taro@example.jp", "taro@example.jp"},
+		{"taro@カタカナ・ドット.jp", "taro@xn--lcka3drzeg60b.jp", "taro@xn--lcka3drzeg60b.jp"},
 		{"o'brien+tag@example.ie", "o'brien+tag@example.ie", "o'brien+tag@example.ie"},
 		{"info@日本語.jp", "info@xn--wgv71a119e.jp", "info@xn--wgv71a119e.jp"},
 		{"info@BÜCHER.example", "info@xn--bcher-kva.example", "info@xn--bcher-kva.example"},
@@ -77,7 +84,13 @@ func TestParseRefuses(t *testing.T) {
 		{"a@example.jp,b@example.jp", "more than one @"},
 		{"ta ro@example.jp", "space inside"},
 		{"ta\u200bro@example.jp", "space inside"},
-		{"taro@exam ple.jp", "cannot stand in a domain"},
+		{"taro@exam ple.jp", "space inside"},
+		{"taro@example.jp (work)", "space inside"},
+		{"taro@example,jp", "the character ','"},
+		{"taro@example.jp”", "not a domain name"},
+		{"taro@xn--jp-02t.jp", "not a domain name"},
+		{"“taro@example.jp", "cannot stand before"},
+		{"taro、hanako@example.jp", "cannot stand before"},
 		{"taro@example.jp\r\nBcc: x@example.com", "more than one @"},
 		{"taro\r\nx@example.jp", "space inside"},
 		{"taro\x00@example.jp", `'\x00'`},
@@ -145,7 +158,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"taro@example.jp", "ｔａｒｏ＠ｅｘａｍｐｌｅ．ｊｐ", "山田 <a..b@docomo.ne.jp>", "mailto:a%40b@例え.jp", `"a\"b"@x.jp`,
 		"Taro.Y+x@Mail.EXAMPLE.co.jp", "a@b.jp.", "a@b-.jp", "a@XN--a.jp", "a..b@c.jp", "a@1.2", "o'x@y.z", "a@b.c,d@e.f",
-		"İ@x.jp", "ẞ@ß.de", "\u0345a@b.c", "a@xn--a.jp", "0@00--Xn--0.A", "'a'@b.jp", "a@b.jp.'", "ﬀ@ﬀ.jp", "a@℀.jp", "Å@x.jp", "a@١.jp",
+		"İ@x.jp", "ẞ@ß.de", "\u0345a@b.c", "a@xn--a.jp", "0@00--Xn--0.A", "'a'@b.jp", "a@b.jp.'", "“a@b.jp”", "(a@b.jp)", "「a@b・c.jp」", `""a@b.jp"`, "0@00--0.0Xn--0", "ﬀ@ﬀ.jp", "a@℀.jp", "Å@x.jp", "a@١.jp",
 	} {
 		f.Add(s)
 	}

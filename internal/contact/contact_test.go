@@ -95,6 +95,14 @@ func TestMismatch(t *testing.T) {
 	}
 }
 
+func TestWayOutOfADate(t *testing.T) {
+	for cell, want := range map[string]string{"2026-1-5": "two digits for the month", "20260105": "two digits for the month", "01/02/2026": "is not guessed", "05012026": "is not guessed", "soon": ""} {
+		if got := WayOut(Date, cell); !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%s: %q, want %q", cell, got, want)
+		}
+	}
+}
+
 func TestDecodeRefusesForeign(t *testing.T) {
 	for _, text := range []string{"", "[]", `{"x1":"a"}`, `{"":"a"}`, `{"f":"a"}`, `{"f1":[1]}`} {
 		if cells, err := DecodeCells(text); err == nil {

@@ -4,7 +4,7 @@ import "strings"
 
 // A spreadsheet runs a cell that begins with one of these as a formula, whoever wrote it
 // (https://owasp.org/www-community/attacks/CSV_Injection).
-const formulaStarts = "=+-@\t\r＝＋－＠"
+const formulaStarts = "=+-@\t\r\n＝＋－＠"
 
 // Guard makes a cell harmless in a spreadsheet by an apostrophe before it. Unguard takes it off again: a cell that looks
 // guarded gets one more, so nothing is lost. Negative numbers stay as they are.

@@ -36,12 +36,21 @@ func NewInference(header string) Inference {
 	switch role := RoleOf(header); {
 	case role == Tags:
 		i.name = surelyTags
+	case textRoles[role]:
+		i.name, i.not = neverAsList, onlyText
 	case role != NoRole || MayBeAddress(header):
 		i.name, i.not = neverAsList, notList
 	case groupNames[headerKey(header)]:
 		i.name = oftenList
 	}
 	return i
+}
+
+// textRoles are roles that mean a text even where every cell of one file is a number: the next file has the postal code
+// with a zero before it, the telephone number with hyphens, the prefecture by its name.
+var textRoles = map[Role]bool{
+	Name: true, LastName: true, FirstName: true, Kana: true, LastKana: true, FirstKana: true, Company: true, Department: true, Title: true,
+	Prefecture: true, Street: true, Postcode: true, Phone: true, Language: true,
 }
 
 // groupNames are headers of columns that hold one word or several.
@@ -52,13 +61,13 @@ var groupNames = map[string]bool{
 
 // See takes one cell into account.
 func (i *Inference) See(cell string) {
-	if i.not != onlyText && cell != "" {
+	if cell != "" && (!i.seen || i.not != onlyText) {
+		i.seen = true
 		i.see(cell)
 	}
 }
 
 func (i *Inference) see(cell string) {
-	i.seen = true
 	if i.not&notNumber == 0 && !isNumber(cell) {
 		i.not |= notNumber
 	}

@@ -77,6 +77,13 @@ func TestInferenceByName(t *testing.T) {
 		{"グループ", []string{"A", "B"}, Text},
 		{"グループ", []string{"A、C", "B"}, List},
 		{"group", []string{"1", "2"}, Number},
+		{"郵便番号", []string{"1000001", "1500002"}, Text},
+		{"TEL", []string{"9012345678"}, Text},
+		{"都道府県", []string{"13", "27"}, Text},
+		{"会社名", []string{"3", "7"}, Text},
+		{"役職", []string{"yes"}, Text},
+		{"生年月日", []string{"2026-01-05"}, Date},
+		{"性別", []string{"1", "2"}, Number},
 		{"会社名", []string{"a;b", "b;c", "a;c", "a"}, Text},
 		{"住所", []string{"a|b", "a|b", "a|b"}, Text},
 	} {

@@ -29,7 +29,10 @@ func WayOut(t Type, cell string) string {
 			return "write " + plain + "; "
 		}
 	case Date:
-		if len(cell) >= 6 && len(cell) <= 10 && strings.Trim(cell, "0123456789/.-") == "" {
+		switch digits := strings.Trim(cell, "0123456789/.-") == "" && len(cell) >= 6 && len(cell) <= 10; {
+		case digits && yearFirst.MatchString(cell):
+			return "write YYYY-MM-DD, with two digits for the month and the day; "
+		case digits:
 			return "write YYYY-MM-DD: which of its numbers is the month is not guessed; "
 		}
 	}
@@ -49,6 +52,9 @@ func plainNumber(cell string) string {
 	}
 	return plain
 }
+
+// yearFirst begins a date that is written in one order only.
+var yearFirst = regexp.MustCompile(`^[12]\d{3}(\D|\d{4}$)`)
 
 var groups = regexp.MustCompile(`^[-+]?\d{1,3}(,\d{3})+$`)
 

@@ -52,6 +52,9 @@ const carried = "subscription_status"
 // value reads what t begins. It returns the states of subscriptions that lie in it.
 func (w *jsonWalk) value(t json.Token, depth int) (states string, err error) {
 	delim, ok := t.(json.Delim)
+	if text, is := t.(string); is && depth == 1 && holdsAt(text) { // of a plain array
+		return "", w.entry(map[string]string{"email": text})
+	}
 	if !ok {
 		return "", nil
 	}
@@ -100,6 +103,7 @@ func (w *jsonWalk) object(depth int) (states string, err error) {
 				values[carried] = inside
 			}
 		case nil:
+			values[name.(string)] = ""
 		default:
 			values[name.(string)] = fmt.Sprint(v)
 		}
@@ -107,14 +111,23 @@ func (w *jsonWalk) object(depth int) (states string, err error) {
 	if _, err := w.dec.Token(); err != nil {
 		return "", err
 	}
-	e, ok := w.list.Object(w.number+1, values)
+	number := w.number
+	if err := w.entry(values); err != nil || w.number > number {
+		return "", err
+	}
+	return values[carried], nil
+}
+
+// entry takes one object, if it holds an address.
+func (w *jsonWalk) entry(members map[string]string) error {
+	e, ok := w.list.Object(w.number+1, members)
 	if !ok {
-		return values[carried], nil
+		return nil
 	}
 	w.number++
 	if err := w.fn(e); err != nil {
 		w.failed = true
-		return "", err
+		return err
 	}
-	return "", nil
+	return nil
 }

@@ -3,10 +3,13 @@ package suppression
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"mailer/internal/contact"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -23,7 +26,30 @@ type Entry struct {
 // List reads the rows of a list of suppressions, whichever tool wrote it. The first row that is no comment decides.
 type List struct {
 	tool    *tool
-	columns map[string]int
+	columns columns // of a table; empty: of a plain list; nil: not known yet
+}
+
+// columns are the places of the columns of a table, by their names as columnKey folds them.
+type columns map[string]int
+
+func (c columns) has(name string) bool { _, ok := c[name]; return ok }
+
+// only reports whether there is no column but these.
+func (c columns) only(names ...string) bool {
+	for name := range c {
+		if !slices.Contains(names, name) {
+			return false
+		}
+	}
+	return true
+}
+
+// values is the row of a list: a cell by the folded name of its column, and whether there is such a column.
+type values func(column string) (cell string, have bool)
+
+func (v values) of(column string) string {
+	cell, _ := v(column)
+	return cell
 }
 
 // NewList is a list that a tool of this name wrote; "" or "auto" finds it out. file is the list's file name, in which some
@@ -57,71 +83,107 @@ func (l *List) Tool() string { return l.tool.name }
 // Words says what was recognised, for people.
 func (l *List) Words() string { return l.tool.words }
 
-// Row reads one row. ok is false for a row that is no entry: the header, a comment.
-func (l *List) Row(line int64, cells []string) (e Entry, ok bool) {
+// HeaderError says that a table has no column of addresses that is known.
+type HeaderError struct{ Names []string }
+
+func (e *HeaderError) Error() string {
+	return fmt.Sprintf("no column is named as a mail address; the columns are %s", strings.Join(e.Names, ", "))
+}
+
+// Row reads one row. ok is false for a row that is no entry: the header, a comment. The error is a *HeaderError: to take
+// such a table for a list of addresses would suppress everybody in it.
+func (l *List) Row(line int64, cells []string) (e Entry, ok bool, err error) {
 	if len(cells) == 0 || len(l.columns) == 0 && strings.HasPrefix(cells[0], "#") { // in a table it may begin an address
-		return Entry{}, false
+		return Entry{}, false, nil
 	}
 	if l.columns == nil {
 		if columns := header(cells); columns != nil {
 			l.columns = columns
 			l.recognise(columns)
-			return Entry{}, false
+			return Entry{}, false, nil
 		}
-		l.columns = map[string]int{}
+		if !slices.ContainsFunc(cells, holdsAt) && l.tool.name != Plain {
+			if names := filled(cells); len(names) > 1 {
+				return Entry{}, false, &HeaderError{names}
+			}
+			return Entry{Line: line, Address: firstAddress(cells)}, true, nil // a title, or a slip: what comes behind decides
+		}
+		l.columns = columns{}
 		if l.tool.name == unknown {
 			*l.tool = *toolNamed(Plain)
 		}
 	}
 	if len(l.columns) == 0 {
-		e := Entry{Address: firstAddress(cells)}
-		return l.judge(line, e, func(string) string { return "" }), true
+		return l.judge(line, Entry{Address: firstAddress(cells)}, func(string) (string, bool) { return "", false }), true, nil
 	}
-	value := func(column string) string {
-		if i, ok := l.columns[column]; ok && i < len(cells) {
-			return strings.TrimSpace(cells[i])
+	value := func(column string) (string, bool) {
+		i, ok := l.columns[column]
+		if ok && i < len(cells) {
+			return strings.TrimSpace(cells[i]), true
 		}
-		return ""
+		return "", ok
 	}
-	return l.judge(line, Entry{Address: value("address")}, value), true
+	return l.judge(line, Entry{Address: values(value).of("address")}, value), true, nil
+}
+
+// holdsAt reports whether a cell may be an address.
+func holdsAt(cell string) bool { return strings.ContainsAny(cell, "@＠") }
+
+// filled is the cells that hold something.
+func filled(cells []string) (all []string) {
+	for _, cell := range cells {
+		if cell = strings.TrimSpace(cell); cell != "" {
+			all = append(all, cell)
+		}
+	}
+	return all
 }
 
 // Object reads one object of a JSON list. ok is false for one that holds no address.
-func (l *List) Object(number int64, values map[string]string) (e Entry, ok bool) {
-	columns := map[string]int{}
-	byKey := map[string]string{}
-	for name, value := range values {
-		key := columnKey(name)
-		columns[key], byKey[key] = 0, value
+func (l *List) Object(number int64, members map[string]string) (e Entry, ok bool) {
+	c, byKey := columns{}, map[string]string{}
+	best := 0
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		key, rank := columnKey(name), addressRank(name)
+		if key != "address" {
+			c[key], byKey[key] = 0, members[name]
+		}
+		if rank > best && members[name] != "" {
+			best, byKey["address"] = rank, members[name]
+		}
 	}
-	if columns["address"] = 0; byKey["address"] == "" {
+	if best == 0 {
 		return Entry{}, false
 	}
+	c["address"] = 0
 	if l.tool.name == unknown {
-		l.recognise(columns)
+		l.recognise(c)
 	}
-	return l.judge(number, Entry{Address: byKey["address"]}, func(column string) string { return strings.TrimSpace(byKey[column]) }), true
+	return l.judge(number, Entry{Address: byKey["address"]}, func(column string) (string, bool) {
+		cell, have := byKey[column]
+		return strings.TrimSpace(cell), have
+	}), true
 }
 
-func (l *List) judge(line int64, e Entry, value func(string) string) Entry {
+func (l *List) judge(line int64, e Entry, v values) Entry {
 	e.Line = line
 	for _, column := range []string{"since", "created", "createdat", "lastupdatetime", "date", "time"} {
 		if e.Since.IsZero() {
-			e.Since = readTime(value(column))
+			e.Since = readTime(v.of(column))
 		}
 	}
-	l.tool.judge(&e, value)
+	l.tool.judge(&e, v)
 	return e
 }
 
 // recognise finds the tool by its columns. The first that fits wins.
-func (l *List) recognise(columns map[string]int) {
+func (l *List) recognise(c columns) {
 	if l.tool.sure {
 		return
 	}
 	file := l.tool.file
 	for i := range tools {
-		if t := &tools[i]; t.fits != nil && t.fits(func(name string) bool { _, ok := columns[name]; return ok }, file) {
+		if t := &tools[i]; t.fits != nil && t.fits(c, file) {
 			found := *t
 			l.tool = &found
 			return
@@ -130,45 +192,60 @@ func (l *List) recognise(columns map[string]int) {
 	l.tool = toolNamed(Table)
 }
 
-// addressColumns are the names of the column that holds the address, as columnKey folds them.
-var addressColumns = []string{"address", "email", "mail", "emailaddress", "mailaddress", "recipient", "key", "subscriberemail", "contactemail", "メールアドレス", "メール", "アドレス", "eメール"}
+// weakAddressColumns are names of the column of the address, unless another one is named surely: an address can be one of
+// the post, a key a number.
+var weakAddressColumns = []string{"address", "mail", "recipient", "key", "メール", "アドレス"}
+
+// addressRank says how surely a column holds the addresses: 2 surely, 1 if no other one does, 0 not.
+func addressRank(name string) int {
+	key := columnKey(name)
+	switch {
+	case key == "subscriberemail" || key == "contactemail" || contact.RoleOf(name) == contact.Address:
+		return 2
+	case slices.Contains(weakAddressColumns, key):
+		return 1
+	}
+	return 0
+}
 
 // columnKey folds case, width, spaces and hyphens of a column's name.
 func columnKey(name string) string {
-	key := strings.Map(func(r rune) rune {
+	return strings.Map(func(r rune) rune {
 		if strings.ContainsRune(" _-\t\ufeff?", r) {
 			return -1
 		}
 		return r
 	}, strings.ToLower(norm.NFKC.String(name)))
-	if slices.Contains(addressColumns, key) {
-		return "address"
-	}
-	return key
 }
 
-// header returns the columns of a first row that names them, nil for a row that is an entry already.
-func header(cells []string) map[string]int {
-	columns := map[string]int{}
+// header returns the columns of a first row that names them, nil for a row that is an entry already. The first column that
+// is surely the address is it.
+func header(cells []string) columns {
+	c := columns{}
+	best, at := 0, 0
 	for i, cell := range cells {
-		if strings.Contains(cell, "@") {
+		if holdsAt(cell) {
 			return nil
 		}
-		key := columnKey(cell)
-		if _, have := columns[key]; !have {
-			columns[key] = i
+		if rank := addressRank(cell); rank > best {
+			best, at = rank, i
+		}
+		if key := columnKey(cell); !c.has(key) {
+			c[key] = i
 		}
 	}
-	if _, ok := columns["address"]; !ok {
+	if best == 0 {
 		return nil
 	}
-	return columns
+	delete(c, columnKey(cells[at]))
+	c["address"] = at
+	return c
 }
 
 // firstAddress is the first cell that looks like an address, else the first.
 func firstAddress(cells []string) string {
 	for _, cell := range cells {
-		if strings.Contains(cell, "@") {
+		if holdsAt(cell) {
 			return strings.TrimSpace(cell)
 		}
 	}
@@ -223,6 +300,16 @@ func isTrue(s string) bool {
 		return true
 	}
 	return err == nil && n != 0
+}
+
+// isFalse reads a flag of a tool that says no.
+func isFalse(s string) bool {
+	n, err := strconv.ParseFloat(s, 64)
+	switch strings.ToLower(s) {
+	case "false", "no", "n", "f", "off", "-", "いいえ":
+		return true
+	}
+	return err == nil && n == 0 || strings.HasPrefix(s, "0000-00-00")
 }
 
 // reasonWords are what tools call the reasons.

@@ -24,7 +24,11 @@ func readCSV(t *testing.T, tool, file, text string) (*List, string) {
 	}
 	var got []string
 	for i, row := range rows {
-		if e, ok := l.Row(int64(i+1), row); ok {
+		e, ok, err := l.Row(int64(i+1), row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
 			got = append(got, show(e))
 		}
 	}
@@ -58,6 +62,23 @@ func TestListsOfTools(t *testing.T) {
 			"a@x.example/unsubscribe\nb@x.example/whatever\nc@x.example/hard_bounce"},
 		{"a.csv", "email,unsubscribed\na@x.example,1\nb@x.example,0\n", "table", "a@x.example/unsubscribe\nb@x.example free: not unsubscribed"},
 		{"a.csv", "email,status\na@x.example,active\nb@x.example,Unsubscribed\n", "table", "a@x.example free: active\nb@x.example/unsubscribe"},
+		// What says that somebody left counts more than what says that they are fine, in whatever order it stands.
+		{"a.csv", "email,blacklisted,unsubscribed\na@x.example,0,1\nb@x.example,0,2024-01-02\nc@x.example,0,no\n", "table",
+			"a@x.example/unsubscribe\nb@x.example/unsubscribe\nc@x.example free: not unsubscribed"},
+		{"a.csv", "email,status,unsubscribed\na@x.example,active,1\nb@x.example,gold,0\nc@x.example,active,\n", "table",
+			"a@x.example/unsubscribe\nb@x.example free: not unsubscribed\nc@x.example free: active"},
+		{"a.csv", "email,reason,status\na@x.example,too many mails,unsubscribed\nb@x.example,,active\n", "table",
+			"a@x.example/unsubscribe too many mails\nb@x.example free: active"},
+		{"customers.csv", "email,name,unsubscribed_at\na@x.example,A,2024-01-02\nb@x.example,B,\n", "table", "a@x.example/unsubscribe\nb@x.example free: not unsubscribedat"},
+		{"a.csv", "email,created,unsubscribed\na@x.example,2024-01-02,0\n", "table", "a@x.example free: not unsubscribed"},
+		{"a.csv", "email,created,reason,status\na@x.example,2024-01-02,asked,unsubscribed\n", "sendgrid-refusals", "a@x.example/unsubscribe @2024-01-02T00:00 asked"},
+		{"blocklist.csv", "email,created,reason\na@x.example,2024-01-02,unsubscribed\n", "sendgrid-invalid", "a@x.example/unsubscribe @2024-01-02T00:00"},
+		{"blocked.csv", "email,created,reason,status\na@x.example,2024-01-02,unsubscribed,x\n", "sendgrid-blocks", "a@x.example/unsubscribe @2024-01-02T00:00 x"},
+		// An address of the post is none of mail, and a title is no header.
+		{"a.csv", "Address,Key,E-mail\nTokyo,7,a@x.example\n", "table", "a@x.example/"},
+		{"a.csv", "Correo electrónico,Status\na@x.example,subscribed\n", "table", "a@x.example free: subscribed"},
+		{"a.csv", "退会者,\nメールアドレス,状態\na@x.example,x\n", "table", "退会者/\na@x.example/"},
+		{"a.csv", "ｔａｒｏ＠ｘ．example\nb@x.example\n", "plain", "ｔａｒｏ＠ｘ．example/\nb@x.example/"},
 		{"a.csv", "address,scope,blocks,reason,since,evidence\na@x.example,address,marketing,unsubscribe,2026-01-05T10:00:00+09:00,by phone\n", "mailer",
 			"a@x.example/unsubscribe/marketing @2026-01-05T01:00 by phone"},
 
@@ -71,6 +92,9 @@ func TestListsOfTools(t *testing.T) {
 			"mailchimp", "a@x.example/unsubscribe @2021-02-03T04:05 Mailchimp: unsubscribed: May news: No longer interested"},
 		{"cleaned.csv", "Email Address,CLEAN_TIME,CLEAN_CAMPAIGN_TITLE,LEID,EUID\na@x.example,2021-02-03 04:05:06,May,1,2\n", "mailchimp",
 			"a@x.example/hard_bounce @2021-02-03T04:05 Mailchimp: cleaned: May"},
+		{"unsubscribed.csv", "Email Address,UNSUB_TIME,UNSUB_REASON,LEID,EUID\na@x.example,,,1,2\n", "mailchimp", "a@x.example/unsubscribe Mailchimp: unsubscribed"},
+		{"cleaned.csv", "Email Address,Address,CLEAN_TIME,LEID,EUID\na@x.example,Tokyo,,1,2\n", "mailchimp", "a@x.example/hard_bounce Mailchimp: cleaned"},
+		{"all.csv", "Email Address,UNSUB_TIME,CLEAN_TIME,LEID,EUID\na@x.example,,,1,2\n", "mailchimp", "a@x.example free: subscribed"},
 		{"subscribed.csv", "Email Address,MEMBER_RATING,LEID,EUID\na@x.example,2,1,2\n", "mailchimp", "a@x.example free: subscribed"},
 		{"ses.csv", "EmailAddress,Reason,LastUpdateTime\na@x.example,BOUNCE,2022-03-04T05:06:07.123Z\nb@x.example,COMPLAINT,1646370367\n", "ses",
 			"a@x.example/hard_bounce @2022-03-04T05:06 Amazon SES: BOUNCE\nb@x.example/complaint @2022-03-04T05:06 Amazon SES: COMPLAINT"},
@@ -119,8 +143,23 @@ func TestNamedTool(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		l.Row(1, []string{"email"})
-		if e, ok := l.Row(2, []string{"a@x.example"}); !ok || e.Address != "a@x.example" || e.Line != 2 {
+		if e, ok, err := l.Row(2, []string{"a@x.example"}); err != nil || !ok || e.Address != "a@x.example" || e.Line != 2 {
 			t.Errorf("%s reads %+v", name, e)
+		}
+	}
+}
+
+// A table whose address column is not known is not taken for a list: everybody in it would be suppressed.
+func TestUnknownHeader(t *testing.T) {
+	for tool, refused := range map[string]bool{"auto": true, "mailchimp": true, "plain": false} {
+		l, err := NewList(tool, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = l.Row(1, []string{"Kontakt-Feld", "", "Status"})
+		var unknown *HeaderError
+		if errors.As(err, &unknown) != refused || refused && !strings.Contains(err.Error(), "Kontakt-Feld, Status") {
+			t.Errorf("%s: %v", tool, err)
 		}
 	}
 }
@@ -145,6 +184,10 @@ func TestReadJSON(t *testing.T) {
 		{"{\"message_type\":\"suppression\",\"address\":\"a@x.example\",\"scope\":\"address\",\"blocks\":\"all\",\"reason\":\"manual\",\"evidence\":\"e\",\"since\":\"2026-01-05T00:00:00Z\"}\n{\"message_type\":\"summary\"}\n",
 			"mailer", "a@x.example/manual/all @2026-01-05T00:00 e"},
 		{`[]`, "", ""},
+		{`["a@x.example", "b@x.example", "no address"]`, "table", "a@x.example/\nb@x.example/"},
+		{`[{"address": "Tokyo", "key": "7", "email": "a@x.example", "unsubscribed_at": null}, {"email": "b@x.example", "unsubscribed_at": "2024-01-02"}]`, "table",
+			"a@x.example free: not unsubscribedat\nb@x.example/unsubscribe"},
+		{`[{"email": null, "address": "a@x.example"}]`, "table", "a@x.example/"},
 	} {
 		l, err := NewList("", "x.json")
 		if err != nil {

@@ -19,8 +19,8 @@ const (
 type tool struct {
 	name  string
 	words string
-	fits  func(has func(column string) bool, file string) bool // columns are as columnKey folds them; the address is there
-	judge func(e *Entry, value func(column string) string)
+	fits  func(c columns, file string) bool // c as columnKey folds them; the address is there
+	judge func(e *Entry, v values)
 
 	sure bool   // the user named it
 	file string // while it is unknown
@@ -39,84 +39,111 @@ func toolNamed(name string) *tool {
 // tools in the order in which they are tried. A list that more than one writes in the same form is told by its file name,
 // else by what its rows say; where neither does, by what blocks least: that is an unsubscribe.
 var tools = []tool{
-	{name: Mailer, words: "an export of mailer", judge: judgeMailer, fits: func(has func(string) bool, _ string) bool {
-		return has("scope") && has("blocks") && has("reason")
+	{name: Mailer, words: "an export of mailer", judge: judgeMailer, fits: func(c columns, _ string) bool {
+		return c.has("scope") && c.has("blocks") && c.has("reason")
 	}},
-	{name: "listmonk", words: "subscribers of listmonk", judge: judgeListmonk, fits: func(has func(string) bool, _ string) bool {
-		return has("uuid") && has("status") || has("subscriberuuid") && has("type")
+	{name: "listmonk", words: "subscribers of listmonk", judge: judgeListmonk, fits: func(c columns, _ string) bool {
+		return c.has("uuid") && c.has("status") || c.has("subscriberuuid") && c.has("type")
 	}},
-	{name: "phplist", words: "subscribers of phpList", judge: judgePhpList, fits: func(has func(string) bool, _ string) bool {
-		return has("blacklisted") && (has("confirmed") || has("uniqid") || has("htmlemail") || has("foreignkey")) ||
-			has("isthissubscriberblacklisted") || has("isthisuserblacklisted")
+	{name: "phplist", words: "subscribers of phpList", judge: judgePhpList, fits: func(c columns, _ string) bool {
+		return c.has("blacklisted") && (c.has("confirmed") || c.has("uniqid") || c.has("htmlemail") || c.has("foreignkey")) ||
+			c.has("isthissubscriberblacklisted") || c.has("isthisuserblacklisted")
 	}},
-	{name: "mailchimp", words: "an audience of Mailchimp", judge: judgeMailchimp, fits: func(has func(string) bool, _ string) bool {
-		return has("unsubtime") || has("cleantime") || has("leid") && has("euid")
+	{name: "mailchimp", words: "an audience of Mailchimp", judge: judgeMailchimp, fits: func(c columns, _ string) bool {
+		return c.has("unsubtime") || c.has("cleantime") || c.has("leid") && c.has("euid")
 	}},
-	{name: "ses", words: "the suppression list of Amazon SES", judge: judgeSES, fits: func(has func(string) bool, _ string) bool {
-		return has("lastupdatetime") && has("reason")
+	{name: "ses", words: "the suppression list of Amazon SES", judge: judgeSES, fits: func(c columns, _ string) bool {
+		return c.has("lastupdatetime") && c.has("reason")
 	}},
-	{name: "sendgrid-blocks", words: "blocks of SendGrid", judge: judgeSendGridBlocks, fits: func(has func(string) bool, file string) bool {
-		return has("created") && has("reason") && strings.Contains(file, "block")
+	{name: "sendgrid-blocks", words: "blocks of SendGrid", judge: judgeSendGridBlocks, fits: func(c columns, file string) bool {
+		return c.has("created") && c.has("reason") && c.has("status") && strings.Contains(file, "block") && !strings.Contains(file, "blocklist")
 	}},
-	{name: "sendgrid-bounces", words: "bounces of SendGrid", judge: judgeSendGridBounces, fits: func(has func(string) bool, file string) bool {
-		return has("created") && has("reason") && has("status") && strings.Contains(file, "bounce")
+	{name: "sendgrid-bounces", words: "bounces of SendGrid", judge: judgeSendGridBounces, fits: func(c columns, file string) bool {
+		return c.has("created") && c.has("reason") && c.has("status") && strings.Contains(file, "bounce")
 	}},
-	{name: "sendgrid-refusals", words: "bounces or blocks of SendGrid", judge: judgeSendGridRefusals, fits: func(has func(string) bool, _ string) bool {
-		return has("created") && has("reason") && has("status")
+	{name: "sendgrid-refusals", words: "bounces or blocks of SendGrid", judge: judgeSendGridRefusals, fits: func(c columns, _ string) bool {
+		return c.has("created") && c.has("reason") && c.has("status")
 	}},
-	{name: "sendgrid-invalid", words: "invalid addresses of SendGrid", judge: judgeSendGridInvalid, fits: func(has func(string) bool, _ string) bool {
-		return has("created") && has("reason")
+	{name: "sendgrid-invalid", words: "invalid addresses of SendGrid", judge: judgeSendGridInvalid, fits: func(c columns, _ string) bool {
+		return c.has("created") && c.has("reason")
 	}},
-	{name: "sendgrid-spam", words: "spam reports of SendGrid", judge: judgeSendGridSpam, fits: func(has func(string) bool, file string) bool {
-		return has("created") && !has("status") && !has("name") && (has("ip") || strings.Contains(file, "spam"))
+	{name: "sendgrid-spam", words: "spam reports of SendGrid", judge: judgeSendGridSpam, fits: func(c columns, file string) bool {
+		return c.has("created") && c.only("address", "created", "ip") && (c.has("ip") || strings.Contains(file, "spam"))
 	}},
-	{name: "sendgrid-unsubscribes", words: "unsubscribes of SendGrid", judge: judgeSendGridUnsubscribes, fits: func(has func(string) bool, _ string) bool {
-		return has("created") && !has("status") && !has("name")
+	{name: "sendgrid-unsubscribes", words: "unsubscribes of SendGrid", judge: judgeSendGridUnsubscribes, fits: func(c columns, _ string) bool {
+		return c.has("created") && c.only("address", "created", "groupid", "groupname", "groupdescription")
 	}},
-	{name: "mautic", words: "do-not-contact entries of Mautic", judge: judgeMautic, fits: func(has func(string) bool, _ string) bool {
-		return has("dncreason") || has("donotcontactreason") || has("dnc") || has("donotcontact")
+	{name: "mautic", words: "do-not-contact entries of Mautic", judge: judgeMautic, fits: func(c columns, _ string) bool {
+		return c.has("dncreason") || c.has("donotcontactreason") || c.has("dnc") || c.has("donotcontact")
 	}},
-	{name: "brevo", words: "contacts of Brevo", judge: judgeBrevo, fits: func(has func(string) bool, _ string) bool {
-		return has("emailblacklisted") || has("emailblocklisted") || has("emailmarketing")
+	{name: "brevo", words: "contacts of Brevo", judge: judgeBrevo, fits: func(c columns, _ string) bool {
+		return c.has("emailblacklisted") || c.has("emailblocklisted") || c.has("emailmarketing")
 	}},
 	{name: Table, words: "a table", judge: judgeTable},
-	{name: Plain, words: "a plain list", judge: func(*Entry, func(string) string) {}},
+	{name: Plain, words: "a plain list", judge: func(*Entry, values) {}},
 }
 
-func judgeMailer(e *Entry, value func(string) string) {
-	e.Scope, e.Blocks, e.Reason, e.Evidence = value("scope"), value("blocks"), value("reason"), value("evidence")
+func judgeMailer(e *Entry, v values) {
+	e.Scope, e.Blocks, e.Reason, e.Evidence = v.of("scope"), v.of("blocks"), v.of("reason"), v.of("evidence")
 }
 
-// judgeTable takes the columns of mailer where they are there, and a status as it is said in most tools.
-func judgeTable(e *Entry, value func(string) string) {
-	judgeMailer(e, value)
+// judgeTable takes the columns of mailer where they are there, a status as it is said in most tools, and columns of flags.
+// What says that somebody left counts more than what says that they are fine.
+func judgeTable(e *Entry, v values) {
+	judgeMailer(e, v)
+	e.Reason = ""
+	said := "" // a word that is not known: it may be what the person wrote
 	for _, column := range []string{"reason", "type", "status"} {
-		if word := value(column); word != "" {
-			byWord(e, word)
-			break
-		}
-	}
-	for _, column := range []string{"blacklisted", "blocklisted", "unsubscribed", "suppressed"} {
-		switch flag := value(column); {
-		case flag == "" || e.Reason != "":
-		case isTrue(flag):
-			byWord(e, column)
+		word := v.of(column)
+		switch key := reasonKey(word); {
+		case word == "" || e.Reason != "":
+		case reasonWords[key] != "":
+			e.Reason, e.Free = reasonWords[key], ""
+		case freeWords[key]:
+			e.Free = cmp.Or(e.Free, word)
 		default:
-			e.Free = "not " + column
+			said = cmp.Or(said, word)
 		}
 	}
+	for _, column := range flagColumns {
+		flag, have := v(column)
+		switch {
+		case !have || e.Reason != "":
+		case flag == "" || isFalse(flag):
+			e.Free = cmp.Or(e.Free, "not "+column)
+		default: // true, or since when
+			e.Reason, e.Free = cmp.Or(reasonWords[column], Unsubscribe), ""
+		}
+	}
+	switch {
+	case e.Reason == "" && e.Free == "":
+		e.Reason = said
+	case e.Reason != "":
+		e.Evidence = words(e.Evidence, said)
+	}
+}
+
+// flagColumns say of each row whether a person left, or when.
+var flagColumns = []string{"unsubscribed", "unsubscribedat", "unsubscribedon", "unsubscribedate", "optout", "optedout", "optoutdate", "emailoptout",
+	"hasoptedoutofemail", "unsubscribedfromallemail", "blacklisted", "blocklisted",
+	"suppressed", "bounced", "complained", "配信停止", "配信停止日", "退会日"}
+
+// saysReason reports whether a row is one of somebody else's table, with a word for the reason where a tool has a reply.
+func saysReason(v values) bool {
+	reason, status := reasonKey(v.of("reason")), reasonKey(v.of("status"))
+	return reasonWords[reason] != "" || freeWords[reason] || reasonWords[status] != "" || freeWords[status]
 }
 
 // judgeListmonk reads subscribers (status enabled, disabled, blocklisted; with the API the states of subscriptions, one
 // for each list) and bounces (type hard, soft, complaint).
-func judgeListmonk(e *Entry, value func(string) string) {
-	status, kind := value("status"), value("type")
+func judgeListmonk(e *Entry, v values) {
+	status, kind := v.of("status"), v.of("type")
 	switch {
 	case kind != "":
 		byWord(e, kind)
-		e.Evidence = words("listmonk", kind+" bounce", value("source"))
+		e.Evidence = words("listmonk", kind+" bounce", v.of("source"))
 		if e.Reason == Complaint {
-			e.Evidence = words("listmonk", "complaint", value("source"))
+			e.Evidence = words("listmonk", "complaint", v.of("source"))
 		}
 		return
 	case reasonKey(status) == "blocklisted" || reasonKey(status) == "disabled" || reasonKey(status) == "blacklisted":
@@ -124,7 +151,7 @@ func judgeListmonk(e *Entry, value func(string) string) {
 		return
 	}
 	left, all := 0, 0
-	for state := range strings.SplitSeq(value("subscriptionstatus"), ",") {
+	for state := range strings.SplitSeq(v.of("subscriptionstatus"), ",") {
 		if state != "" {
 			all++
 		}
@@ -143,15 +170,15 @@ func judgeListmonk(e *Entry, value func(string) string) {
 }
 
 // judgePhpList: phpList puts on its blacklist who unsubscribes and who bounces, and does not say which.
-func judgePhpList(e *Entry, value func(string) string) {
+func judgePhpList(e *Entry, v values) {
 	for _, column := range []string{"entered", "modified", "lastmodified"} {
 		if e.Since.IsZero() {
-			e.Since = readTime(value(column))
+			e.Since = readTime(v.of(column))
 		}
 	}
-	flag := value("blacklisted") + value("isthissubscriberblacklisted") + value("isthisuserblacklisted")
-	disabled := value("disabled") + value("isthisaccountdisabled")
-	confirmed := value("confirmed") + value("isthissubscriberconfirmed") + value("istheemailofthissubscriberconfirmed") + value("istheemailofthisuserconfirmed")
+	flag := v.of("blacklisted") + v.of("isthissubscriberblacklisted") + v.of("isthisuserblacklisted")
+	disabled := v.of("disabled") + v.of("isthisaccountdisabled")
+	confirmed := v.of("confirmed") + v.of("isthissubscriberconfirmed") + v.of("istheemailofthissubscriberconfirmed") + v.of("istheemailofthisuserconfirmed")
 	switch {
 	case isTrue(flag):
 		e.Reason, e.Evidence = Import, words("phpList", "blacklisted")
@@ -164,64 +191,74 @@ func judgePhpList(e *Entry, value func(string) string) {
 	}
 }
 
-func judgeMailchimp(e *Entry, value func(string) string) {
-	unsub, clean := value("unsubtime"), value("cleantime")
+// judgeMailchimp: Mailchimp writes a file for each state, and a row of one can lack the time of it.
+func judgeMailchimp(e *Entry, v values) {
+	unsub, left := v("unsubtime")
+	clean, cleaned := v("cleantime")
 	switch {
-	case clean != "":
+	case clean != "" || cleaned && !left:
 		e.Reason, e.Since = HardBounce, readTime(clean)
-		e.Evidence = words("Mailchimp", "cleaned", value("cleancampaigntitle"))
-	case unsub != "" || value("unsubreason") != "":
+		e.Evidence = words("Mailchimp", "cleaned", v.of("cleancampaigntitle"))
+	case unsub != "" || v.of("unsubreason") != "" || left && !cleaned:
 		e.Reason, e.Since = Unsubscribe, readTime(unsub)
-		e.Evidence = words("Mailchimp", "unsubscribed", value("unsubcampaigntitle"), value("unsubreason"), value("unsubreasonother"))
+		e.Evidence = words("Mailchimp", "unsubscribed", v.of("unsubcampaigntitle"), v.of("unsubreason"), v.of("unsubreasonother"))
 	default:
 		e.Free = "subscribed"
 	}
 }
 
-func judgeSES(e *Entry, value func(string) string) {
-	byWord(e, value("reason"))
-	e.Evidence = words("Amazon SES", value("reason"))
+func judgeSES(e *Entry, v values) {
+	byWord(e, v.of("reason"))
+	e.Evidence = words("Amazon SES", v.of("reason"))
 }
 
 // judgeSendGridBlocks: a block is a refusal of the sending IP or the content, so the address lives.
-func judgeSendGridBlocks(e *Entry, _ func(string) string) {
+func judgeSendGridBlocks(e *Entry, v values) {
+	if saysReason(v) {
+		judgeTable(e, v)
+		return
+	}
 	e.Free = "blocked: our mail was refused, the address lives"
 }
 
-func judgeSendGridBounces(e *Entry, value func(string) string) {
-	e.Reason, e.Evidence = HardBounce, words("SendGrid bounce", strings.TrimSpace(value("status")+" "+value("reason")))
+func judgeSendGridBounces(e *Entry, v values) {
+	e.Reason, e.Evidence = HardBounce, words("SendGrid bounce", strings.TrimSpace(v.of("status")+" "+v.of("reason")))
 }
 
 // judgeSendGridRefusals reads a list that is one of bounces or one of blocks: both have the same columns. The reply says
 // which, as it does in a bounce mail.
-func judgeSendGridRefusals(e *Entry, value func(string) string) {
+func judgeSendGridRefusals(e *Entry, v values) {
+	if saysReason(v) {
+		judgeTable(e, v)
+		return
+	}
 	_, domain, _ := strings.Cut(e.Address, "@")
-	if !bounce.Classify(bounce.Reply{Enhanced: value("status"), Text: value("reason")}, domain).Hard {
+	if !bounce.Classify(bounce.Reply{Enhanced: v.of("status"), Text: v.of("reason")}, domain).Hard {
 		e.Free = "refused, but the reply does not say that the address is dead"
 		return
 	}
-	judgeSendGridBounces(e, value)
+	judgeSendGridBounces(e, v)
 }
 
-func judgeSendGridInvalid(e *Entry, value func(string) string) {
-	if key := reasonKey(value("reason")); reasonWords[key] != "" || freeWords[key] {
-		judgeTable(e, value) // a table of somebody else, in words
+func judgeSendGridInvalid(e *Entry, v values) {
+	if saysReason(v) {
+		judgeTable(e, v)
 		return
 	}
-	e.Reason, e.Evidence = HardBounce, words("SendGrid invalid address", value("reason"))
+	e.Reason, e.Evidence = HardBounce, words("SendGrid invalid address", v.of("reason"))
 }
 
-func judgeSendGridSpam(e *Entry, _ func(string) string) {
+func judgeSendGridSpam(e *Entry, _ values) {
 	e.Reason, e.Evidence = Complaint, "SendGrid spam report"
 }
 
-func judgeSendGridUnsubscribes(e *Entry, value func(string) string) {
-	e.Reason, e.Evidence = Unsubscribe, words("SendGrid unsubscribe", value("groupname"))
+func judgeSendGridUnsubscribes(e *Entry, v values) {
+	e.Reason, e.Evidence = Unsubscribe, words("SendGrid unsubscribe", v.of("groupname"))
 }
 
 // judgeMautic: the reasons of Mautic's DoNotContact are 1 unsubscribed, 2 bounced, 3 manual, 0 contactable.
-func judgeMautic(e *Entry, value func(string) string) {
-	reason := value("dncreason") + value("donotcontactreason")
+func judgeMautic(e *Entry, v values) {
+	reason := v.of("dncreason") + v.of("donotcontactreason")
 	switch {
 	case reason == "1":
 		e.Reason = Unsubscribe
@@ -231,7 +268,7 @@ func judgeMautic(e *Entry, value func(string) string) {
 		e.Reason = Manual
 	case reason != "" && reason != "0":
 		byWord(e, reason)
-	case isTrue(value("dnc") + value("donotcontact")):
+	case isTrue(v.of("dnc") + v.of("donotcontact")):
 		e.Reason = Import
 	default:
 		e.Free = "contactable"
@@ -239,13 +276,13 @@ func judgeMautic(e *Entry, value func(string) string) {
 	e.Evidence = words("Mautic", "do not contact")
 }
 
-func judgeBrevo(e *Entry, value func(string) string) {
-	flag := value("emailblacklisted") + value("emailblocklisted")
+func judgeBrevo(e *Entry, v values) {
+	flag := v.of("emailblacklisted") + v.of("emailblocklisted")
 	switch {
 	case isTrue(flag):
 		e.Reason = Import
-	case flag == "" && value("emailmarketing") != "":
-		byWord(e, value("emailmarketing"))
+	case flag == "" && v.of("emailmarketing") != "":
+		byWord(e, v.of("emailmarketing"))
 	default:
 		e.Free = "not blocklisted"
 	}
