@@ -102,36 +102,47 @@ type Change struct {
 	Left    bool // the set's list lost it: the file did not have it
 }
 
-// EachChange calls fn for the changes of a set, line by line. It holds two numbers a line in memory.
+// EachChange calls fn for the changes of a set, line by line. It holds three numbers a line in memory.
 func (s *Store) EachChange(ctx context.Context, set int64, fn func(Change) error) error {
 	return s.snapshot(ctx, func(tx *sql.Tx) error {
-		var alike []Change
+		type alikeLine struct {
+			runLine
+			op uint8 // its place in ops
+		}
+		var alike []alikeLine
+		var ops []string
 		err := eachRun(ctx, tx, func(r run) error {
-			alike = slices.Grow(alike, len(r.lines))
+			op := slices.Index(ops, r.op)
+			if op < 0 {
+				op, ops = len(ops), append(ops, r.op)
+			}
 			for _, l := range r.lines {
-				alike = append(alike, r.change(l))
+				alike = append(alike, alikeLine{l, uint8(op)})
 			}
 			return nil
 		}, "WHERE r.change_set = ?", set)
 		if err != nil {
 			return fmt.Errorf("read changes: %w", explain(err))
 		}
-		slices.SortStableFunc(alike, func(a, b Change) int { return cmp.Compare(a.Line, b.Line) })
+		slices.SortStableFunc(alike, func(a, b alikeLine) int { return cmp.Compare(a.line, b.line) })
+		page := make([]Change, 0, inAtOnce)
 		until := func(line int64) error { // what runs say of the lines before line
-			for len(alike) > 0 && alike[0].Line < line {
-				n := min(len(alike), inAtOnce)
-				for n > 0 && alike[n-1].Line >= line {
-					n--
+			for len(alike) > 0 && alike[0].line < line {
+				page = page[:0]
+				for _, l := range alike[:min(len(alike), inAtOnce)] {
+					if l.line < line {
+						page = append(page, run{set: set, op: ops[l.op]}.change(l.runLine))
+					}
 				}
-				if err := nameKeys(ctx, tx, set, alike[:n]); err != nil {
+				alike = alike[len(page):]
+				if err := nameKeys(ctx, tx, set, page); err != nil {
 					return err
 				}
-				for _, c := range alike[:n] {
+				for _, c := range page {
 					if err := fn(c); err != nil {
 						return err
 					}
 				}
-				alike = alike[n:]
 			}
 			return nil
 		}
