@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"mailer/internal/contact"
 	"mailer/internal/spelling"
@@ -102,14 +103,18 @@ func runFieldsList(ctx context.Context, a *app) error {
 	return nil
 }
 
-// lateBar is a progress bar that starts with the first step.
+// lateBar is a progress bar that starts with the first step, or with the first after some time.
 type lateBar struct {
 	a           *app
 	label, unit string
+	after       time.Time
 	bar         *ui.Progress
 }
 
 func (b *lateBar) set(done, total int64) {
+	if b.bar == nil && time.Now().Before(b.after) {
+		return
+	}
 	if b.bar == nil {
 		b.bar = b.a.out.Bar(b.label, b.unit, total)
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"mailer/internal/config"
 	"mailer/internal/segment"
@@ -75,6 +76,11 @@ func segmentSchema(ctx context.Context, a *app, ws *config.Workspace, st *store.
 	schema, err := st.Vocabulary(ctx)
 	schema.Now, schema.Location = a.now(), ws.Config.Location()
 	return schema, err
+}
+
+// counting is the progress of a count, which mostly is over before anybody would see it.
+func counting(a *app) *lateBar {
+	return &lateBar{a: a, label: "count", unit: "contacts", after: time.Now().Add(time.Second)}
 }
 
 func (s *segments) files() fs.FS { return os.DirFS(s.ws.Dir) }

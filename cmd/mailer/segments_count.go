@@ -34,7 +34,9 @@ func runSegmentsCount(ctx context.Context, a *app, o segmentSource) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.store.CountContacts(ctx, where)
+	bar := counting(a)
+	n, err := s.store.CountWith(ctx, where, bar.set)
+	bar.close()
 	if err != nil {
 		return err
 	}

@@ -49,8 +49,11 @@ func runSegmentsExplain(ctx context.Context, a *app, o segmentSource, who string
 		}
 	}
 	e, err := segment.Explain(src, s.schema)
+	if err != nil && o.name != "" {
+		return fmt.Errorf("segment %s: %w", o.name, err)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("--where: %w", err)
 	}
 	for _, note := range e.Notes {
 		a.out.Warnf("%s", note)
@@ -80,7 +83,9 @@ func conditions(clauses []segment.Clause) []store.Where {
 func indented(c segment.Clause) string { return strings.Repeat("  ", c.Depth) + c.Words }
 
 func explainCounts(ctx context.Context, a *app, s *segments, src string, e segment.Explanation) error {
-	counts, err := s.store.CountEach(ctx, conditions(e.Clauses))
+	bar := counting(a)
+	counts, err := s.store.CountEach(ctx, conditions(e.Clauses), bar.set)
+	bar.close()
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,9 @@ func runSegmentsSave(ctx context.Context, a *app, o segmentSource, replace bool)
 	if err := writeSegment(s.ws.Dir, o, replace); err != nil {
 		return err
 	}
-	n, err := s.store.CountContacts(ctx, store.Where(e.Query))
+	bar := counting(a)
+	n, err := s.store.CountWith(ctx, store.Where(e.Query), bar.set)
+	bar.close()
 	if err != nil {
 		return err
 	}

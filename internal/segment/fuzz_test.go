@@ -80,7 +80,7 @@ func FuzzCompile(f *testing.F) {
 			t.Fatalf("%q: %s: %v", src, q.SQL, err)
 		}
 		// What the store asks in other words has the same answer.
-		if counts, err := st.CountEach(t.Context(), []store.Where{store.Where(q)}); err != nil || counts[0] != int64(n) {
+		if counts, err := st.CountEach(t.Context(), []store.Where{store.Where(q)}, nil); err != nil || counts[0] != int64(n) {
 			t.Fatalf("%q: %s finds %d, the store %v, %v", src, q.SQL, n, counts, err)
 		}
 		if _, err := segment.Explain(src, shop()); err != nil {

@@ -368,7 +368,7 @@ func (w *world) byStore(t *testing.T, src string, q segment.Query, want []int64)
 		ids = append(ids, p.ID)
 	}
 	slices.Sort(ids)
-	counts, err := w.store.CountEach(t.Context(), []store.Where{store.Where(q), store.Where(q.Not())})
+	counts, err := w.store.CountEach(t.Context(), []store.Where{store.Where(q), store.Where(q.Not())}, nil)
 	if err != nil || !slices.Equal(ids, want) || counts[0] != int64(len(want)) || counts[1] != int64(len(w.people)-len(want)) {
 		t.Fatalf("%s\n%s %q: the store picks %v and counts %d, want %v, %v", src, q.SQL, q.Args, ids, counts, want, err)
 	}

@@ -79,6 +79,14 @@ func selectAudience(a Audience) (string, []any) {
 		FROM contacts AS c WHERE (` + include + `)`, args
 }
 
+// quickAudience makes an audience ready to be picked from many contacts.
+func (s *Store) quickAudience(ctx context.Context, a Audience) (Audience, error) {
+	var err error
+	a.Include, _, err = s.quicken(ctx, a.Include)
+	a.Exclude.SQL = quick(a.Exclude.SQL, nil)
+	return a, err
+}
+
 // Sendable is the condition for those of an audience who would be sent a message now.
 func (a Audience) Sendable() Where {
 	w := a.Include
@@ -120,6 +128,10 @@ func (p Planned) Sendable() int64 {
 // Plan counts an audience and writes nothing.
 func (s *Store) Plan(ctx context.Context, a Audience) (Planned, error) {
 	p := Planned{Excluded: map[string]int64{}}
+	a, err := s.quickAudience(ctx, a)
+	if err != nil {
+		return p, fmt.Errorf("count the audience: %w", explain(err))
+	}
 	query, args := selectAudience(a)
 	rows, err := s.read.QueryContext(ctx, `SELECT coalesce(reason, ''), CASE WHEN reason IS NULL THEN domain ELSE '' END AS d, count(*)
 		FROM (`+query+`) AS audience GROUP BY 1, 2 ORDER BY 3 DESC, 2`, args...)
@@ -147,7 +159,11 @@ func (s *Store) Plan(ctx context.Context, a Audience) (Planned, error) {
 // `excluded` with the reason. From then on neither an edited file nor an edited list changes who gets what.
 func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Campaign, error) {
 	now := s.millis()
-	err := s.update(ctx, func(tx *sql.Tx) error {
+	a, err := s.quickAudience(ctx, a)
+	if err != nil {
+		return c, fmt.Errorf("freeze campaign %s: %w", c.Name, explain(err))
+	}
+	err = s.update(ctx, func(tx *sql.Tx) error {
 		if err := s.setAside(ctx, tx, c); err != nil {
 			return err
 		}

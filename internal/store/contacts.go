@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"mailer/internal/contact"
@@ -50,12 +51,17 @@ func (s *Store) Contact(ctx context.Context, key string) (contact.Contact, bool,
 
 // CountContacts counts the contacts in w.
 func (s *Store) CountContacts(ctx context.Context, w Where) (int64, error) {
+	return s.CountWith(ctx, w, nil)
+}
+
+// CountWith is CountContacts, and step hears how many contacts were looked at.
+func (s *Store) CountWith(ctx context.Context, w Where, step func(done, total int64)) (int64, error) {
 	var n int64
 	if w.SQL == "" { // the smallest index tells
 		err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM contacts").Scan(&n)
 		return n, wrap("count contacts", explain(err))
 	}
-	counts, err := s.count(ctx, "count(*)", 1, nil, w)
+	counts, err := s.count(ctx, "count(*)", 1, nil, w, step)
 	if err != nil {
 		return 0, fmt.Errorf("count contacts: %w", err)
 	}
@@ -68,6 +74,11 @@ func (s *Store) EachContact(ctx context.Context, w Where, fn func(contact.Contac
 	fields, err := s.Fields(ctx)
 	if err != nil {
 		return err
+	}
+	if strings.Contains(w.SQL, "json_") { // not for one person
+		if w, _, err = s.quicken(ctx, w); err != nil {
+			return fmt.Errorf("read contacts: %w", explain(err))
+		}
 	}
 	rows, err := s.read.QueryContext(ctx,
 		"SELECT c.id, c.address, c.key, c.fields, c.created_at, c.updated_at FROM contacts AS c"+w.clause()+" ORDER BY c.id", w.Args...)

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"mailer/internal/contact"
 )
@@ -214,6 +215,27 @@ func TestSetFieldType(t *testing.T) {
 	}
 	if change, err = s.SetFieldType(t.Context(), "姓", contact.Text); err != nil || !change.Created || change.Field.Role != contact.LastName {
 		t.Errorf("%+v, %v", change, err)
+	}
+}
+
+// Beside a running send the values of a large list are not brought to another type: that takes one long transaction.
+func TestSetFieldTypeBesideASend(t *testing.T) {
+	s, now := openTest(t)
+	put(t, s, ImportSpec{Columns: columns("n")}, row(2, 1, "1"), row(3, 2, "2"))
+	c, err := s.CreateCampaign(t.Context(), Campaign{Name: "c", Class: "marketing", Options: "{}", Expires: now.Add(time.Hour)}, Audience{Class: "marketing"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.write.Exec("UPDATE campaigns SET lease_holder = 'x', lease_expires = ? WHERE id = ?", now.Add(time.Minute).UnixMilli(), c.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.sizes.rewrite = 1
+	if _, err := s.SetFieldType(t.Context(), "n", contact.Number); err == nil || !strings.Contains(err.Error(), "being sent right now") {
+		t.Errorf("got %v", err)
+	}
+	s.sizes.rewrite = 2
+	if _, err := s.SetFieldType(t.Context(), "n", contact.Number); err != nil {
+		t.Errorf("a short list: %v", err)
 	}
 }
 

@@ -22,15 +22,16 @@ type sizes struct {
 	apart   int64 // fewer are counted by one connection
 	stretch int64 // ids that a connection counts at a time
 	large   int64 // fewer need no index: they are read in a tenth of a second
+	rewrite int64 // more are not rewritten beside a running send: it would wait for half a second and longer
 }
 
-var usual = sizes{apart: 50_000, stretch: 50_000, large: 100_000}
+var usual = sizes{apart: 50_000, stretch: 50_000, large: 100_000, rewrite: 20_000}
 
 // mapped is how many bytes of the file are mapped at most (SQLITE_MAX_MMAP_SIZE is 2^31).
 const mapped = 2_000_000_000
 
-// count reads columns (aggregates that can be added up) over the contacts in w.
-func (s *Store) count(ctx context.Context, columns string, n int, args []any, w Where) ([]int64, error) {
+// count reads columns (aggregates that can be added up) over the contacts in w. step, which may be nil, hears how far it is.
+func (s *Store) count(ctx context.Context, columns string, n int, args []any, w Where, step func(done, total int64)) ([]int64, error) {
 	var first, last int64
 	// Each alone is a step to one end of the table; together SQLite reads all of it.
 	err := s.read.QueryRowContext(ctx, "SELECT coalesce((SELECT min(id) FROM contacts), 0), coalesce((SELECT max(id) FROM contacts), 0)").Scan(&first, &last)
@@ -54,7 +55,7 @@ func (s *Store) count(ctx context.Context, columns string, n int, args []any, w 
 	starts := make(chan int64)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	c := &counters{stretch: s.sizes.stretch, total: make([]int64, n), stop: stop}
+	c := &counters{stretch: s.sizes.stretch, total: make([]int64, n), stop: stop, all: last - first + 1, step: step}
 	for range workers {
 		c.running.Go(func() { c.work(ctx, s.read, query, args, w.Args, starts) })
 	}
@@ -82,7 +83,11 @@ type counters struct {
 	stop    func()
 	stretch int64
 
+	all  int64
+	step func(done, total int64)
+
 	mu    sync.Mutex
+	done  int64
 	total []int64
 	err   error // the first
 }
@@ -103,6 +108,9 @@ func (c *counters) work(ctx context.Context, db *sql.DB, query string, before, a
 			c.mu.Lock()
 			for i, n := range got {
 				c.total[i] += n
+			}
+			if c.done = min(c.done+c.stretch, c.all); c.step != nil {
+				c.step(c.done, c.all)
 			}
 			c.mu.Unlock()
 		}

@@ -12,13 +12,18 @@ import (
 // that it touches: a third of the time of an import in random order.
 const insertOrIgnore = "INSERT OR IGNORE"
 
+// execer is what writes the same through the pool and from within a transaction.
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
 // ignoreChecks turns the CHECKs of tables off, or on again, for this connection. (PostgreSQL has no need of it.)
-func ignoreChecks(ctx context.Context, tx *sql.Tx, on bool) error {
+func ignoreChecks(ctx context.Context, db execer, on bool) error {
 	pragma := "PRAGMA ignore_check_constraints = 0"
 	if on {
 		pragma = "PRAGMA ignore_check_constraints = 1"
 	}
-	_, err := tx.ExecContext(ctx, pragma)
+	_, err := db.ExecContext(ctx, pragma)
 	return err
 }
 

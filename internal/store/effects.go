@@ -353,6 +353,7 @@ type side struct {
 	Consent int64             `json:"consent,omitempty"` // the list for which a consent was recorded
 	Updated int64             `json:"updated,omitempty"` // when the contact was last changed
 	Member  *membership       `json:"member,omitempty"`  // a place on a list that was taken away
+	Void    bool              `json:"void,omitempty"`    // it is not to be given back: whoever gave it took it back
 }
 
 // membership is a row of memberships but for its contact.

@@ -179,6 +179,9 @@ func (s *Store) SetField(ctx context.Context, name string, typ contact.Type, rol
 				return err
 			}
 			if before != typ {
+				if err := s.freeToRewrite(ctx, tx); err != nil {
+					return err
+				}
 				if change.Rewritten, err = rewriteField(ctx, tx, all, *f, step); err != nil {
 					return err
 				}
@@ -198,6 +201,20 @@ func (s *Store) SetField(ctx context.Context, name string, typ contact.Type, rol
 		return FieldChange{}, fmt.Errorf("set field %q: %w", name, err)
 	}
 	return change, nil
+}
+
+// freeToRewrite makes sure that nobody sends while every contact is written anew in one transaction: at a million of them a send
+// would wait for longer than it has patience, and stop with messages of which nobody knows whether they went out.
+func (s *Store) freeToRewrite(ctx context.Context, tx *sql.Tx) error {
+	busy, err := s.sendingNow(ctx, tx)
+	if err != nil || !busy {
+		return err
+	}
+	var all int64
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM contacts").Scan(&all); err != nil || all <= s.sizes.rewrite {
+		return err
+	}
+	return errors.New("a campaign is being sent right now, and would have to stop: run the same command when it is done, or pause it (mailer campaigns pause)")
 }
 
 // freeRole is role, if no field has it.

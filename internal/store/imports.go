@@ -186,7 +186,9 @@ func (s *Store) ensureList(ctx context.Context, tx *sql.Tx, name string) (id int
 	if !errors.Is(err, sql.ErrNoRows) {
 		return id, false, err
 	}
-	err = tx.QueryRowContext(ctx, "INSERT INTO lists (name, created_at) VALUES (?, ?) RETURNING id", name, s.millis()).Scan(&id)
+	// An undo deletes the list that its import made. Its number is not given out again: change sets still name it.
+	err = tx.QueryRowContext(ctx, `INSERT INTO lists (id, name, created_at) SELECT 1 + max(coalesce((SELECT max(id) FROM lists), 0),
+		coalesce((SELECT max(json_extract(totals, '$.list')) FROM change_sets), 0)), ?, ? RETURNING id`, name, s.millis()).Scan(&id)
 	return id, true, err
 }
 
@@ -270,6 +272,8 @@ func (s *Store) Apply(ctx context.Context, im *Import, rows []Row) error {
 		return err
 	})
 	if err != nil {
+		// A context that ends takes the transaction away before insertNew can turn the checks on again.
+		err = errors.Join(err, ignoreChecks(context.WithoutCancel(ctx), s.write, false))
 		return fmt.Errorf("apply import %d: %w", im.ID, err)
 	}
 	im.LastLine, im.Totals = last, totals

@@ -208,3 +208,30 @@ func TestWaitForTheLockEndsWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// An import that is interrupted in the middle of a transaction leaves a connection that checks what it writes.
+func TestInterruptedApplyLeavesTheChecksOn(t *testing.T) {
+	s, _ := openTest(t)
+	im := begin(t, s, ImportSpec{Columns: columns("a")})
+	ctx, cancel := context.WithCancel(t.Context())
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		if err := ignoreChecks(ctx, tx, true); err != nil {
+			return err
+		}
+		cancel()
+		for s.write.Stats().InUse > 0 { // until database/sql has taken the transaction away
+			time.Sleep(time.Millisecond)
+		}
+		return ignoreChecks(ctx, tx, false)
+	})
+	if err == nil {
+		t.Fatal("the transaction was not taken away")
+	}
+	if err := s.Apply(ctx, im, []Row{row(2, 1, "x")}); err == nil {
+		t.Fatal("applied with a context that is over")
+	}
+	var off bool
+	if err := s.write.QueryRow("PRAGMA ignore_check_constraints").Scan(&off); err != nil || off {
+		t.Errorf("checks off: %v, %v", off, err)
+	}
+}

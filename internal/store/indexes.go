@@ -115,7 +115,7 @@ func (s *Store) bestSeek(ctx context.Context, seeks []Seek) (*contact.Field, err
 	for i, k := range seeks {
 		conditions[i] = k.Where
 	}
-	counts, err := s.CountEach(ctx, conditions)
+	counts, err := s.CountEach(ctx, conditions, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -131,7 +131,7 @@ func TestCountsAgree(t *testing.T) {
 			}
 			each = append(each, n)
 		}
-		together, err := s.CountEach(t.Context(), conditions)
+		together, err := s.CountEach(t.Context(), conditions, nil)
 		if err != nil || !slices.Equal(each, together) {
 			t.Errorf("one by one %v, together %v, %v", each, together, err)
 		}

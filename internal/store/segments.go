@@ -21,11 +21,12 @@ const (
 	maxArguments  = 30000
 )
 
-// CountEach counts the contacts of each condition, many conditions in one pass over the contacts.
-func (s *Store) CountEach(ctx context.Context, conditions []Where) ([]int64, error) {
+// CountEach counts the contacts of each condition, many conditions in one pass over the contacts. step, which may be nil, hears
+// how far a pass is.
+func (s *Store) CountEach(ctx context.Context, conditions []Where, step func(done, total int64)) ([]int64, error) {
 	counts := make([]int64, 0, len(conditions))
 	for batch := range batches(conditions) {
-		got, err := s.count(ctx, each(batch, "count(CASE WHEN ", " THEN 1 END)"), len(batch), arguments(batch), Where{})
+		got, err := s.count(ctx, each(batch, "count(CASE WHEN ", " THEN 1 END)"), len(batch), arguments(batch), Where{}, step)
 		if err != nil {
 			return nil, fmt.Errorf("count contacts: %w", err)
 		}

@@ -47,7 +47,7 @@ func TestCountAndMatchEach(t *testing.T) {
 	}
 	many := Where{SQL: "c.id IN (" + placeholders(20000) + ")", Args: slices.Repeat([]any{1}, 20000)}
 	conditions = append(conditions, many, many)
-	counts, err := s.CountEach(ctx, conditions)
+	counts, err := s.CountEach(ctx, conditions, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

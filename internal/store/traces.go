@@ -108,12 +108,12 @@ func (s *Store) Traces(ctx context.Context, key string) (Traces, error) {
 // tracedChanges finds the changes of a contact by its id. Of one that is gone (its import was taken back) only the key is
 // left, which no index leads to: that is read once, for a question that a person asked.
 func (s *Store) tracedChanges(ctx context.Context, contact int64, key string) ([]TracedChange, error) {
-	query, arg := changeColumns+" WHERE contact = ? ORDER BY change_set, seq", any(contact)
-	if contact == 0 {
-		query, arg = changeColumns+" WHERE key = ? ORDER BY change_set, seq", key
+	query, args := changeColumns+" WHERE key = ? ORDER BY change_set, seq", []any{key}
+	if contact != 0 { // and by its key: before last_contact was kept, ids were given out again
+		query, args = changeColumns+" WHERE contact = ? AND key = ? ORDER BY change_set, seq", []any{contact, key}
 	}
 	var all []TracedChange
-	err := eachChange(ctx, s.read, func(c Change) error { all = append(all, TracedChange{Change: c}); return nil }, query, arg)
+	err := eachChange(ctx, s.read, func(c Change) error { all = append(all, TracedChange{Change: c}); return nil }, query, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -102,36 +102,47 @@ type Change struct {
 	Left    bool // the set's list lost it: the file did not have it
 }
 
-// EachChange calls fn for the changes of a set, line by line. It holds two numbers a line in memory.
+// EachChange calls fn for the changes of a set, line by line. It holds three numbers a line in memory.
 func (s *Store) EachChange(ctx context.Context, set int64, fn func(Change) error) error {
 	return s.snapshot(ctx, func(tx *sql.Tx) error {
-		var alike []Change
+		type alikeLine struct {
+			runLine
+			op uint8 // its place in ops
+		}
+		var alike []alikeLine
+		var ops []string
 		err := eachRun(ctx, tx, func(r run) error {
-			alike = slices.Grow(alike, len(r.lines))
+			op := slices.Index(ops, r.op)
+			if op < 0 {
+				op, ops = len(ops), append(ops, r.op)
+			}
 			for _, l := range r.lines {
-				alike = append(alike, r.change(l))
+				alike = append(alike, alikeLine{l, uint8(op)})
 			}
 			return nil
 		}, "WHERE r.change_set = ?", set)
 		if err != nil {
 			return fmt.Errorf("read changes: %w", explain(err))
 		}
-		slices.SortStableFunc(alike, func(a, b Change) int { return cmp.Compare(a.Line, b.Line) })
+		slices.SortStableFunc(alike, func(a, b alikeLine) int { return cmp.Compare(a.line, b.line) })
+		page := make([]Change, 0, inAtOnce)
 		until := func(line int64) error { // what runs say of the lines before line
-			for len(alike) > 0 && alike[0].Line < line {
-				n := min(len(alike), inAtOnce)
-				for n > 0 && alike[n-1].Line >= line {
-					n--
+			for len(alike) > 0 && alike[0].line < line {
+				page = page[:0]
+				for _, l := range alike[:min(len(alike), inAtOnce)] {
+					if l.line < line {
+						page = append(page, run{set: set, op: ops[l.op]}.change(l.runLine))
+					}
 				}
-				if err := nameKeys(ctx, tx, set, alike[:n]); err != nil {
+				alike = alike[len(page):]
+				if err := nameKeys(ctx, tx, set, page); err != nil {
 					return err
 				}
-				for _, c := range alike[:n] {
+				for _, c := range page {
 					if err := fn(c); err != nil {
 						return err
 					}
 				}
-				alike = alike[n:]
 			}
 			return nil
 		}
@@ -234,8 +245,8 @@ func scanChange(rows *sql.Rows) (c Change, was, is side, err error) {
 	return
 }
 
-// BeginUndo marks a change set as being taken back. One that was taken back already may be taken back again: what was
-// left alone then may be free now.
+// BeginUndo marks a change set as being taken back. One that was taken back already may be taken back again, if something was
+// left alone then: it may be free now. Where nothing was, nothing is touched a second time: the same import may have come again.
 func (s *Store) BeginUndo(ctx context.Context, id int64) (ChangeSet, error) {
 	var set ChangeSet
 	err := s.update(ctx, func(tx *sql.Tx) error {
@@ -249,6 +260,9 @@ func (s *Store) BeginUndo(ctx context.Context, id int64) (ChangeSet, error) {
 		last, err := lastSeq(ctx, tx, id)
 		if err != nil {
 			return err
+		}
+		if set.State == "undone" && set.Totals.Undo.Left == 0 {
+			last = 0 // all is back; only a list or a field that others used may be free now
 		}
 		set.State, set.Totals.Undo = "undoing", &Undone{Before: last + 1}
 		return saveUndo(ctx, tx, set)
@@ -300,8 +314,8 @@ type undoing struct {
 
 	fields   []contact.Field
 	contacts map[int64]stored
-	changed  map[int64]bool // contacts that a living change set touched besides this one
-	listed   map[int64]bool // contacts that a living change set put on the same list
+	others   map[int64]otherSet
+	leaning  map[int64]*leaning
 	mailing  map[string]bool
 	deleted  []undoRow // creations to take back: their contacts go at the end, all at once
 }
@@ -446,20 +460,43 @@ func (u *undoing) look(ctx context.Context, todo []undoRow) error {
 	return u.lookAtOthers(ctx, ids)
 }
 
-// lookAtOthers finds which of the contacts other change sets have to do with, those that were taken back left out.
-func (u *undoing) lookAtOthers(ctx context.Context, ids []any) error {
-	u.changed, u.listed = map[int64]bool{}, map[int64]bool{}
-	note := func(id, list int64) {
-		u.changed[id] = true
-		if list == u.set.Totals.List {
-			u.listed[id] = true
-		}
+// otherSet is a change set that stands, besides the one that is taken back.
+type otherSet struct {
+	list  int64 // 0: none
+	since bool  // it did something after the one that is taken back began
+}
+
+// leaning is what other change sets that stand have to do with a contact.
+type leaning struct {
+	touched  bool            // one found it or changed it
+	listed   bool            // a later one found it on the same list, or put it there
+	unlisted bool            // a later one took it off the same list
+	agreed   bool            // a later one recorded a consent for the same list
+	address  bool            // a later one changed how the address is written
+	fields   map[string]bool // those of which a later one changed the cell
+}
+
+// about is what others have to do with a contact; of most there is nothing to say.
+func (u *undoing) about(contact int64) *leaning {
+	l := u.leaning[contact]
+	if l == nil {
+		l = &leaning{}
+		u.leaning[contact] = l
 	}
-	err := eachIn(ctx, u.tx, `SELECT h.contact, coalesce(json_extract(s.totals, '$.list'), 0) FROM changes AS h JOIN change_sets AS s ON s.id = h.change_set
-		WHERE h.change_set <> ? AND s.state <> 'undone' AND h.contact IN `, []any{u.set.ID}, ids, func(rows *sql.Rows) error {
-		var id, list int64
-		err := rows.Scan(&id, &list)
-		note(id, list)
+	return l
+}
+
+// lookAtOthers finds out what other change sets have to do with the contacts, those that were taken back left out.
+func (u *undoing) lookAtOthers(ctx context.Context, ids []any) error {
+	u.leaning = map[int64]*leaning{}
+	if err := u.readOthers(ctx); err != nil || len(u.others) == 0 {
+		return err
+	}
+	err := eachIn(ctx, u.tx, changeColumns+" WHERE change_set <> ? AND op <> 'delete' AND contact IN ", []any{u.set.ID}, ids, func(rows *sql.Rows) error {
+		c, was, is, err := scanChange(rows)
+		if other, stands := u.others[c.Set]; err == nil && stands {
+			u.lean(c.Contact, other, was, is)
+		}
 		return err
 	})
 	if err != nil {
@@ -472,35 +509,55 @@ func (u *undoing) lookAtOthers(ctx context.Context, ids []any) error {
 		wanted.add(id)
 		first, last = min(first, id), max(last, id)
 	}
-	lists, err := u.otherLists(ctx)
-	if err != nil || len(lists) == 0 {
-		return err
-	}
 	return eachRun(ctx, u.tx, func(r run) error {
-		list, living := lists[r.set]
-		if !living || r.op == runSkip {
+		other, stands := u.others[r.set]
+		if !stands || r.op == runSkip {
 			return nil
 		}
 		for _, l := range r.lines {
 			if wanted.has(l.contact) {
-				note(l.contact, list)
+				u.lean(l.contact, other, side{}, side{})
 			}
 		}
 		return nil
 	}, "WHERE r.change_set <> ? AND r.first <= ? AND r.last >= ?", u.set.ID, last, first)
 }
 
-// otherLists is the list, 0 where there is none, of every other change set that stands and has runs.
-func (u *undoing) otherLists(ctx context.Context) (map[int64]int64, error) {
-	lists := map[int64]int64{}
-	err := eachRow(ctx, u.tx, func(rows *sql.Rows) error {
-		var set, list int64
-		err := rows.Scan(&set, &list)
-		lists[set] = list
+// lean notes what one change of another set says of a contact.
+func (u *undoing) lean(contact int64, other otherSet, was, is side) {
+	l := u.about(contact)
+	sameList := other.since && other.list != 0 && other.list == u.set.Totals.List
+	if was.Member != nil { // who is gone is off every list: that leans on nothing
+		l.unlisted = l.unlisted || sameList
+		return
+	}
+	l.touched = true
+	l.listed = l.listed || sameList
+	if !other.since {
+		return
+	}
+	l.agreed = l.agreed || sameList && is.Consent != 0
+	l.address = l.address || is.Address != ""
+	for name := range is.Fields {
+		if l.fields == nil {
+			l.fields = map[string]bool{}
+		}
+		l.fields[name] = true
+	}
+}
+
+// readOthers reads which other change sets stand. One that was over before this one began has no later word, unlike one with a
+// lower number that ran beside it.
+func (u *undoing) readOthers(ctx context.Context) error {
+	u.others = map[int64]otherSet{}
+	return eachRow(ctx, u.tx, func(rows *sql.Rows) error {
+		var set int64
+		var o otherSet
+		err := rows.Scan(&set, &o.list, &o.since)
+		u.others[set] = o
 		return err
-	}, `SELECT id, coalesce(json_extract(totals, '$.list'), 0) FROM change_sets AS s
-		WHERE id <> ? AND state <> 'undone' AND EXISTS (SELECT 1 FROM change_runs WHERE change_set = s.id)`, u.set.ID)
-	return lists, err
+	}, `SELECT id, coalesce(json_extract(totals, '$.list'), 0), id > ? OR finished_at IS NULL OR finished_at > ? FROM change_sets
+		WHERE id <> ? AND state <> 'undone'`, u.set.ID, u.set.Created.UnixMilli(), u.set.ID)
 }
 
 // takeBack undoes one change as far as nothing that came later leans on it.
@@ -509,31 +566,32 @@ func (u *undoing) takeBack(ctx context.Context, r undoRow) error {
 	if !there || r.Op == "delete" || r.Key != "" && c.key != r.Key {
 		return nil // deleted or forgotten since
 	}
+	l := u.about(c.id)
 	if r.was.Member != nil {
-		return u.backOnList(ctx, r.Contact, *r.was.Member)
+		return u.backOnList(ctx, r, l)
 	}
-	if r.Op == "create" && !u.changed[c.id] && !u.mailing[c.key] {
+	if r.Op == "create" && !l.touched && !u.mailing[c.key] {
 		u.totals.Deleted++
 		delete(u.contacts, c.id)
 		r.Key = c.key
 		u.deleted = append(u.deleted, r)
 		return nil
 	}
-	off, err := u.takeOffList(ctx, r)
+	off, stays, err := u.takeOffList(ctx, r, l)
 	if err != nil {
 		return err
 	}
-	if r.is.Consent != 0 {
+	if r.is.Consent != 0 && !l.agreed {
 		if err := u.withdrawConsent(ctx, r); err != nil {
 			return err
 		}
 		off = true
 	}
-	restored, left, err := u.restore(ctx, c, r)
+	restored, left, err := u.restore(ctx, c, r, l)
 	switch {
 	case err != nil:
 		return err
-	case r.Op == "create" || left:
+	case r.Op == "create" || left || stays:
 		u.totals.Left++
 	case restored || off:
 		u.totals.Restored++
@@ -541,64 +599,93 @@ func (u *undoing) takeBack(ctx context.Context, r undoRow) error {
 	return nil
 }
 
-// takeOffList ends the membership that the change began, unless another living import put the contact on the same list.
-func (u *undoing) takeOffList(ctx context.Context, r undoRow) (bool, error) {
+// takeOffList ends the membership that the change began. It stays when a later import that stands has the contact on the same list.
+func (u *undoing) takeOffList(ctx context.Context, r undoRow, l *leaning) (off, stays bool, err error) {
 	list := r.is.List
 	if r.Op == "create" {
 		list = u.set.Totals.List
 	}
-	if list == 0 || u.listed[r.Contact] {
-		return false, nil
+	if list == 0 || l.listed {
+		return false, list != 0, nil
 	}
 	res, err := u.tx.ExecContext(ctx, "DELETE FROM memberships WHERE list = ? AND contact = ?", list, r.Contact)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	n, err := res.RowsAffected()
-	return n > 0, err
+	if err != nil || n > 0 {
+		return n > 0, false, err
+	}
+	// A later import that took the contact off the list would put it back, were it taken back too.
+	_, err = u.tx.ExecContext(ctx, `UPDATE changes SET after = ? WHERE contact = ? AND change_set > ? AND json_extract(before, '$.member.list') = ?`,
+		voided, r.Contact, u.set.ID, list)
+	return false, false, err
 }
 
-// backOnList gives a contact the place on a list back that the change took from it, unless it has a new one.
-func (u *undoing) backOnList(ctx context.Context, contact int64, m membership) error {
+// voided is the side of a change that took a place on a list away, once the change that gave it is taken back.
+const voided = `{"void":true}`
+
+// backOnList gives a contact the place on a list back that the change took from it. It is left alone when it has a new one, or
+// when a later import took it off once more.
+func (u *undoing) backOnList(ctx context.Context, r undoRow, l *leaning) error {
+	m := r.was.Member
+	if r.is.Void {
+		return nil
+	}
+	if l.unlisted {
+		u.totals.Left++
+		return nil
+	}
 	res, err := u.tx.ExecContext(ctx, `INSERT INTO memberships (list, contact, since, consent_source, consent_at, consent_text)
-		SELECT id, ?, ?, ?, ?, ? FROM lists WHERE id = ? ON CONFLICT (list, contact) DO NOTHING`, contact, m.Since, m.Source, m.At, m.Text, m.List)
+		SELECT id, ?, ?, ?, ?, ? FROM lists WHERE id = ? ON CONFLICT (list, contact) DO NOTHING`, r.Contact, m.Since, m.Source, m.At, m.Text, m.List)
 	if err != nil {
 		return err
 	}
 	n, err := res.RowsAffected()
 	u.totals.Restored += n
+	u.totals.Left += 1 - n
 	return err
 }
 
 // withdrawConsent takes the record of a consent away that the change added. A later import leaves a consent that is on
-// record as it is, so the one that stands there is this change's.
+// record as it is, so the one that stands there is this change's, unless the contact left the list since and came anew. Who
+// only left may come back with a place that was kept.
 func (u *undoing) withdrawConsent(ctx context.Context, r undoRow) error {
-	_, err := u.tx.ExecContext(ctx, "UPDATE memberships SET consent_source = '', consent_at = NULL, consent_text = '' WHERE list = ? AND contact = ?", r.is.Consent, r.Contact)
+	until := u.now
+	if !u.set.Finished.IsZero() {
+		until = u.set.Finished.UnixMilli()
+	}
+	_, err := u.tx.ExecContext(ctx, "UPDATE memberships SET consent_source = '', consent_at = NULL, consent_text = '' WHERE list = ? AND contact = ? AND since <= ?",
+		r.is.Consent, r.Contact, until)
+	if err != nil {
+		return err
+	}
+	_, err = u.tx.ExecContext(ctx, `UPDATE changes SET before = json_remove(before, '$.member.source', '$.member.at', '$.member.text')
+		WHERE contact = ? AND change_set > ? AND json_extract(before, '$.member.list') = ? AND json_extract(before, '$.member.since') <= ?`,
+		r.Contact, u.set.ID, r.is.Consent, until)
 	return err
 }
 
 // restore brings back the cells, and the spelling of the address, that still are what the change made them. left says
-// that something was not.
-func (u *undoing) restore(ctx context.Context, c stored, r undoRow) (restored, left bool, err error) {
+// that something was not, or that a later import that stands made it the same.
+func (u *undoing) restore(ctx context.Context, c stored, r undoRow, l *leaning) (restored, left bool, err error) {
 	cells, err := contact.DecodeCells(c.fields)
 	if err != nil {
 		return false, false, err
 	}
-	if r.is.Address != "" {
-		switch c.address {
-		case r.is.Address:
-			c.address, restored = r.was.Address, true
-		case r.was.Address:
-		default:
-			left = true
-		}
+	switch {
+	case r.is.Address == "" || c.address == r.was.Address:
+	case c.address == r.is.Address && !l.address:
+		c.address, restored = r.was.Address, true
+	default:
+		left = true
 	}
 	for _, f := range u.fields {
 		is, wrote := r.is.Fields[f.Name]
 		was := r.was.Fields[f.Name]
 		switch {
 		case !wrote || cells[f.ID] == was:
-		case cells[f.ID] == is && contact.Fits(f.Type, was):
+		case cells[f.ID] == is && !l.fields[f.Name] && contact.Fits(f.Type, was):
 			cells[f.ID], restored = was, true
 		default:
 			left = true
