@@ -44,6 +44,7 @@ func runSegmentsCount(ctx context.Context, a *app, o segmentSource) error {
 	if err != nil {
 		return err
 	}
+	all = max(all, n) // somebody may have been forgotten between the two
 	a.out.Printf("%d of %d contacts\n", n, all)
 	return a.out.Emit("summary", struct {
 		Segment string `json:"segment,omitempty"`

@@ -198,6 +198,7 @@ func TestErrors(t *testing.T) {
 		{`not pref == "x"`, 1, 1, `put the comparison in parentheses`, ""},
 		{`not age in [1]`, 1, 1, `put the comparison in parentheses`, ""},
 		{`pref = "x"`, 1, 6, `write ==`, ""},
+		{`age > ５０`, 1, 7, `５０ is full-width; write 50`, ""},
 		{`pref ＝＝ "x"`, 1, 6, `＝ is full-width; write =`, ""},
 		{`pref == “x”`, 1, 9, `is not a quote here`, ""},
 		{`pref == "x`, 1, 11, ``, ""},

@@ -175,6 +175,9 @@ func (c *checker) unknownField(n ast.Node, name string) error {
 	if near := spelling.Nearest(name, append(names, "email", "domain")); near != "" {
 		return c.failNear(n, spelled(near), "there is no field %q", name)
 	}
+	if ascii := norm.NFKC.String(name); ascii != name && strings.Trim(ascii, "0123456789") == "" {
+		return c.fail(n, "%s is full-width; write %s", name, ascii)
+	}
 	return c.fail(n, "there is no field %q (a text stands in quotes)%s", name, among(names, "mailer import brings them"))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -116,4 +117,28 @@ func TestSample(t *testing.T) {
 
 func equalContact(c contact.Contact, address, n string) bool {
 	return c.Address == address && c.Values["n"] == n
+}
+
+// A count that is cut into stretches tells how far it is, up to the end.
+func TestCountTellsHowFarItIs(t *testing.T) {
+	s, _ := openTest(t)
+	var rows []Row
+	for i := range 100 {
+		rows = append(rows, row(int64(i+2), i, "x"))
+	}
+	put(t, s, ImportSpec{Columns: columns("a")}, rows...)
+	s.sizes.apart, s.sizes.stretch = 10, 30
+	var told []int64
+	n, err := s.CountWith(t.Context(), Where{SQL: "c.id > ?", Args: []any{1}}, func(done, total int64) {
+		if total != 100 {
+			t.Errorf("of %d", total)
+		}
+		told = append(told, done)
+	})
+	if err != nil || n != 99 {
+		t.Fatalf("%d, %v", n, err)
+	}
+	if want := []int64{30, 60, 90, 100}; runtime.GOMAXPROCS(0) > 1 && !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
 }
