@@ -61,13 +61,15 @@ var groupNames = map[string]bool{
 
 // See takes one cell into account.
 func (i *Inference) See(cell string) {
-	if i.not != onlyText && cell != "" {
-		i.see(cell)
+	if cell != "" {
+		i.seen = true
+		if i.not != onlyText {
+			i.see(cell)
+		}
 	}
 }
 
 func (i *Inference) see(cell string) {
-	i.seen = true
 	if i.not&notNumber == 0 && !isNumber(cell) {
 		i.not |= notNumber
 	}
