@@ -105,14 +105,6 @@ func (e *exporter) lostTypes() []lostType {
 	return lost
 }
 
-// headerName is a field's name as a header. An import takes an apostrophe before a formula off, whatever the format.
-func headerName(name string) string {
-	if contact.Unguard(name) != name {
-		return contact.Guard(name)
-	}
-	return name
-}
-
 // csvWriter writes CSV as Excel opens it: UTF-8 with a mark, or CP932.
 type csvWriter struct {
 	e     *exporter
@@ -246,7 +238,7 @@ func (w *jsonWriter) contact(c contact.Contact) error {
 			continue
 		}
 		w.b = append(w.b, ',')
-		if w.b, err = appendJSON(w.b, headerName(f.Name)); err != nil {
+		if w.b, err = appendJSON(w.b, f.Name); err != nil {
 			return err
 		}
 		w.b = append(w.b, ':')

@@ -97,7 +97,7 @@ func TestSheetShowsTheCells(t *testing.T) {
 	} {
 		e, f := writeSheet(t, []contact.Field{{ID: 1, Name: "x", Type: tt.typ}},
 			contact.Contact{Address: "a@example.jp", Values: map[string]string{"x": tt.cell}}, contact.Contact{Address: "b@example.jp"})
-		if shown, err := f.GetCellValue(sheetName, "B2"); err != nil || shown != tt.cell && tt.cell != "0.00000000000001" { // excelize shows 1E-14
+		if shown, err := f.GetCellValue(sheetName, "B2"); err != nil || contact.Unguard(shown) != tt.cell && tt.cell != "0.00000000000001" { // excelize shows 1E-14
 			t.Errorf("%s %q shows as %q, %v", tt.typ, tt.cell, shown, err)
 		}
 		if kind, err := f.GetCellType(sheetName, "B2"); err != nil || kind != tt.kind {
@@ -152,14 +152,6 @@ func TestLostTypes(t *testing.T) {
 		}
 		if s := strings.Join(got, ", "); s != want {
 			t.Errorf("%s: %s, want %s", format, s, want)
-		}
-	}
-}
-
-func TestHeaderName(t *testing.T) {
-	for _, name := range []string{"x", "=x", "'x", "'=x", "''=x", "姓"} {
-		if got := contact.Unguard(headerName(name)); got != name {
-			t.Errorf("the header %q comes back as %q", name, got)
 		}
 	}
 }

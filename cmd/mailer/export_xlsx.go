@@ -22,8 +22,8 @@ const (
 )
 
 // sheetWriter writes a workbook of one sheet. A cell is text, so that leading zeros live, but for numbers and dates that
-// read back as the very same cell. Text cells are not run as formulas, so they are not guarded. Rows go to a temporary
-// file once they take 16 MB.
+// read back as the very same cell. Text cells are not run as formulas, so they are not guarded, unless they begin as a
+// guarded one does: an import takes the apostrophe off. Rows go to a temporary file once they take 16 MB.
 type sheetWriter struct {
 	e      *exporter
 	out    io.Writer
@@ -58,7 +58,7 @@ func tooManyRows(n int64) error {
 func (w *sheetWriter) header() error {
 	row := []any{"email"}
 	for _, f := range w.e.fields {
-		row = append(row, w.text(headerName(f.Name)))
+		row = append(row, w.text(f.Name))
 	}
 	return w.write(row)
 }
@@ -153,6 +153,9 @@ func (w *sheetWriter) styled(v float64, format string) (any, error) {
 
 // text is a cell without what XML and Excel cannot hold: control characters, and more than 32,767 characters.
 func (w *sheetWriter) text(cell string) string {
+	if contact.Unguard(cell) != cell {
+		cell = contact.Guard(cell)
+	}
 	lost := false
 	clean := strings.Map(func(r rune) rune {
 		if r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0xfffe || r == 0xffff {

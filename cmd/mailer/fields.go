@@ -20,7 +20,8 @@ const fieldsHelp = `List the fields of the contacts, set what they are, delete t
 
 Every column of an imported file is a field under its own name. A type says how values compare in --where and in
 segments; it never changes how they print. A new column is a number, a date, a boolean or a list only if every one of
-its cells is; otherwise it is text. An import rejects a cell that does not fit, and text takes any cell.
+its cells is; otherwise it is text, and so are names, companies, prefectures, postal codes and telephone numbers always.
+An import rejects a cell that does not fit, and text takes any cell.
 
   number    12, -0.5. Leading zeros, more than 15 digits, 1,234, ¥1,200 and 1E+11 are text: write the number alone
   date      2026-01-05, 2026/1/5, 2026.1.5, 2026年1月5日, 令和8年1月5日, R8/1/5, each with a time or without. A zone

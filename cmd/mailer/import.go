@@ -22,6 +22,8 @@ All are shown, and --format, --encoding, --delimiter, --sheet, --header and --ma
 Every column becomes a field under its own name; --map COLUMN=FIELD gives it another one, --map COLUMN=email names the
 address, --map COLUMN= leaves a column out, --fields takes only some. "#3" is the third column. With --no-header the
 columns are called "column 1" and so on, and the one that holds addresses is the address.
+A new field is a number, a date, a boolean or a list if every cell of the column is, else text; a later cell that does not
+fit is a rejected row (mailer fields --help).
 
 Excel: the first visible sheet that has rows. Dates arrive as 2026-01-05 (09:30 behind it if the cell shows a time), however
 the cell shows them; numbers in plain digits with the decimals that the cell shows, without separators and currency; 15%

@@ -93,6 +93,18 @@ func TestInferenceByName(t *testing.T) {
 	}
 }
 
+func TestEmpty(t *testing.T) {
+	for _, header := range []string{"x", "氏名", "電話", "tags"} {
+		i := NewInference(header)
+		if i.See(""); !i.Empty() {
+			t.Errorf("%s holds something before anything was seen", header)
+		}
+		if i.See("1"); i.Empty() {
+			t.Errorf("%s is empty though a cell has a value", header)
+		}
+	}
+}
+
 // Separators that come late, or in few cells, make no list; and the memory of a column is bounded.
 func TestInferenceOfLongColumns(t *testing.T) {
 	single := slices.Repeat([]string{"東京都", "大阪府"}, lonelyRows)

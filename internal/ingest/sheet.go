@@ -409,13 +409,14 @@ func (r *sheetRows) row() (column int, bad, err error) {
 			fault(c.column, fmt.Errorf("cell %s%d %w", columnName(c.column), r.xml.row, err))
 			text = string(r.xml.value)
 		}
-		r.cells[c.column-1] = text
 		switch c.kind {
 		case "s", "str", "inlineStr":
+			text = contact.Unguard(text) // of a guarded CSV file that was opened and saved as a workbook
 			r.hints.text(c.column-1, text)
 		case "n":
 			r.hints.number[c.column-1] = true
 		}
+		r.cells[c.column-1] = text
 	}
 	r.merge(column, bad, fault)
 	return column, bad, nil

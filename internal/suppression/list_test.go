@@ -73,7 +73,7 @@ func TestListsOfTools(t *testing.T) {
 		{"a.csv", "email,created,unsubscribed\na@x.example,2024-01-02,0\n", "table", "a@x.example free: not unsubscribed"},
 		{"a.csv", "email,created,reason,status\na@x.example,2024-01-02,asked,unsubscribed\n", "sendgrid-refusals", "a@x.example/unsubscribe @2024-01-02T00:00 asked"},
 		{"blocklist.csv", "email,created,reason\na@x.example,2024-01-02,unsubscribed\n", "sendgrid-invalid", "a@x.example/unsubscribe @2024-01-02T00:00"},
-		{"blocked.csv", "email,created,reason,status\na@x.example,2024-01-02,unsubscribed,x\n", "sendgrid-blocks", "a@x.example/unsubscribe @2024-01-02T00:00 x"},
+		{"blocked.csv", "email,created,reason,status\na@x.example,2024-01-02,unsubscribed,x\n", "sendgrid-blocks", "a@x.example/unsubscribe @2024-01-02T00:00"},
 		// An address of the post is none of mail, and a title is no header.
 		{"a.csv", "Address,Key,E-mail\nTokyo,7,a@x.example\n", "table", "a@x.example/"},
 		{"a.csv", "Correo electrónico,Status\na@x.example,subscribed\n", "table", "a@x.example free: subscribed"},
