@@ -26,6 +26,7 @@
 //	  sandbox      a mail world to rehearse in
 //	verbs     move data between them, named like the commands
 //	  ingest       import
+//	  export       contacts export
 //	  send         send
 //	  collect      bounces sync
 //	  report       report, why

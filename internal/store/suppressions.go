@@ -22,11 +22,15 @@ type Suppression struct {
 	Since    time.Time // zero: now
 }
 
-// suppress adds a suppression and its event inside a transaction. One that is there already stays as it is, with its
-// first evidence; then it reports false.
+// onSuppressed is what happens to a suppression that is there already: it stays as it is, with its first evidence, but blocks
+// more if the new one does. It never blocks less.
+const onSuppressed = ` ON CONFLICT (scope, key, reason) DO UPDATE SET blocks = excluded.blocks
+	WHERE suppressions.blocks = 'marketing' AND excluded.blocks = 'all'`
+
+// suppress adds a suppression and its event inside a transaction. It reports false where that changes nothing.
 func (s *Store) suppress(ctx context.Context, tx *sql.Tx, p Suppression) (bool, error) {
 	res, err := tx.ExecContext(ctx, `INSERT INTO suppressions (scope, key, blocks, reason, evidence, delivery, bounce, created_at)
-		VALUES (?, ?, ?, ?, ?, nullif(?, 0), nullif(?, 0), ?) ON CONFLICT (scope, key, reason) DO NOTHING`,
+		VALUES (?, ?, ?, ?, ?, nullif(?, 0), nullif(?, 0), ?)`+onSuppressed,
 		p.Scope, p.Key, p.Blocks, p.Reason, p.Evidence, p.Delivery, p.Bounce, s.since(p))
 	if err != nil {
 		return false, err
@@ -123,7 +127,7 @@ func (s *Store) suppressMany(ctx context.Context, tx *sql.Tx, batch []Suppressio
 		args = append(args, p.Scope, p.Key, p.Blocks, p.Reason, p.Evidence, s.since(p))
 	}
 	rows, err := tx.QueryContext(ctx, "INSERT INTO suppressions (scope, key, blocks, reason, evidence, created_at) VALUES "+
-		strings.Repeat("(?, ?, ?, ?, ?, ?), ", len(batch)-1)+"(?, ?, ?, ?, ?, ?) ON CONFLICT (scope, key, reason) DO NOTHING RETURNING key, reason, blocks, evidence", args...)
+		strings.Repeat("(?, ?, ?, ?, ?, ?), ", len(batch)-1)+"(?, ?, ?, ?, ?, ?)"+onSuppressed+" RETURNING key, reason, blocks, evidence", args...)
 	if err != nil {
 		return 0, err
 	}

@@ -21,6 +21,24 @@ func suppressionsOf(t *testing.T, s *Store, f SuppressionFilter) string {
 	return fmt.Sprint(all)
 }
 
+// Who blocked marketing only, and now all, is blocked from all; never the other way round.
+func TestSuppressionBlocksMoreNeverLess(t *testing.T) {
+	s, _ := openTest(t)
+	batch := []Suppression{{Scope: "address", Key: "a@x.example", Blocks: "marketing", Reason: "unsubscribe", Evidence: "first"}}
+	for i, step := range []struct {
+		blocks, want string
+		added        int
+	}{{"marketing", "marketing", 1}, {"marketing", "marketing", 0}, {"all", "all", 1}, {"marketing", "all", 0}} {
+		batch[0].Blocks = step.blocks
+		n, err := s.AddSuppressions(t.Context(), batch, "test")
+		want := "[address a@x.example unsubscribe/" + step.want + " first]"
+		if got := suppressionsOf(t, s, SuppressionFilter{}); got != want || n != step.added || err != nil {
+			t.Errorf("step %d: %s, %d added, %v; want %s", i, got, n, err, want)
+		}
+		batch[0].Evidence = "second"
+	}
+}
+
 func TestSuppressionsAreKeptWithTheirFirstEvidence(t *testing.T) {
 	s, _ := openTest(t)
 	ctx := context.Background()

@@ -1,4 +1,4 @@
-package main
+package export
 
 import (
 	"archive/zip"
@@ -16,16 +16,16 @@ import (
 
 // Bounds of a sheet (https://support.microsoft.com/office/1672b34d-7043-467e-8e27-269d656771c3).
 const (
-	maxSheetRows    = 1_048_576
+	MaxRows         = 1_048_576
 	maxSheetColumns = 16_384
-	maxSheetCell    = 32_767 // UTF-16 units
+	MaxCell         = 32_767 // UTF-16 units
 )
 
 // sheetWriter writes a workbook of one sheet. A cell is text, so that leading zeros live, but for numbers and dates that
 // read back as the very same cell. Text cells are not run as formulas, so they are not guarded, unless they begin as a
 // guarded one does: an import takes the apostrophe off. Rows go to a temporary file once they take 16 MB.
 type sheetWriter struct {
-	e      *exporter
+	e      *Export
 	out    io.Writer
 	file   *excelize.File
 	stream *excelize.StreamWriter
@@ -37,7 +37,7 @@ type sheetWriter struct {
 // sheetName is the sheet that a new workbook has.
 const sheetName = "Sheet1"
 
-func newSheetWriter(e *exporter, out io.Writer, dir string) (*sheetWriter, error) {
+func newSheetWriter(e *Export, out io.Writer, dir string) (*sheetWriter, error) {
 	if len(e.fields)+1 > maxSheetColumns {
 		return nil, fmt.Errorf("a sheet has %d columns and there are %d fields: use --format csv", maxSheetColumns, len(e.fields))
 	}
@@ -50,9 +50,11 @@ func newSheetWriter(e *exporter, out io.Writer, dir string) (*sheetWriter, error
 	return w, nil
 }
 
-// tooManyRows says that contacts do not fit on a sheet.
-func tooManyRows(n int64) error {
-	return usage("%d contacts do not fit on a sheet, which has %d rows: use --format csv, or --where or --list for a part of them", n, maxSheetRows)
+// TooManyError says that contacts do not fit on a sheet.
+type TooManyError struct{ Contacts int64 }
+
+func (e *TooManyError) Error() string {
+	return fmt.Sprintf("%d contacts do not fit on a sheet, which has %d rows: use --format csv, or --where or --list for a part of them", e.Contacts, MaxRows)
 }
 
 func (w *sheetWriter) header() error {
@@ -81,8 +83,8 @@ func (w *sheetWriter) contact(c contact.Contact) error {
 }
 
 func (w *sheetWriter) write(row []any) error {
-	if w.row++; w.row > maxSheetRows {
-		return tooManyRows(int64(w.row - 1))
+	if w.row++; w.row > MaxRows {
+		return &TooManyError{int64(w.row - 1)}
 	}
 	if err := w.stream.SetRow("A"+strconv.Itoa(w.row), row); err != nil {
 		return fmt.Errorf("write export: %w", err)
@@ -160,16 +162,16 @@ func (w *sheetWriter) text(cell string) string {
 	clean := strings.Map(func(r rune) rune {
 		if r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0xfffe || r == 0xffff {
 			lost = true
-			w.e.losses.lose(r)
+			w.e.Losses.lose(r)
 			return ' '
 		}
 		return r
 	}, cell)
-	if units := len(utf16.Encode([]rune(clean))); len(clean) > maxSheetCell && units > maxSheetCell {
-		w.e.losses.tooLong++ // excelize cuts it
+	if units := len(utf16.Encode([]rune(clean))); len(clean) > MaxCell && units > MaxCell {
+		w.e.Losses.TooLong++ // excelize cuts it
 	}
 	if lost {
-		w.e.losses.cells++
+		w.e.Losses.Cells++
 	}
 	return clean
 }

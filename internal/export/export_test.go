@@ -1,4 +1,4 @@
-package main
+package export
 
 import (
 	"bytes"
@@ -19,42 +19,42 @@ func TestCP932RoundTrip(t *testing.T) {
 		if !utf8.ValidRune(r) {
 			continue
 		}
-		e := &exporter{}
+		e := &Export{}
 		w := &csvWriter{e: e, cp932: japanese.ShiftJIS}
 		back, err := japanese.ShiftJIS.NewDecoder().String(w.encode(string(r)))
 		if err != nil {
 			t.Fatalf("U+%04X is written as something that is no CP932", r)
 		}
-		same, told := back == string(r), e.losses.twins+e.losses.cells == 1
+		same, told := back == string(r), e.Losses.Twins+e.Losses.Cells == 1
 		if same == told {
 			t.Errorf("U+%04X comes back as %q; told: %v", r, back, told)
 		}
-		if e.losses.cells == 1 && back != geta || strings.ContainsAny(back, `\~`) {
+		if e.Losses.Cells == 1 && back != geta || strings.ContainsAny(back, `\~`) {
 			t.Errorf("U+%04X comes back as %q", r, back)
 		}
-		twins += int(e.losses.twins)
+		twins += int(e.Losses.Twins)
 	}
 	if twins != 9 {
 		t.Errorf("%d twins", twins)
 	}
 }
 
-func writeSheet(t *testing.T, fields []contact.Field, all ...contact.Contact) (*exporter, *excelize.File) {
+func writeSheet(t *testing.T, fields []contact.Field, all ...contact.Contact) (*Export, *excelize.File) {
 	t.Helper()
 	var out bytes.Buffer
-	e, err := newExporter(contactsExportOptions{format: exportXLSX}, fields, &out, t.TempDir())
+	e, err := New(Options{Format: XLSX, TempDir: t.TempDir()}, fields, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.header(); err != nil {
+	if err := e.Header(); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range all {
-		if err := e.contact(c); err != nil {
+		if err := e.Contact(c); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := e.close(); err != nil {
+	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
 	f, err := excelize.OpenReader(&out)
@@ -106,8 +106,8 @@ func TestSheetShowsTheCells(t *testing.T) {
 		if rows, err := f.GetRows(sheetName); err != nil || len(rows) != 3 || rows[0][0] != "email" || rows[2][0] != "b@example.jp" {
 			t.Errorf("rows %q, %v", rows, err)
 		}
-		if e.losses.cells+e.losses.tooLong > 0 {
-			t.Errorf("%q: %+v", tt.cell, e.losses)
+		if e.Losses.Cells+e.Losses.TooLong > 0 {
+			t.Errorf("%q: %+v", tt.cell, e.Losses)
 		}
 	}
 }
@@ -115,11 +115,11 @@ func TestSheetShowsTheCells(t *testing.T) {
 func TestSheetTellsWhatItCannotHold(t *testing.T) {
 	e, f := writeSheet(t, []contact.Field{{ID: 1, Name: "x", Type: contact.Text}},
 		contact.Contact{Address: "a@example.jp", Values: map[string]string{"x": "a\x01b"}},
-		contact.Contact{Address: "b@example.jp", Values: map[string]string{"x": strings.Repeat("あ", maxSheetCell+1)}})
-	if shown, _ := f.GetCellValue(sheetName, "B2"); shown != "a b" || e.losses.cells != 1 || e.losses.tooLong != 1 || e.losses.text() != "U+0001" {
-		t.Errorf("%q, %+v", shown, e.losses)
+		contact.Contact{Address: "b@example.jp", Values: map[string]string{"x": strings.Repeat("あ", MaxCell+1)}})
+	if shown, _ := f.GetCellValue(sheetName, "B2"); shown != "a b" || e.Losses.Cells != 1 || e.Losses.TooLong != 1 || e.Losses.Characters() != "U+0001" {
+		t.Errorf("%q, %+v", shown, e.Losses)
 	}
-	w := &sheetWriter{row: maxSheetRows}
+	w := &sheetWriter{row: MaxRows}
 	if err := w.write(nil); err == nil || !strings.Contains(err.Error(), "--format csv") {
 		t.Errorf("a row too many: %v", err)
 	}
@@ -132,22 +132,22 @@ func TestLostTypes(t *testing.T) {
 	}
 	c := contact.Contact{Address: "a@example.jp", Values: map[string]string{"digits": "12", "day": "2026-01-05", "n": "1", "l": "a;b", "mail": "1"}}
 	for format, want := range map[string]string{
-		exportCSV: "digits text number, day text date, l list text, none date text", exportXLSX: "day text date, l list text, none date text",
-		exportJSONL: "day text date, none date text",
+		CSV: "digits text number, day text date, l list text, none date text", XLSX: "day text date, l list text, none date text",
+		JSONL: "day text date, none date text",
 	} {
 		var out bytes.Buffer
-		e, err := newExporter(contactsExportOptions{format: format}, fields, &out, t.TempDir())
+		e, err := New(Options{Format: format, TempDir: t.TempDir()}, fields, &out)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := e.contact(c); err != nil {
+		if err := e.Contact(c); err != nil {
 			t.Fatal(err)
 		}
-		if err := e.close(); err != nil {
+		if err := e.Close(); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, l := range e.lostTypes() {
+		for _, l := range e.LostTypes() {
 			got = append(got, l.Field+" "+string(l.Type)+" "+string(l.Inferred))
 		}
 		if s := strings.Join(got, ", "); s != want {
