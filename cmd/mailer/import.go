@@ -175,7 +175,7 @@ func runImport(ctx context.Context, a *app, o importOptions, files []string) (er
 	opts.Stdin, opts.TempDir = a.stdin, ws.Dir
 	r := &importRun{a: a, st: st, o: o, opts: opts, several: len(files) > 1}
 	if o.rejects != "" {
-		if r.rejects, err = createRejects(o.rejects, files, r.several); err != nil {
+		if r.rejects, err = createRejects(o.rejects, files, a.stdin, r.several); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, r.rejects.close()) }()

@@ -212,7 +212,11 @@ func (r *importRun) reject(j ingest.Reject) {
 		Row    string `json:"row"`
 	}{r.name, j.Line, j.Column, j.Reason, j.Row})
 	if r.shown++; r.shown <= shownRejects {
-		r.a.out.Warnf("%s, line %d: %s", ui.Clean(r.name), j.Line, ui.Clean(j.Reason))
+		where := fmt.Sprintf("line %d", j.Line)
+		if j.Column > 0 {
+			where += fmt.Sprintf(", column %d", j.Column)
+		}
+		r.a.out.Warnf("%s, %s: %s", ui.Clean(r.name), where, ui.Clean(j.Reason))
 	}
 }
 

@@ -155,9 +155,19 @@ func (d *decoder) rows(raws []raw, ends *[]int) ([]byte, bool) {
 		*ends = append(*ends, len(d.out))
 	}
 	if d.dec == nil {
-		return d.out, utf8.Valid(d.out) && !bytes.Contains(d.out, lost)
+		return d.out, utf8.Valid(d.out) && !d.joined(*ends) && !bytes.Contains(d.out, lost)
 	}
 	return d.out, !bytes.Contains(d.out, lost)
+}
+
+// joined reports whether two halves of a character, at the end of one record and the start of the next, make a whole one.
+func (d *decoder) joined(ends []int) bool {
+	for _, end := range ends {
+		if end < len(d.out) && !utf8.RuneStart(d.out[end]) {
+			return true
+		}
+	}
+	return false
 }
 
 // lost is U+FFFD.

@@ -207,35 +207,6 @@ func (im *importing) check(ctx context.Context) error {
 	return err
 }
 
-// readHeader understands the first line, with the help of some rows behind it.
-func (im *importing) readHeader() (*header, error) {
-	r, err := im.src.records()
-	if err != nil {
-		return nil, err
-	}
-	first, reject, err := r.next()
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil, errEmpty
-	case err != nil:
-		return nil, err
-	case reject != nil:
-		return nil, usageErrorf("line %d, the header: %s", reject.Line, reject.Reason)
-	}
-	names := append([]string{}, first.cells...)
-	var rows [][]string
-	for len(rows) < sampleRows {
-		rec, reject, err := r.next()
-		if err != nil {
-			break // a fault of reading shows up again in the check
-		}
-		if reject == nil {
-			rows = append(rows, append([]string{}, rec.cells...))
-		}
-	}
-	return readHeader(names, im.o.Map, rows)
-}
-
 // each calls fn for every good row of the file and reject for every other. With encode, the rows carry their stored form.
 func (im *importing) each(ctx context.Context, step Step, encode func([]byte, []string) ([]byte, error), fn func(store.Row) error, reject func(Reject)) error {
 	var n int64
