@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -109,6 +110,11 @@ func (o importOptions) settle(zone *time.Location) (ingest.Options, error) {
 		Fields: o.fields, Format: o.format, Encoding: o.encoding, Delimiter: o.delimiter, Sheet: o.sheet, Header: o.header,
 		List: strings.TrimSpace(o.list), OnDuplicate: o.onDuplicate, UnlistMissing: o.unlist, DryRun: o.dryRun,
 	}
+	for _, f := range []struct{ flag, value string }{{"list", out.List}, {"profile", o.profile}, {"save-profile", o.saveProfile}, {"rejects", o.rejects}} {
+		if o.given(f.flag) && f.value == "" && (f.flag != "list" || o.profile == "") { // --list "" leaves out the list of a profile
+			return out, usage("--%s is empty: is a variable not set?", f.flag)
+		}
+	}
 	if o.noHeader && o.given("header") {
 		return out, usage("--header and --no-header exclude each other")
 	}
@@ -151,6 +157,22 @@ func parseTime(s string, zone *time.Location) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is no time: write 2026-12-01 or 2026-12-01 09:30", s)
 }
 
+// checkFiles finds a wrong name before the files in front of it are imported.
+func checkFiles(files []string) error {
+	stdin := 0
+	for _, file := range files {
+		if file == "-" {
+			stdin++
+		} else if _, err := os.Stat(file); err != nil {
+			return usage("%w", err)
+		}
+	}
+	if stdin > 1 {
+		return usage("\"-\" stands twice: standard input can be read once")
+	}
+	return nil
+}
+
 func runImport(ctx context.Context, a *app, o importOptions, files []string) (err error) {
 	ws, st, err := a.open(ctx)
 	if err != nil {
@@ -162,6 +184,9 @@ func runImport(ctx context.Context, a *app, o importOptions, files []string) (er
 	}
 	opts, err := o.settle(ws.Config.Location())
 	if err != nil {
+		return err
+	}
+	if err := checkFiles(files); err != nil {
 		return err
 	}
 	if opts.UnlistMissing && len(files) > 1 {

@@ -105,6 +105,16 @@ func TestDecodeNamesBadBytes(t *testing.T) {
 	}
 }
 
+// 0x80 alone is no character of CP932, and a sound second byte.
+func TestByte80(t *testing.T) {
+	w := newWorld(t)
+	_, rejects := w.imported("email,x\na@example.jp,\x80\nb@example.jp,\x83\x80\n", Options{Encoding: "cp932"}, "2 1 0 0 1 0")
+	if len(rejects) != 1 || rejects[0].Column != 2 || rejects[0].Reason != "the bytes 0x80 are not cp932" {
+		t.Errorf("%+v", rejects)
+	}
+	w.expect("b@example.jp map[x:ム] []")
+}
+
 // Text of any everyday characters that a charset holds comes back from it.
 func TestDecodeRoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
