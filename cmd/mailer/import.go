@@ -32,8 +32,11 @@ JSON: an object a line, printed over several, or one array of them. Keys are col
 an array is a list. What is no text keeps the form in which it is written.
 
 A contact that is there already is updated: columns of the file win, an empty cell leaves what is stored. A suppressed
-address stays suppressed, whatever is imported. A row that cannot be read costs that row only: it is told with its line
-and reason, --rejects keeps it in a file, and the exit code is 3. --dry-run shows what would change.
+address stays suppressed, whatever is imported. A row that cannot be read costs that row only: it is told with its line,
+column and reason, --rejects keeps it in a file, and the exit code is 3. --dry-run shows what would change.
+
+--unlist-missing makes the list mirror the file. Nobody leaves it where the file has no row that can be imported (exit code
+5 if it has no row at all), or one of which it cannot be told whose it is.
 
 --save-profile NAME keeps the flags of an import in imports/NAME.yaml, --profile NAME uses them; flags beside it win.
 

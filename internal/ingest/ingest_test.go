@@ -615,6 +615,20 @@ func TestUnlistMissingWithUnreadableRow(t *testing.T) {
 	w.expect("a@example.jp map[n:1] [l]", "b@example.jp map[n:2] [l]")
 }
 
+// An export that failed does not empty a list.
+func TestUnlistMissingWithoutAGoodRow(t *testing.T) {
+	w := newWorld(t)
+	w.imported("email\na@example.jp\nb@example.jp\n", Options{List: "l"}, "2 2 0 0 0 0")
+	for text, want := range map[string]string{"email\n": "0 0 0 0 0 0", "email\nx\n\"\"\ny\n": "2 0 0 0 2 0"} {
+		for _, dry := range []bool{true, false} {
+			if sum, _ := w.imported(text, Options{List: "l", UnlistMissing: true, DryRun: dry}, want); sum.Unlisted != 0 {
+				t.Errorf("%q, dry run %v: %d left the list", text, dry, sum.Unlisted)
+			}
+		}
+	}
+	w.expect("a@example.jp map[] [l]", "b@example.jp map[] [l]")
+}
+
 // An import that was stopped knows, when it goes on, whom it has seen before.
 func TestStoppedImportUnlistsAtItsEnd(t *testing.T) {
 	w := newWorld(t)
