@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -33,8 +34,11 @@ JSON: an object a line, printed over several, or one array of them. Keys are col
 an array is a list. What is no text keeps the form in which it is written.
 
 A contact that is there already is updated: columns of the file win, an empty cell leaves what is stored. A suppressed
-address stays suppressed, whatever is imported. A row that cannot be read costs that row only: it is told with its line
-and reason, --rejects keeps it in a file, and the exit code is 3. --dry-run shows what would change.
+address stays suppressed, whatever is imported. A row that cannot be read costs that row only: it is told with its line,
+column and reason, --rejects keeps it in a file, and the exit code is 3. --dry-run shows what would change.
+
+--unlist-missing makes the list mirror the file. Nobody leaves it where the file has no row that can be imported (exit code
+5 if it has no row at all), or one of which it cannot be told whose it is.
 
 --save-profile NAME keeps the flags of an import in imports/NAME.yaml, --profile NAME uses them; flags beside it win.
 
@@ -111,6 +115,11 @@ func (o importOptions) settle(zone *time.Location) (ingest.Options, error) {
 		Fields: o.fields, Format: o.format, Encoding: o.encoding, Delimiter: o.delimiter, Sheet: o.sheet, Header: o.header,
 		List: strings.TrimSpace(o.list), OnDuplicate: o.onDuplicate, UnlistMissing: o.unlist, DryRun: o.dryRun,
 	}
+	for _, f := range []struct{ flag, value string }{{"list", out.List}, {"profile", o.profile}, {"save-profile", o.saveProfile}, {"rejects", o.rejects}} {
+		if o.given(f.flag) && f.value == "" && (f.flag != "list" || o.profile == "") { // --list "" leaves out the list of a profile
+			return out, usage("--%s is empty: is a variable not set?", f.flag)
+		}
+	}
 	if o.noHeader && o.given("header") {
 		return out, usage("--header and --no-header exclude each other")
 	}
@@ -153,6 +162,22 @@ func parseTime(s string, zone *time.Location) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is no time: write 2026-12-01 or 2026-12-01 09:30", s)
 }
 
+// checkFiles finds a wrong name before the files in front of it are imported.
+func checkFiles(files []string) error {
+	stdin := 0
+	for _, file := range files {
+		if file == "-" {
+			stdin++
+		} else if _, err := os.Stat(file); err != nil {
+			return usage("%w", err)
+		}
+	}
+	if stdin > 1 {
+		return usage("\"-\" stands twice: standard input can be read once")
+	}
+	return nil
+}
+
 func runImport(ctx context.Context, a *app, o importOptions, files []string) (err error) {
 	ws, st, err := a.open(ctx)
 	if err != nil {
@@ -166,6 +191,9 @@ func runImport(ctx context.Context, a *app, o importOptions, files []string) (er
 	if err != nil {
 		return err
 	}
+	if err := checkFiles(files); err != nil {
+		return err
+	}
 	if opts.UnlistMissing && len(files) > 1 {
 		return usage("--unlist-missing takes one file: each would take off the list who stands in the others")
 	}
@@ -177,7 +205,7 @@ func runImport(ctx context.Context, a *app, o importOptions, files []string) (er
 	opts.Stdin, opts.TempDir = a.stdin, ws.Dir
 	r := &importRun{a: a, st: st, o: o, opts: opts, several: len(files) > 1}
 	if o.rejects != "" {
-		if r.rejects, err = createRejects(o.rejects, files, r.several); err != nil {
+		if r.rejects, err = createRejects(o.rejects, files, a.stdin, r.several); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, r.rejects.close()) }()

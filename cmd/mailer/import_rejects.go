@@ -4,6 +4,8 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"strconv"
 
@@ -18,10 +20,10 @@ type rejectsFile struct {
 	several bool
 }
 
-func createRejects(path string, files []string, several bool) (*rejectsFile, error) {
+func createRejects(path string, files []string, stdin io.Reader, several bool) (*rejectsFile, error) {
 	st, err := os.Stat(path)
 	for _, file := range files {
-		if in, inErr := os.Stat(file); err == nil && inErr == nil && os.SameFile(st, in) {
+		if in, inErr := statInput(file, stdin); err == nil && inErr == nil && os.SameFile(st, in) {
 			return nil, usage("--rejects %s is the file that is imported: name another one", path)
 		}
 	}
@@ -39,6 +41,14 @@ func createRejects(path string, files []string, several bool) (*rejectsFile, err
 		return nil, fmt.Errorf("write rejects: %w", err)
 	}
 	return r, r.w.Write(header)
+}
+
+// statInput is about the file that is imported; "-" can be one too: mailer import - < list.csv.
+func statInput(file string, stdin io.Reader) (fs.FileInfo, error) {
+	if f, ok := stdin.(*os.File); ok && file == "-" {
+		return f.Stat()
+	}
+	return os.Stat(file)
 }
 
 func (r *rejectsFile) write(j ingest.Reject, file string) error {

@@ -98,7 +98,10 @@ func (r *importRun) finish() error {
 	if err := r.a.out.Emit("summary", total); err != nil {
 		return err
 	}
-	if total.Rejected > 0 {
+	switch {
+	case r.opts.UnlistMissing && total.Rows == 0:
+		return &exit{code: exitSafety}
+	case total.Rejected > 0:
 		return &exit{code: exitSome}
 	}
 	return nil
@@ -212,7 +215,11 @@ func (r *importRun) reject(j ingest.Reject) {
 		Row    string `json:"row"`
 	}{r.name, j.Line, j.Column, j.Reason, j.Row})
 	if r.shown++; r.shown <= shownRejects {
-		r.a.out.Warnf("%s, line %d: %s", ui.Clean(r.name), j.Line, ui.Clean(j.Reason))
+		where := fmt.Sprintf("line %d", j.Line)
+		if j.Column > 0 {
+			where += fmt.Sprintf(", column %d", j.Column)
+		}
+		r.a.out.Warnf("%s, %s: %s", ui.Clean(r.name), where, ui.Clean(j.Reason))
 	}
 }
 
@@ -239,7 +246,9 @@ func (r *importRun) tell(s ingest.Summary) {
 	if s.Unlisted > 0 && !r.o.dryRun {
 		out.Printf("  %s not in the file and left the list %s\n", ui.Count(s.Unlisted, "member was", "members were"), ui.Clean(r.opts.List))
 	}
-	if r.opts.UnlistMissing && s.Lost > 0 {
+	if r.opts.UnlistMissing && s.Rows == s.Rejected {
+		out.Warnf("%s: nobody is taken off the list, for the file has no row that can be imported: is it the right one, and whole?", ui.Clean(r.name))
+	} else if r.opts.UnlistMissing && s.Lost > 0 {
 		out.Warnf("%s: nobody is taken off the list, for a row that cannot be read may be anybody's: mend the rejected rows and import the file again", ui.Clean(r.name))
 	}
 	if s.Repeated > 0 {

@@ -117,7 +117,7 @@ func (c charset) decode(record []byte) (string, error) {
 		return string(record), nil
 	}
 	out, err := c.enc.NewDecoder().Bytes(record)
-	if err == nil && !bytes.ContainsRune(out, utf8.RuneError) {
+	if err == nil && isText(out) {
 		return string(out), nil
 	}
 	for i := 0; i < len(record); {
@@ -155,13 +155,28 @@ func (d *decoder) rows(raws []raw, ends *[]int) ([]byte, bool) {
 		*ends = append(*ends, len(d.out))
 	}
 	if d.dec == nil {
-		return d.out, utf8.Valid(d.out) && !bytes.Contains(d.out, lost)
+		return d.out, utf8.Valid(d.out) && !d.joined(*ends) && !bytes.Contains(d.out, lost)
 	}
-	return d.out, !bytes.Contains(d.out, lost)
+	return d.out, isText(d.out)
 }
 
-// lost is U+FFFD.
-var lost = []byte(string(utf8.RuneError))
+// joined reports whether two halves of a character, at the end of one record and the start of the next, make a whole one.
+func (d *decoder) joined(ends []int) bool {
+	for _, end := range ends {
+		if end < len(d.out) && !utf8.RuneStart(d.out[end]) {
+			return true
+		}
+	}
+	return false
+}
+
+// lost is U+FFFD. The decoder of CP932 makes U+0080 of the byte 0x80, which is half a character or a euro sign of Windows-1252.
+var lost, stray = []byte(string(utf8.RuneError)), []byte("\u0080")
+
+// isText reports whether a decoder found every byte in its charset.
+func isText(decoded []byte) bool {
+	return !bytes.Contains(decoded, lost) && !bytes.Contains(decoded, stray)
+}
 
 func (d *decoder) row(record []byte) bool {
 	if d.dec == nil || isASCII(record) {
@@ -183,7 +198,7 @@ func (c charset) char(s []byte) (string, bool) {
 		return string(s), badUTF8(s) < 0
 	}
 	out, err := c.enc.NewDecoder().Bytes(s)
-	return string(out), err == nil && !bytes.ContainsRune(out, utf8.RuneError)
+	return string(out), err == nil && isText(out)
 }
 
 // lenient is a record for people: what does not decode is shown as \xHH.

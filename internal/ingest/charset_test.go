@@ -25,6 +25,7 @@ func encoded(t testing.TB, e encoding.Encoding, s string) []byte {
 
 func TestDetect(t *testing.T) {
 	utf16le := unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM)
+	utf16be := unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM)
 	late := strings.Repeat("a@example.jp,x,y\n", 20000) + sample
 	tests := []struct {
 		name string
@@ -48,6 +49,10 @@ func TestDetect(t *testing.T) {
 		{"iso-2022-jp", encoded(t, japanese.ISO2022JP, strings.ReplaceAll(sample, "髙", "高")), "iso-2022-jp"},
 		{"utf-16le with a mark", encoded(t, unicode.UTF16(unicode.LittleEndian, unicode.UseBOM), sample), "utf-16le"},
 		{"utf-16be with a mark", encoded(t, unicode.UTF16(unicode.BigEndian, unicode.UseBOM), sample), "utf-16be"},
+		{"iso-2022-jp with half-width kana alone", []byte("email,name\na@example.jp,\x1b(I@41\x1b(B\n"), "iso-2022-jp"},
+		{"iso-2022-jp with JIS X 0212 alone", []byte("email,name\na@example.jp,\x1b$(D0&\x1b(B\n"), "iso-2022-jp"},
+		{"utf-16le of little ASCII", encoded(t, utf16le, "メール,氏名,備考\na@x.jp,山田　太郎,"+strings.Repeat("よろしくお願いします", 12)+"\n"), "utf-16le"},
+		{"utf-16be of little ASCII", encoded(t, utf16be, "メール,氏名,備考\na@x.jp,山田　太郎,"+strings.Repeat("よろしくお願いします", 12)+"\n"), "utf-16be"},
 		{"utf-16le without", encoded(t, utf16le, "email,name\na@example.jp,太郎\n"), "utf-16le"},
 	}
 	for _, tt := range tests {
@@ -98,6 +103,16 @@ func TestDecodeNamesBadBytes(t *testing.T) {
 			t.Errorf("%s %q is shown as %q", tt.charset, tt.in, shown)
 		}
 	}
+}
+
+// 0x80 alone is no character of CP932, and a sound second byte.
+func TestByte80(t *testing.T) {
+	w := newWorld(t)
+	_, rejects := w.imported("email,x\na@example.jp,\x80\nb@example.jp,\x83\x80\n", Options{Encoding: "cp932"}, "2 1 0 0 1 0")
+	if len(rejects) != 1 || rejects[0].Column != 2 || rejects[0].Reason != "the bytes 0x80 are not cp932" {
+		t.Errorf("%+v", rejects)
+	}
+	w.expect("b@example.jp map[x:ム] []")
 }
 
 // Text of any everyday characters that a charset holds comes back from it.

@@ -89,11 +89,19 @@ func (d *detector) countNULs(p []byte) {
 	}
 }
 
-// countEscapes counts the switches to JIS X 0208 of ISO-2022-JP (RFC 1468).
+// jisEscapes are the switches of ISO-2022-JP to JIS X 0208 (RFC 1468), to half-width kana, and to JIS X 0212 (RFC 2237; cut to the
+// length of the others).
+var jisEscapes = []string{"\x1b$B", "\x1b$@", "\x1b(I", "\x1b$("}
+
 func (d *detector) countEscapes(p []byte) {
 	seam := append(d.tail, p[:min(2, len(p))]...)
 	for _, piece := range [][]byte{seam, p} {
-		d.escapes += bytes.Count(piece, []byte("\x1b$B")) + bytes.Count(piece, []byte("\x1b$@"))
+		if bytes.IndexByte(piece, '\x1b') < 0 {
+			continue
+		}
+		for _, esc := range jisEscapes {
+			d.escapes += bytes.Count(piece, []byte(esc))
+		}
 	}
 	if len(p) >= 2 {
 		seam = p
@@ -252,6 +260,10 @@ const strays = 2
 // readable is is, for a charset in which other charsets' letters decode to kanji that nobody writes.
 func (s score) readable() bool { return s.is(sureLegacy) && 2*s.rare <= s.good }
 
+// wide reports whether NULs stand as in UTF-16, where each ASCII letter carries one. Addresses and delimiters are ASCII in whatever
+// language a list is, no other charset has any NUL, and U+3000 carries one on the other side.
+func (d *detector) wide(here, there int64) bool { return here*32 > d.size && here > 2*there }
+
 // result is the charset of all that was written.
 func (d *detector) result() (charset, error) {
 	d.feed(nil, true)
@@ -259,9 +271,9 @@ func (d *detector) result() (charset, error) {
 		return charsetByName(name)
 	}
 	switch {
-	case d.nulOdd*4 > d.size: // ASCII letters in UTF-16 carry a NUL each
+	case d.wide(d.nulOdd, d.nulEven):
 		return charsetByName("utf-16le")
-	case d.nulEven*4 > d.size:
+	case d.wide(d.nulEven, d.nulOdd):
 		return charsetByName("utf-16be")
 	case d.escapes > 0 && d.utf8.good == 0:
 		return charsetByName("iso-2022-jp")

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -69,7 +70,11 @@ func (s *source) header(o Options) (*header, error) {
 			return nil, err
 		}
 	} else if first != nil && (len(rows) == 0 || first.Line < rows[0].line) {
-		return nil, usageErrorf("line %d, the header: %s", first.Line, first.Reason)
+		where := ""
+		if first.Column > 0 {
+			where = fmt.Sprintf(", column %d", first.Column)
+		}
+		return nil, usageErrorf("line %d%s, the header: %s", first.Line, where, first.Reason)
 	} else {
 		at = headerRow(rows, o.Map)
 	}
@@ -106,6 +111,9 @@ func (s *source) sample() ([]record, *Reject, error) {
 			return nil, nil, err
 		case err != nil:
 			return rows, first, nil // a fault of reading shows up again in the check
+		case bad == nil && len(rec.cells) > maxColumns:
+			bad = &Reject{Line: rec.line, Reason: fmt.Sprintf("%d cells, and a list can have %d columns", len(rec.cells), maxColumns)}
+			first = cmp.Or(first, bad)
 		case bad == nil:
 			rows = append(rows, record{line: rec.line, cells: slices.Clone(rec.cells)})
 		case first == nil:
@@ -114,6 +122,9 @@ func (s *source) sample() ([]record, *Reject, error) {
 	}
 	return rows, first, nil
 }
+
+// maxColumns bounds the columns, as Excel does.
+const maxColumns = maxSheetColumns
 
 // rowOfLine is the row that begins on a line.
 func rowOfLine(rows []record, line string) (int, error) {
@@ -309,11 +320,12 @@ func (l *layout) notes() []string {
 
 // nameFields gives every column a field of its own name. A name that is empty or stands twice gets a number, and a note.
 func (h *header) nameFields() error {
-	taken := map[string]bool{}
+	taken := names{}
 	for _, name := range h.names {
-		taken[name] = true
+		taken.add(name)
 	}
 	seen := map[string]bool{}
+	twice := 0
 	for i, name := range h.names {
 		if err := contact.CheckCell(name); err != nil {
 			return usageErrorf("the header of column %d: %v", i+1, err)
@@ -321,24 +333,49 @@ func (h *header) nameFields() error {
 		field := name
 		switch {
 		case name == "":
-			field = free("column "+strconv.Itoa(i+1), taken)
+			field = taken.free("column " + strconv.Itoa(i+1))
 		case seen[name]:
-			field = free(name, taken)
-			h.notes = append(h.notes, fmt.Sprintf("the header %q stands twice: the field of column %d is %q (name it with --map '#%d=NAME')", name, i+1, field, i+1))
+			field = taken.free(name)
+			if twice++; twice <= notedTwins {
+				h.notes = append(h.notes, fmt.Sprintf("the header %q stands twice: the field of column %d is %q (name it with --map '#%d=NAME')", name, i+1, field, i+1))
+			}
 		}
-		seen[field], taken[field] = true, true
+		seen[field] = true
+		taken.add(field)
 		h.fields = append(h.fields, field)
+	}
+	if more := twice - notedTwins; more > 0 {
+		h.notes = append(h.notes, fmt.Sprintf("%d more columns have a header that stands twice", more))
 	}
 	return nil
 }
 
-// free is name, or name with the first number that nobody has.
-func free(name string, taken map[string]bool) string {
-	for n := 2; taken[name]; n++ {
-		base, _, _ := strings.Cut(name, " (")
-		name = fmt.Sprintf("%s (%d)", base, n)
+// notedTwins is how many columns of one name are told one by one.
+const notedTwins = 10
+
+// names are those that somebody has, each with the number from which on to look for a free one.
+type names map[string]int
+
+func (n names) add(name string) {
+	if n[name] == 0 {
+		n[name] = 2
 	}
-	return name
+}
+
+// free is name, or name with the first number that nobody has.
+func (n names) free(name string) string {
+	if n[name] == 0 {
+		return name
+	}
+	base, _, _ := strings.Cut(name, " (")
+	n.add(base)
+	for {
+		numbered := fmt.Sprintf("%s (%d)", base, n[base])
+		n[base]++
+		if n[numbered] == 0 {
+			return numbered
+		}
+	}
 }
 
 func (h *header) rename(maps []Mapping) error {

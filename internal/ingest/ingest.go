@@ -341,9 +341,15 @@ func (im *importing) apply(ctx context.Context, spec store.ImportSpec) error {
 	return nil
 }
 
-// unlist takes whoever is on the list and not in the file off it. With a row that might be anybody's, nobody is missing for sure.
+// namesAll reports whether whoever the file does not name is missing for sure: no row might be anybody's, and some are good. A file
+// without a good row is an export that failed or the wrong column, not a list that everybody left.
+func (im *importing) namesAll() bool {
+	return im.lost == 0 && im.totals.Rows() > 0
+}
+
+// unlist takes whoever is on the list and not in the file off it.
 func (im *importing) unlist(ctx context.Context, set *store.Import, pace *pace) error {
-	if im.lost > 0 {
+	if !im.namesAll() {
 		return nil
 	}
 	if err := im.st.Keep(ctx, set, im.kept); err != nil {
@@ -431,7 +437,7 @@ func (im *importing) plan(ctx context.Context, spec store.ImportSpec, tell func(
 	if err == nil {
 		err = flush()
 	}
-	if err != nil || !im.o.UnlistMissing || im.lost > 0 {
+	if err != nil || !im.o.UnlistMissing || !im.namesAll() {
 		return err
 	}
 	if err := p.Keep(ctx, im.kept); err != nil {

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"database/sql"
 
+	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/japanese"
 	"golang.org/x/text/encoding/unicode"
 
@@ -270,6 +272,54 @@ func TestStdinIsSpooledAndRemoved(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(w.dir, ".import-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// What comes through a pipe is recognised as a file is.
+func TestStdinInEveryEncoding(t *testing.T) {
+	for name, e := range map[string]encoding.Encoding{
+		"cp932": japanese.ShiftJIS, "euc-jp": japanese.EUCJP, "iso-2022-jp": japanese.ISO2022JP, "utf-8": unicode.UTF8BOM,
+		"utf-16le": unicode.UTF16(unicode.LittleEndian, unicode.UseBOM), "utf-16be": unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM),
+	} {
+		w := newWorld(t)
+		in := bytes.NewReader(encoded(t, e, "email,氏名\na@example.jp,山田太郎\n"))
+		sum, _ := w.imported("", Options{Path: "-", Stdin: in, TempDir: w.dir}, "1 1 0 0 0 0")
+		if sum.Encoding != name {
+			t.Errorf("%s is taken for %s", name, sum.Encoding)
+		}
+		w.expect("a@example.jp map[氏名:山田太郎] []")
+	}
+}
+
+// Halves of a character at the end of a row and the start of the next are broken bytes in both, though they stand side by side
+// in the memory that is decoded.
+func TestHalvesOfACharacterInTwoRows(t *testing.T) {
+	w := newWorld(t)
+	text := "memo,email,x\nあ,a@example.jp,い\nう,b@example.jp,abc\xe3\x81\n\x82z,c@example.jp,お\nえ,d@example.jp,か\n"
+	for _, dry := range []bool{true, false} {
+		_, rejects := w.imported(text, Options{Encoding: "utf-8", DryRun: dry}, "4 2 0 0 2 0")
+		if r := rejects; len(r) != 2 || r[0].Line != 3 || r[0].Column != 3 || r[1].Line != 4 || r[1].Column != 1 {
+			t.Errorf("%+v", rejects)
+		}
+	}
+	w.expect("a@example.jp map[memo:あ x:い] []", "d@example.jp map[memo:え x:か] []")
+}
+
+// More columns than any list has are told at once; a file within the bound costs what it holds, not columns times rows.
+func TestMillionColumns(t *testing.T) {
+	w := newWorld(t)
+	_, err := Import(t.Context(), w.st, Options{Path: w.file("email" + strings.Repeat(",a", maxColumns) + "\nb@example.jp\n")}, Events{})
+	if err == nil || !strings.Contains(err.Error(), "line 1, the header: 16385 cells") {
+		t.Error(err)
+	}
+	var found Found
+	text := "email" + strings.Repeat(",a", 9999) + "\n" + strings.Repeat("b@example.jp\n", 2000) + "c@example.jp" + strings.Repeat(",", 9999) + "\n"
+	sum, err := Import(t.Context(), w.st, Options{Path: w.file(text), DryRun: true}, Events{Found: func(f Found) { found = f }})
+	if err != nil || figures(sum) != "2001 1 0 0 2000 0" {
+		t.Errorf("%v %v", figures(sum), err)
+	}
+	if n := len(found.Notes); n != notedTwins+1 || found.Fields[9998].Name != "a (9999)" {
+		t.Errorf("%d notes, %q", n, found.Fields[9998].Name)
 	}
 }
 
@@ -563,6 +613,20 @@ func TestUnlistMissingWithUnreadableRow(t *testing.T) {
 		}
 	}
 	w.expect("a@example.jp map[n:1] [l]", "b@example.jp map[n:2] [l]")
+}
+
+// An export that failed does not empty a list.
+func TestUnlistMissingWithoutAGoodRow(t *testing.T) {
+	w := newWorld(t)
+	w.imported("email\na@example.jp\nb@example.jp\n", Options{List: "l"}, "2 2 0 0 0 0")
+	for text, want := range map[string]string{"email\n": "0 0 0 0 0 0", "email\nx\n\"\"\ny\n": "2 0 0 0 2 0"} {
+		for _, dry := range []bool{true, false} {
+			if sum, _ := w.imported(text, Options{List: "l", UnlistMissing: true, DryRun: dry}, want); sum.Unlisted != 0 {
+				t.Errorf("%q, dry run %v: %d left the list", text, dry, sum.Unlisted)
+			}
+		}
+	}
+	w.expect("a@example.jp map[] [l]", "b@example.jp map[] [l]")
 }
 
 // An import that was stopped knows, when it goes on, whom it has seen before.

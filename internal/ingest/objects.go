@@ -145,7 +145,12 @@ func (o *objects) parse() (record, *Reject, error) {
 		return rec, o.reject(rec, 0, raw.err), nil
 	}
 	text, err := o.charset.decode(raw.bytes)
-	if err != nil {
+	var bad *badBytes
+	if errors.As(err, &bad) {
+		at := objectParser{s: o.charset.lenient(raw.bytes[:bad.offset])}
+		at.i = len(at.s)
+		return rec, o.reject(rec, 0, at.wrong("%v", err)), nil
+	} else if err != nil {
 		return rec, o.reject(rec, 0, err), nil
 	}
 	if err := o.parser.parse(text); err != nil {

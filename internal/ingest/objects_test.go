@@ -89,7 +89,7 @@ func TestBrokenObjectsCostTheirLine(t *testing.T) {
 		`{"email":"b@example.jp","k":"\u00"}`:             "four hexadecimal digits",
 		`{"email":"b@example.jp","k":"a\u0000b"}`:         `"k": the cell holds a NUL byte`,
 		`{"email":"b@example.jp","k":"a` + "\x01" + `"}`:  "control character 0x01",
-		`{"email":"b@example.jp","k":"a` + "\xff" + `"}`:  "0xFF are not utf-8",
+		`{"email":"b@example.jp","k":"a` + "\xff" + `"}`:  "column 31: the bytes 0xFF are not utf-8",
 		`{"email":"b@example.jp","k":"\ufffd"}`:           "U+FFFD",
 		`{"email":"b@example.jp","email":"c@example.jp"}`: `column 25: the key "email" stands twice`,
 		`{"email":"b@example.jp","a.b":1,"a":{"b":2}}`:    `the key "a.b" stands twice`,

@@ -164,8 +164,9 @@ func (p *parser) block(b *block) {
 		return
 	}
 	text, ok := p.decodeBlock(b)
-	slab := make([]string, 0, len(b.raws)*p.width)
-	p.cells = make([]string, len(b.raws)*len(p.layout.columns))
+	most := len(b.text) + len(b.raws) // cells that so many bytes can hold, however many columns there are
+	slab := make([]string, 0, min(len(b.raws)*p.width, most))
+	p.cells = make([]string, min(len(b.raws)*len(p.layout.columns), most))
 	p.fields = p.fields[:0]
 	start := 0
 	for i, raw := range b.raws {

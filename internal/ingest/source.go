@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // source is an input that can be read from its start again: a file, or standard input spooled into one.
@@ -159,7 +160,9 @@ func (s *source) recognise(ctx context.Context, o Options) error {
 	}
 	s.startHash(ctx)
 	found := &detector{}
-	if _, err := io.CopyBuffer(found, &cancellable{ctx, s.file}, make([]byte, 256<<10)); err != nil {
+	// By offsets: what was spooled stands at its end.
+	whole := &cancellable{ctx, io.NewSectionReader(s.file, 0, s.size)}
+	if _, err := io.CopyBuffer(found, whole, make([]byte, 256<<10)); err != nil {
 		return fmt.Errorf("read %s: %w", s.name, err)
 	}
 	if s.format, err = s.recogniseFormat(o.Format); err != nil {
@@ -286,11 +289,18 @@ func (s *source) recogniseDelimiter() error {
 		return fmt.Errorf("read %s: %w", s.name, err)
 	}
 	sample = sample[:n]
-	if rest, ok := bytes.CutPrefix(sample, []byte("sep=")); ok && len(rest) > 1 {
+	if rest, ok := bytes.CutPrefix(sample, []byte("sep=")); ok && len(rest) > 1 && rest[0] < utf8.RuneSelf && (rest[1] == '\n' || rest[1] == '\r') {
 		s.delim = rest[0] // what Excel reads and writes as a first line
 		return nil
 	}
-	s.delim = detectDelimiter(sample, n < sampleSize)
+	whole := n < sampleSize
+	if s.charset.plain && s.charset.enc != nil {
+		// Byte 0x7C is | and the second half of ポ in CP932; what is broken or cut off is no matter here.
+		if sample, err = s.charset.enc.NewDecoder().Bytes(sample); err != nil {
+			return fmt.Errorf("read %s: %w", s.name, err)
+		}
+	}
+	s.delim = detectDelimiter(sample, whole)
 	return nil
 }
 

@@ -250,7 +250,7 @@ func quotedCell(record string, i int) (string, int) {
 }
 
 // delimiters that are recognised; the first wins where all fit alike.
-var delimiters = []byte{',', '\t', ';'}
+var delimiters = []byte{',', '\t', ';', '|'}
 
 // delimiterByName reads the value of --delimiter: the character or its name.
 func delimiterByName(name string) (byte, error) {
@@ -282,7 +282,8 @@ func detectDelimiter(sample []byte, whole bool) byte {
 	return best
 }
 
-// evenness is the share of records with as many cells as the first, weighted by that number; 0 where it is one.
+// evenness is the share of records with as many cells as most have, weighted by that number; 0 where it is one. Most, not the
+// first: a title can stand above the header.
 func evenness(sample []byte, delim byte, whole bool) float64 {
 	split := newSplitter(bytes.NewReader(sample), delim)
 	var counts []int
@@ -298,14 +299,25 @@ func evenness(sample []byte, delim byte, whole bool) float64 {
 	if !whole && len(counts) > 1 && len(counts) < sampleRows {
 		counts = counts[:len(counts)-1] // cut off in the middle
 	}
-	if len(counts) == 0 || counts[0] == 1 {
+	if len(counts) == 0 {
 		return 0
 	}
-	even := 0
+	with := map[int]int{}
+	most := counts[0]
 	for _, n := range counts {
-		if n == counts[0] {
-			even++
+		if with[n]++; with[n] > with[most] || with[n] == with[most] && n > most {
+			most = n
 		}
 	}
-	return float64(even)/float64(len(counts)) + float64(counts[0])/1000
+	if most == 1 {
+		most = counts[0] // rows that break off below a sound header
+	}
+	if most == 1 {
+		return 0
+	}
+	score := float64(with[most])/float64(len(counts)) + float64(most)/1000
+	if counts[0] != most {
+		score *= 0.9 // a list in every row, divided by | or ;, is no row divided by them
+	}
+	return score
 }

@@ -138,7 +138,12 @@ func TestDetectDelimiter(t *testing.T) {
 		"email;name\na@x.jp;1,5\nb@x.jp;2,5\n": ';',
 		"email\na@x.jp\n":                      ',',
 		"":                                     ',',
-		"email,memo\na@x.jp,\"x;y;z\"\nb@x.jp,p;q\n": ',',
+		"email,memo\na@x.jp,\"x;y;z\"\nb@x.jp,p;q\n":    ',',
+		"email|name\na@x.jp|b\n":                        '|',
+		"email,tags\na@x.jp,a|b|c\nb@x.jp,a|b|c\n":      ',',
+		"名簿, 1月\n\nemail\tname\na@x.jp\tb\nc@x.jp\td\n": '\t',
+		"名簿\nemail;name\na@x.jp;b\n":                    ';',
+		"email;name\na@x.jp\nb@x.jp\n":                  ';',
 	} {
 		if got := detectDelimiter([]byte(in), true); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)

@@ -45,6 +45,7 @@ type parsed struct {
 const (
 	blockRows  = 512
 	blockBytes = 128 << 10
+	cellBytes  = 16 // of a cell beside its text: one stray cell far to the right makes every row of a sheet wide
 )
 
 // stream calls take for the blocks of the file behind its header, in order. encode makes the stored form of each row; nil: it is not
@@ -149,7 +150,7 @@ func (b *block) fill(r rowReader) (more bool, err error) {
 		}
 		rec.cells, rec.bytes = slices.Clone(rec.cells), bytes.Clone(rec.bytes)
 		b.recs = append(b.recs, item{rec, reject})
-		size += len(rec.bytes)
+		size += len(rec.bytes) + cellBytes*len(rec.cells)
 		for _, c := range rec.cells {
 			size += len(c)
 		}
