@@ -17,41 +17,51 @@ const (
 	markBegin = "\x0e"
 	markEnd   = "\x0f"
 	markSep   = "\x1f"
-	marks     = markBegin + markEnd + markSep
+	marks     = markBegin + markEnd + markSep + slotMark
 )
 
-// reflow wraps the marked paragraphs of an executed text part. One that came out empty goes with the blank lines
-// behind it. An {{if}} that begins in one paragraph and ends in another can take a mark away: what is then unmarked stays
-// as it is.
-func reflow(s string) string {
-	if !strings.ContainsAny(s, marks) {
-		return s
-	}
-	var b strings.Builder
-	for {
-		i := strings.IndexAny(s, markBegin+markEnd)
-		if i < 0 {
-			b.WriteString(s)
-			return b.String()
+// segments are the pieces of an executed text part that are encoded by themselves: the marked paragraphs, wrapped now, and
+// what stands between them; from a marked template (slots.go) the slots too. A paragraph that came out empty goes with the
+// blank lines behind it. An {{if}} that begins in one paragraph and ends in another can take a mark away: what is then
+// unmarked stays as it is.
+func segments(s string) []string {
+	list, _ := segmentsBehind(s, false)
+	return list
+}
+
+// segmentsBehind is segments behind others; bare: the last of them was a paragraph that came out empty.
+func segmentsBehind(s string, bare bool) (list []string, stillBare bool) {
+	add := func(piece string) {
+		if bare {
+			piece = strings.TrimLeft(piece, "\n")
 		}
-		b.WriteString(s[:i])
-		if s[i:i+1] == markEnd {
-			s = s[i+1:]
+		if piece != "" {
+			list, bare = append(list, piece), false
+		}
+	}
+	for {
+		i := strings.IndexAny(s, markBegin+markEnd+slotMark)
+		if i < 0 {
+			add(s)
+			return list, bare
+		}
+		add(s[:i])
+		mark := s[i : i+1]
+		s = s[i+1:]
+		if mark != markBegin {
 			continue
 		}
-		block := s[i+1:]
-		end := len(block)
-		if j := strings.IndexAny(block, markBegin+markEnd); j >= 0 {
+		end := len(s)
+		if j := strings.IndexAny(s, markBegin+markEnd); j >= 0 {
 			end = j
 		}
-		s = strings.TrimPrefix(block[end:], markEnd)
-		first, text, _ := strings.Cut(block[:end], markSep)
+		block := strings.ReplaceAll(s[:end], slotMark, "")
+		s = strings.TrimPrefix(s[end:], markEnd)
+		first, text, _ := strings.Cut(block, markSep)
 		other, text, _ := strings.Cut(text, markSep)
-		if strings.TrimSpace(text) == "" {
-			s = strings.TrimLeft(s, "\n")
-			continue
+		if bare = strings.TrimSpace(text) == ""; !bare {
+			list = append(list, wrap(text, first, other))
 		}
-		b.WriteString(wrap(text, first, other))
 	}
 }
 

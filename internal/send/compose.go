@@ -64,7 +64,8 @@ func (c *composer) compose(d store.Due) outgoing {
 		out.verdict = &delivery.Decision{State: delivery.Excluded, Reason: "contact removed"}
 		return out
 	}
-	m, mark, err := c.render(d.ID, d.Address, d.Values)
+	mark := c.mark(d.ID)
+	m, err := c.template.Compose(message.Recipient{Address: d.Address, Values: d.Values}, mark)
 	if err != nil {
 		out.why = err.Error()
 		out.verdict = &delivery.Decision{State: delivery.Failed, Reason: "compose"}
