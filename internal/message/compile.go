@@ -545,24 +545,17 @@ func (d *document) compose(r Recipient, m Mark, out output) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	raw, err := d.signed(d.structure(out).append(head, d.seed(), nil))
+	raw, err := d.signed(d.structure(out).append(head, d.seed(), nil), m.Date)
 	return Message{Subject: out.subject, From: d.from.Text, HTML: out.html, Text: out.text, Raw: raw, SMTPUTF8: d.smtpUTF8(r)}, err
 }
 
 // signed is the finished message.
-func (d *document) signed(raw []byte) ([]byte, error) {
-	signatures := ""
-	if len(d.signers) > 0 {
-		present := fieldNames(raw)
-		for _, s := range d.signers {
-			sig, err := s.sign(raw, present)
-			if err != nil {
-				return nil, err
-			}
-			signatures += sig
-		}
+func (d *document) signed(raw []byte, at time.Time) ([]byte, error) {
+	if len(d.signers) == 0 {
+		return bytes.Clone(raw), nil
 	}
-	return append(append(make([]byte, 0, len(signatures)+len(raw)), signatures...), raw...), nil
+	signatures, err := sign(d.signers, raw, at)
+	return append(append(make([]byte, 0, len(signatures)+len(raw)), signatures...), raw...), err
 }
 
 func (d *document) smtpUTF8(r Recipient) bool {

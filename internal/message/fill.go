@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -48,7 +49,8 @@ func (f *filler) fill(p *plan) bool {
 	f.segs, f.bare = f.segs[:0], false
 	if p.rest != nil {
 		f.rest.Reset()
-		if err := p.rest.Execute(&f.rest, &f.scope); err != nil {
+		scope := f.scope // on the heap only here
+		if err := p.rest.Execute(&f.rest, &scope); err != nil {
 			return false
 		}
 		f.rests = f.rests[:0]
@@ -99,7 +101,7 @@ func (f *filler) run(ops []op, link func(string) string) bool {
 			}
 			if f.bare = isBlank(f.para); !f.bare {
 				from := len(f.buf)
-				f.buf = appendWrapped(f.buf, string(f.para), o.first, o.next)
+				f.buf = appendWrapped(f.buf, f.para, o.first, o.next)
 				f.clean(from)
 			}
 		}
@@ -224,7 +226,7 @@ func trimRight(s []byte) []byte {
 	return s
 }
 
-func isBlank(s []byte) bool { return strings.TrimSpace(string(s)) == "" }
+func isBlank(s []byte) bool { return len(bytes.TrimSpace(s)) == 0 }
 
 // finishSegments is the same for the segments of an executed template.
 func finishSegments(list []string, trim bool) []string {
@@ -353,9 +355,4 @@ func constants(ops []op, list []string) []string {
 		list = constants(o.other, constants(o.then, list))
 	}
 	return list
-}
-
-// appendWrapped is wrap without its lists.
-func appendWrapped(b []byte, s, first, other string) []byte {
-	return append(b, wrap(s, first, other)...)
 }

@@ -360,6 +360,9 @@ func (b *planner) senderField(of *parse.PipeNode, key, name string, dot *expr) (
 // settled are our functions that give the same for the same arguments, today and tomorrow.
 var settled = map[string]bool{"lang": true, "class": true, "default": true, "upper": true, "lower": true, "title": true, "mailto": true}
 
+// urlFunctions are those of the text part's URLs, for texts.
+var urlFunctions = map[string]func(string) string{"_head": headOfURL, "_path": pathOfURL, "_arg": argOfURL}
+
 // call applies a function. What it takes and gives must be texts, which its Go type says.
 func (b *planner) call(name string, args []expr) (expr, bool) {
 	same := !slices.ContainsFunc(args, func(e expr) bool { return !e.constant })
@@ -369,6 +372,9 @@ func (b *planner) call(name string, args []expr) (expr, bool) {
 	}
 	if slices.ContainsFunc(args, func(e expr) bool { return e.isBool }) {
 		return expr{}, false
+	}
+	if f := urlFunctions[name]; f != nil && len(args) == 1 {
+		return apply(f, args[0]), true
 	}
 	e := expr{constant: same && settled[name]}
 	switch f := own.(type) {
