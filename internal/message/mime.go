@@ -181,13 +181,20 @@ func appendQPLine(b, line []byte, open bool) []byte {
 func plainRun(rest []byte, room int) int {
 	n, end := 0, min(room, len(rest)-1)
 	for n < end {
-		if c := rest[n]; c != '\t' && (c < ' ' || c > '~' || c == '=') {
+		if !plainOctet[rest[n]] {
 			break
 		}
 		n++
 	}
 	return n
 }
+
+var plainOctet = func() (plain [256]bool) {
+	for c := range plain {
+		plain[c] = c == '\t' || c >= ' ' && c <= '~' && c != '='
+	}
+	return plain
+}()
 
 const upperHex = "0123456789ABCDEF"
 
