@@ -545,16 +545,16 @@ func (d *document) compose(r Recipient, m Mark, out output) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	raw, err := d.signed(d.structure(out).append(head, d.seed(), nil), m.Date)
+	raw, err := d.signed(d.structure(out).append(head, d.seed(), nil))
 	return Message{Subject: out.subject, From: d.from.Text, HTML: out.html, Text: out.text, Raw: raw, SMTPUTF8: d.smtpUTF8(r)}, err
 }
 
 // signed is the finished message.
-func (d *document) signed(raw []byte, at time.Time) ([]byte, error) {
+func (d *document) signed(raw []byte) ([]byte, error) {
 	if len(d.signers) == 0 {
 		return bytes.Clone(raw), nil
 	}
-	signatures, err := sign(d.signers, raw, at)
+	signatures, err := sign(d.signers, raw, time.Now())
 	return append(append(make([]byte, 0, len(signatures)+len(raw)), signatures...), raw...), err
 }
 

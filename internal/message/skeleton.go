@@ -308,7 +308,7 @@ func (d *document) fill(f *filler, r Recipient, m Mark, full bool) (Message, boo
 		}
 	}
 	f.out = append(b, s.parts[len(s.parts)-1]...)
-	msg.Raw, err = d.signed(f.out, m.Date)
+	msg.Raw, err = d.signed(f.out)
 	return msg, true, err
 }
 
