@@ -26,6 +26,7 @@ type Template struct {
 	content   campaign.Content
 	documents []*document
 	fillers   sync.Pool
+	files     files
 }
 
 // document is one language of it.
@@ -46,7 +47,8 @@ type document struct {
 	html     *compiled // nil: no HTML part
 	attach   []*part
 	embed    []*part
-	skeleton *skeleton // nil: every message is composed afresh
+	personal []personal // attachments of each recipient's own
+	skeleton *skeleton  // nil: every message is composed afresh
 }
 
 // compiled is a template of text/template or html/template, and where its parts came from.
@@ -218,6 +220,9 @@ func (d *document) compile() (err error) {
 		return err
 	}
 	d.compileFiles()
+	if err := d.compilePaths(); err != nil {
+		return err
+	}
 	d.build()
 	return nil
 }
@@ -415,6 +420,8 @@ type output struct {
 	html    string
 	text    string
 	pieces  [2][]string // text and html as they are encoded
+	paths   []string    // of the recipient's own files; "": none
+	files   []*part     // and those files
 	unsub   string
 }
 
@@ -475,6 +482,9 @@ func (d *document) execute(r Recipient, m Mark) (output, error) {
 	}
 	for _, h := range d.headers {
 		out.headers = append(out.headers, campaign.Header{Name: h.name, Value: line("headers", h.compiled)})
+	}
+	for _, p := range d.personal {
+		out.paths = append(out.paths, line("attach", p.compiled))
 	}
 	out.pieces[0] = finishSegments(segments(run(d.text)), true)
 	out.text = strings.Join(out.pieces[0], "")
@@ -573,7 +583,11 @@ func (d *document) structure(out output) *part {
 		}
 		body = nest("alternative", body, page)
 	}
-	return nest("mixed", append([]*part{body}, d.attach...)...)
+	all := slices.Concat([]*part{body}, d.attach, out.files)
+	if len(d.personal) > 0 {
+		return &part{kind: "multipart/mixed", parts: all}
+	}
+	return nest("mixed", all...)
 }
 
 func (d *document) header(r Recipient, m Mark, out output) ([]byte, error) {

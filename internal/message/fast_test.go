@@ -63,7 +63,8 @@ func (g generator) campaign() (name, text string) {
 	front := "subject: '" + g.pick("S {{.a}}", "{{sama .名前}}", "fixed", "お知らせ {{.b}} {{default \"x\" .no}}", "{{.now | date \"2006\"}}", "{{if .a}}x{{end}} y") + "'\n"
 	front += g.pick("", "to_name: '{{.名前}}'\n", "to_name: '{{default \"\" .no}}'\n", "to_name: fixed\n")
 	front += g.pick("", "headers: {X-A: '{{.b}}', Feedback-ID: '1:2:3:example'}\n", "headers: {List-Id: 'x <x.example.com>', X-B: '{{default \"\" .no}}'}\n")
-	front += g.pick("", "layout: none\n", "layout: japanese\n", "class: operational\n", "preheader: 'For {{.a}}'\n", "lang: ja\n", "text: \"own {{.a}} text\\n\\nend \"\n", "embed: files/logo.png\n", "attach: files/価格.pdf\n")
+	front += g.pick("", "layout: none\n", "layout: japanese\n", "class: operational\n", "preheader: 'For {{.a}}'\n", "lang: ja\n", "text: \"own {{.a}} text\\n\\nend \"\n", "embed: files/logo.png\n", "attach: files/価格.pdf\n",
+		"attach: ['docs/{{lang}}.pdf', '{{if .b}}docs/{{lang}}.pdf{{end}}', files/価格.pdf]\n", "attach: 'docs/{{.a}}.pdf'\n")
 	return name, "---\n" + front + "---\n" + definitions + g.block(0)
 }
 
@@ -92,7 +93,7 @@ func TestFastIsPlain(t *testing.T) {
 	for seed := range int64(200) {
 		g := generator{rand.New(rand.NewSource(seed))}
 		name, text := g.campaign()
-		tmpl, err := compileFS(workspace(name, text, "files/logo.png", "\x89PNG", "files/価格.pdf", "%PDF"), "a")
+		tmpl, err := compileFS(workspace(name, text, "files/logo.png", "\x89PNG", "files/価格.pdf", "%PDF", "docs/en.pdf", "en", "docs/ja.pdf", "ja", "docs/x.pdf", "x"), "a")
 		if err != nil {
 			seen["refused"]++
 			continue
@@ -105,7 +106,7 @@ func TestFastIsPlain(t *testing.T) {
 			r := Recipient{g.pick("taro@example.jp", "a..b@docomo.ne.jp", "日本@例え.jp"), g.contact()}
 			m := mark
 			m.UnsubscribeURL = g.pick("", "https://example.com/u/x?a=b&c=d+e")
-			want, errWant := d.plain(r, m)
+			want, errWant := tmpl.plain(d, r, m)
 			got, errGot := tmpl.Render(r, m)
 			if fmt.Sprint(errWant) != fmt.Sprint(errGot) {
 				t.Fatalf("seed %d: %v, plain: %v\n%s", seed, errGot, errWant, text)

@@ -55,7 +55,8 @@ type RenderError struct {
 	Address   string // the contact
 	Err       error
 
-	msg string
+	msg        string
+	attachment bool // a file of the contact's own cannot be attached
 }
 
 func (e *RenderError) Error() string {
@@ -103,18 +104,21 @@ func (t *Template) render(r Recipient, m Mark, full bool) (Message, error) {
 	}
 	if d.skeleton != nil {
 		f := t.filler(d, r, m)
-		msg, ok, err := d.fill(f, r, m, full)
+		msg, ok, err := d.fill(f, &t.files, r, m, full)
 		t.fillers.Put(f)
 		if ok {
 			return msg, withContact(err, r.Address)
 		}
 	}
-	return d.plain(r, m)
+	return t.plain(d, r, m)
 }
 
 // plain composes a message afresh, by the template packages and the plain encoder. All else is held to it.
-func (d *document) plain(r Recipient, m Mark) (Message, error) {
+func (t *Template) plain(d *document, r Recipient, m Mark) (Message, error) {
 	out, err := d.execute(r, m)
+	if err == nil {
+		out.files, err = d.ownFiles(&t.files, out.paths)
+	}
 	if err != nil {
 		return Message{}, withContact(err, r.Address)
 	}
@@ -145,7 +149,18 @@ func (t *Template) check(r Recipient, m Mark) (output, error) {
 	if err != nil {
 		return output{}, err
 	}
-	out, err := d.execute(r, m)
+	out, ok := output{}, false
+	if d.skeleton != nil {
+		f := t.filler(d, r, m)
+		out, ok = d.look(f)
+		t.fillers.Put(f)
+	}
+	if !ok {
+		out, err = d.execute(r, m)
+	}
+	if err == nil {
+		err = d.checkFiles(&t.files, out.paths)
+	}
 	return out, withContact(err, r.Address)
 }
 

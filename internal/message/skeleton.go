@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"regexp"
 	"slices"
 	"strconv"
@@ -21,6 +22,8 @@ type skeleton struct {
 	stream    []byte // List-Id, Precedence and their like
 	headers   []line // of the front matter
 	parts     [][]byte
+	paths     []line // of the recipient's own files
+	end       []byte // closes the message: those files go before it
 }
 
 // line is a header field: its bytes, where it is the same for everybody, else ops.
@@ -51,6 +54,13 @@ func (d *document) build() {
 		}
 		s.headers = append(s.headers, l)
 	}
+	for _, p := range d.personal {
+		l, ok := d.line("", "attach", p.compiled)
+		if !ok {
+			return
+		}
+		s.paths = append(s.paths, l)
+	}
 	s.mailboxes = d.mailboxes(nil)
 	s.stream = d.stream(nil, d.headerNames())
 	var chunk []byte
@@ -62,6 +72,11 @@ func (d *document) build() {
 		return nil
 	}
 	s.parts = append(s.parts, d.structure(output{}).append(append(chunk, "MIME-Version: 1.0\r\n"...), d.seed(), cut))
+	if len(s.paths) > 0 {
+		s.end = []byte("--" + boundary(d.seed()) + "--\r\n")
+		last := &s.parts[len(s.parts)-1]
+		*last = bytes.TrimSuffix(*last, s.end)
+	}
 	d.skeleton = s
 }
 
@@ -278,7 +293,7 @@ func paragraphs(ops []op) ([]op, bool) {
 }
 
 // compose makes a message of what the recipient is; false: only the plain way can do it, or say what is wrong.
-func (d *document) fill(f *filler, r Recipient, m Mark, full bool) (Message, bool, error) {
+func (d *document) fill(f *filler, files *files, r Recipient, m Mark, full bool) (Message, bool, error) {
 	s := d.skeleton
 	f.buf = f.buf[:0]
 	subject, ok := f.value(s.subject)
@@ -307,9 +322,81 @@ func (d *document) fill(f *filler, r Recipient, m Mark, full bool) (Message, boo
 			msg.HTML = f.joined()
 		}
 	}
-	f.out = append(b, s.parts[len(s.parts)-1]...)
+	b = append(b, s.parts[len(s.parts)-1]...)
+	if b, ok, err = d.fillFiles(f, files, b); !ok || err != nil {
+		return Message{}, ok, err
+	}
+	f.out = b
 	msg.Raw, err = d.signed(f.out)
 	return msg, true, err
+}
+
+// fillFiles writes the recipient's own files and closes the message.
+func (d *document) fillFiles(f *filler, files *files, b []byte) ([]byte, bool, error) {
+	s := d.skeleton
+	if len(s.paths) == 0 {
+		return b, true, nil
+	}
+	paths, ok := f.values(s.paths)
+	if !ok {
+		return b, false, nil
+	}
+	parts, err := d.ownFiles(files, paths)
+	for _, p := range parts {
+		b = append(append(b, s.end[:len(s.end)-len("--\r\n")]...), "\r\n"...)
+		b = append(p.append(b, "", nil), "\r\n"...)
+	}
+	return append(b, s.end...), true, err
+}
+
+// values are the texts of several fields.
+func (f *filler) values(list []line) ([]string, bool) {
+	var all []string
+	for _, l := range list {
+		v, ok := f.value(l)
+		if !ok {
+			return nil, false
+		}
+		all = append(all, v)
+	}
+	return all, true
+}
+
+// look executes a document for the check before sending, as execute does.
+func (d *document) look(f *filler) (out output, ok bool) {
+	s := d.skeleton
+	out = output{doc: d, unsub: f.unsub}
+	f.buf = f.buf[:0]
+	var names []string
+	if names, ok = f.values([]line{s.subject, s.toName}); !ok {
+		return out, false
+	}
+	out.subject, out.toName = names[0], names[1]
+	values, ok := f.values(s.headers)
+	if !ok {
+		return out, false
+	}
+	for i, v := range values {
+		out.headers = append(out.headers, campaign.Header{Name: s.headers[i].name, Value: v})
+	}
+	if out.paths, ok = f.values(s.paths); !ok {
+		return out, false
+	}
+	for i, part := range []*compiled{d.text, d.html} {
+		if part == nil {
+			continue
+		}
+		if !f.fill(part.plan) {
+			return out, false
+		}
+		f.finish(i == 0)
+		if i == 0 {
+			out.text = f.joined()
+		} else {
+			out.html = f.joined()
+		}
+	}
+	return out, true
 }
 
 func (d *document) fillHeader(f *filler, r Recipient, m Mark, subject string) ([]byte, bool, error) {
@@ -375,6 +462,7 @@ func (d *document) stream(b []byte, names []string) []byte {
 	if !slices.Contains(names, "list-id") {
 		b = appendListID(b, d.from)
 	}
+	field("Feedback-ID", d.feedbackID())
 	field("X-Auto-Response-Suppress", "OOF, AutoReply")
 	if d.class == campaign.Operational {
 		field("Auto-Submitted", "auto-generated") // RFC 3834 section 5
@@ -401,3 +489,22 @@ func (d *document) unsubscribe(b []byte, m Mark) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// feedbackID is what Gmail counts complaints by: campaign, kind of mail and, last, the sender (5 to 15 characters, always
+// the same). It says nothing of the recipient.
+func (d *document) feedbackID() string {
+	plain := func(s string, most int) string {
+		return strings.Trim(head(cidUnsafe.ReplaceAllString(s, "-"), most), "-.")
+	}
+	sender := plain(strings.ReplaceAll(d.from.Domain(), ".", "-"), 15)
+	for len(sender) < 5 {
+		sender += "-mail"
+	}
+	id := plain(d.id, 30)
+	if id == "" {
+		id = boundary(d.id)[2:14]
+	}
+	return id + ":" + d.class + ":" + sender
+}
+
+func head(s string, most int) string { return s[:min(len(s), most)] }
