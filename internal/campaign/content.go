@@ -42,6 +42,8 @@ type Variant struct {
 	TextLayout *Layout `json:"text_layout,omitempty"`
 	Attach     []File  `json:"attach_files,omitempty"`
 	Embed      []File  `json:"embed_files,omitempty"`
+	// AttachPaths are templates of paths: each recipient's own files, which are read when the message is made.
+	AttachPaths []string `json:"attach_paths,omitempty"`
 }
 
 // Layout is the frame of a part.
@@ -111,7 +113,15 @@ func freeze(workspace fs.FS, d Document) (Variant, error) {
 		}
 	}
 	var err error
-	if v.Attach, err = readFiles(workspace, d, "attach", d.Front.Attach); err != nil {
+	var common []string
+	for _, p := range d.Front.Attach {
+		if strings.Contains(p, "{{") {
+			v.AttachPaths = append(v.AttachPaths, p)
+		} else {
+			common = append(common, p)
+		}
+	}
+	if v.Attach, err = readFiles(workspace, d, "attach", common); err != nil {
 		return v, err
 	}
 	if v.Embed, err = readFiles(workspace, d, "embed", d.Front.Embed); err != nil {

@@ -238,9 +238,12 @@ func (d *Document) check() error {
 	case f.Charset != "" && !strings.EqualFold(f.Charset, "utf-8"):
 		return d.errorAt("charset", fmt.Sprintf("charset is %q", f.Charset), "every message is written in utf-8; leave the key out")
 	}
-	for _, h := range f.Headers {
+	for i, h := range f.Headers {
 		if err := checkHeaderName(h.Name); err != nil {
 			return d.errorAt("headers", err.Error(), "")
+		}
+		if slices.ContainsFunc(f.Headers[:i], func(o Header) bool { return strings.EqualFold(o.Name, h.Name) }) {
+			return d.errorAt("headers", fmt.Sprintf("the header field %s is there twice", h.Name), "receivers refuse that; leave one out")
 		}
 	}
 	return nil

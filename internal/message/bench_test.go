@@ -1,42 +1,161 @@
 package message
 
 import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/wneessen/go-mail"
 )
 
-// newsletter is a letter of some 14 KB in two parts, with six fields and twenty links.
-func newsletter(b *testing.B) (*Template, Recipient) {
-	b.Helper()
+// newsletter is a letter of some 14 KB in two parts, with six fields and twenty links, each with a field.
+func newsletter(tb testing.TB, words string, signers ...Signer) (*Template, Recipient) {
+	tb.Helper()
 	var body strings.Builder
-	body.WriteString("# Hello {{.first_name}} {{.last_name}}\n\nYou live in {{.city}} and have {{.points}} points.\n\n")
+	body.WriteString("---\nsubject: News for {{.first_name}}\n---\n# Hello {{.first_name}} {{.last_name}}\n\nYou live in {{.city}} and have {{.points}} points.\n\n")
 	for i := range 20 {
-		fmt.Fprintf(&body, "## Story %d\n\n%s\n\n[Read more](https://www.example.com/story/%d?c={{.id}})\n\n", i, strings.Repeat("Words for the readers of this letter. ", 12), i)
+		fmt.Fprintf(&body, "## Story %d\n\n%s\n\n[Read more](https://www.example.com/story/%d?c={{.id}})\n\n", i, words, i)
 	}
 	body.WriteString("Your code is {{.code}}.\n")
-	values := map[string]string{"first_name": "花子", "last_name": "山田", "city": "Tokyo", "points": "120", "id": "4711", "code": "XMAS"}
-	return compileFile(b, "news.md", "subject: News for {{.first_name}}", body.String()), Recipient{"hanako@example.jp", values}
+	t, err := compileFS(workspace("news.md", body.String()), "news", signers...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return t, Recipient{"hanako@example.jp", map[string]string{"first_name": "花子", "last_name": "山田", "city": "Tokyo", "points": "120", "id": "4711", "code": "XMAS"}}
 }
 
-// BenchmarkRender is one message with its bytes, not signed.
-func BenchmarkRender(b *testing.B) {
-	t, r := newsletter(b)
+var (
+	english  = strings.Repeat("Words for the readers of this letter. ", 4)
+	japanese = strings.Repeat("読者の皆さまへのお知らせです。", 8)
+)
+
+// goMail composes what one recipient gets with go-mail, as a loop over recipients does.
+func goMail(tb testing.TB, out *bytes.Buffer, encoding mail.Encoding, subject, text, page string) {
+	m := mail.NewMsg(mail.WithEncoding(encoding), mail.WithNoDefaultUserAgent())
+	if err := m.From("Example News <news@example.com>"); err != nil {
+		tb.Fatal(err)
+	}
+	if err := m.To("hanako@example.jp"); err != nil {
+		tb.Fatal(err)
+	}
+	m.Subject(subject)
+	m.SetDateWithValue(mark.Date)
+	m.SetMessageIDWithValue(mark.MessageID)
+	m.SetGenHeader("List-Unsubscribe", "<"+mark.UnsubscribeMailto+">")
+	m.SetGenHeader("List-Id", "Example News <news.example.com>")
+	m.SetBulk()
+	m.SetBodyString(mail.TypeTextPlain, text)
+	m.AddAlternativeString(mail.TypeTextHTML, page)
+	out.Reset()
+	if _, err := m.WriteTo(out); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// BenchmarkCompose puts go-mail, which composes each message afresh, beside slots in a skeleton, in turns within one run, so
+// that a noisy machine is noisy for both. compose: from values that are rendered already to bytes; render: from the contact.
+func BenchmarkCompose(b *testing.B) {
+	for _, c := range []struct {
+		name, words string
+		encoding    mail.Encoding
+	}{{"quoted-printable", english, mail.EncodingQP}, {"base64", japanese, mail.EncodingB64}} {
+		b.Run(c.name, func(b *testing.B) { benchmarkCompose(b, c.words, c.encoding) })
+	}
+}
+
+func benchmarkCompose(b *testing.B, words string, encoding mail.Encoding) {
+	t, r := newsletter(b, words)
+	d := t.documents[0]
+	if d.skeleton == nil || len(d.text.plan.rests)+len(d.html.plan.rests) > 0 {
+		b.Fatal("the newsletter is not composed of slots alone")
+	}
+	full, err := t.Render(r, mark)
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := t.filler(d, r, mark)
+	var parts [2][]seg
+	for i, part := range []*compiled{d.text, d.html} {
+		if !f.fill(part.plan) {
+			b.Fatal("not filled")
+		}
+		f.finish(i == 0)
+		parts[i] = append(parts[i], f.segs...)
+	}
+	var peer bytes.Buffer
+	var mine, theirs, whole, wholeTheirs stopwatch
 	b.ReportAllocs()
-	size := 0
 	for b.Loop() {
-		m, err := t.Render(r, mark)
-		if err != nil {
+		theirs.time(func() { goMail(b, &peer, encoding, full.Subject, full.Text, full.HTML) })
+		mine.time(func() {
+			head, ok, err := d.fillHeader(f, r, mark, full.Subject)
+			if !ok || err != nil {
+				b.Fatal(err)
+			}
+			for i, part := range []*compiled{d.text, d.html} {
+				f.segs = append(f.segs[:0], parts[i]...)
+				head = f.appendPart(append(head, d.skeleton.parts[i]...), part.base64)
+			}
+			f.out = append(head, d.skeleton.parts[2]...)
+		})
+		wholeTheirs.time(func() {
+			out, err := d.execute(r, mark)
+			if err != nil {
+				b.Fatal(err)
+			}
+			goMail(b, &peer, encoding, out.subject, out.text, out.html)
+		})
+		whole.time(func() {
+			if _, err := t.Compose(r, mark); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+	b.ReportMetric(float64(len(full.Raw)), "B/msg")
+	b.ReportMetric(mine.each(), "compose-ns")
+	b.ReportMetric(theirs.each()/mine.each(), "compose-x-go-mail")
+	b.ReportMetric(whole.each(), "render-ns")
+	b.ReportMetric(wholeTheirs.each()/whole.each(), "render-x-go-mail")
+	b.ReportMetric(testing.AllocsPerRun(100, func() {
+		if _, err := t.Compose(r, mark); err != nil {
 			b.Fatal(err)
 		}
-		size = len(m.Raw)
+	}), "allocs/msg")
+}
+
+// BenchmarkSigned is a whole message with RSA-2048, beside the bare signature of a hash.
+func BenchmarkSigned(b *testing.B) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		b.Fatal(err)
 	}
-	b.ReportMetric(float64(size), "B/msg")
+	t, r := newsletter(b, english, Signer{"example.com", "s2026", key})
+	hash := sha256.Sum256([]byte("hash"))
+	var bare, whole stopwatch
+	for b.Loop() {
+		bare.time(func() {
+			if _, err := key.Sign(rand.Reader, hash[:], crypto.SHA256); err != nil {
+				b.Fatal(err)
+			}
+		})
+		whole.time(func() {
+			if _, err := t.Compose(r, mark); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+	b.ReportMetric(bare.each(), "bare-ns")
+	b.ReportMetric(whole.each()/bare.each(), "x-bare-signature")
 }
 
 // BenchmarkPreflight is one recipient of the check before sending.
 func BenchmarkPreflight(b *testing.B) {
-	t, r := newsletter(b)
+	t, r := newsletter(b, english)
 	p := NewPreflight(t, Facts{})
 	b.ReportAllocs()
 	for b.Loop() {

@@ -9,8 +9,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	texttemplate "text/template"
+	"text/template/parse"
 	"time"
 	"unicode"
 
@@ -23,6 +25,8 @@ import (
 type Template struct {
 	content   campaign.Content
 	documents []*document
+	fillers   sync.Pool
+	files     files
 }
 
 // document is one language of it.
@@ -43,13 +47,18 @@ type document struct {
 	html     *compiled // nil: no HTML part
 	attach   []*part
 	embed    []*part
+	personal []personal // attachments of each recipient's own
+	skeleton *skeleton  // nil: every message is composed afresh
 }
 
 // compiled is a template of text/template or html/template, and where its parts came from.
 type compiled struct {
 	executor
 	sources map[string]*source
-	size    atomic.Int64 // room for the next execution's output
+	root    *parse.ListNode // of a text template
+	plan    *plan           // of a part; nil: it runs whole
+	base64  bool            // how a part is encoded
+	size    atomic.Int64    // room for the next execution's output
 }
 
 type executor interface {
@@ -211,6 +220,10 @@ func (d *document) compile() (err error) {
 		return err
 	}
 	d.compileFiles()
+	if err := d.compilePaths(); err != nil {
+		return err
+	}
+	d.build()
 	return nil
 }
 
@@ -233,7 +246,8 @@ func (d *document) textTemplate(t *trees, name string) (*compiled, error) {
 			return nil, locate(t.sources, err)
 		}
 	}
-	return &compiled{executor: out.Lookup(name), sources: t.sources}, nil
+	out = out.Lookup(name)
+	return &compiled{executor: out, sources: t.sources, root: out.Root}, nil
 }
 
 // Names of the templates that a layout puts together: {{template "body" .}}.
@@ -283,6 +297,7 @@ func (d *document) compileHTML() error {
 	if err := t.closed(); err != nil {
 		return err
 	}
+	plan := d.plan(t, root, true) // before html/template changes the trees
 	page := htmltemplate.New(root).Funcs(htmltemplate.FuncMap(d.program.all))
 	for _, n := range t.names() {
 		if _, err := page.AddParseTree(n, t.list[n]); err != nil {
@@ -290,7 +305,8 @@ func (d *document) compileHTML() error {
 		}
 	}
 	page = page.Lookup(root)
-	d.html = &compiled{executor: page, sources: t.sources}
+	d.html = &compiled{executor: page, sources: t.sources, plan: plan}
+	d.html.decide(t, false)
 	return d.escape(page, t)
 }
 
@@ -315,6 +331,26 @@ func (d *document) escape(page *htmltemplate.Template, t *trees) error {
 	return out
 }
 
+// decide chooses how a part is encoded, and encodes what is known of it.
+func (c *compiled) decide(t *trees, trim bool) {
+	var known []string
+	if c.plan != nil {
+		cleanConstants(c.plan.ops)
+		known = constants(c.plan.ops, nil)
+	} else {
+		for _, name := range t.names() {
+			each(t.list[name].Root, func(n parse.Node) {
+				if text, ok := n.(*parse.TextNode); ok {
+					known = append(known, lines(string(text.Text)))
+				}
+			})
+		}
+	}
+	if c.base64 = base64IsSmaller(known); c.plan != nil {
+		c.plan.prepare(c.base64, trim)
+	}
+}
+
 // compileText takes the text part from, in this order: the front matter's text, the body of a .txt campaign, the HTML.
 func (d *document) compileText() error {
 	v, body := d.variant, d.body()
@@ -336,6 +372,10 @@ func (d *document) compileText() error {
 	t, root, err := d.frame(v.TextLayout, body)
 	if err == nil {
 		d.text, err = d.textTemplate(t, root)
+	}
+	if err == nil {
+		d.text.plan = d.plan(t, root, false)
+		d.text.decide(t, true)
 	}
 	var e *RenderError
 	if errors.As(err, &e) && body.spans != nil {
@@ -379,6 +419,9 @@ type output struct {
 	headers []campaign.Header
 	html    string
 	text    string
+	pieces  [2][]string // text and html as they are encoded
+	paths   []string    // of the recipient's own files; "": none
+	files   []*part     // and those files
 	unsub   string
 }
 
@@ -394,13 +437,15 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
+// own is what the document itself gives to templates.
+func (d *document) own(r Recipient, m Mark, unsub string) map[string]any {
+	return map[string]any{"email": r.Address, "unsubscribe_url": unsub, "campaign": d.id, "sender": d.sender, "now": m.Date.In(d.location)}
+}
+
+// execute is the plain way: every template runs, whole.
 func (d *document) execute(r Recipient, m Mark) (output, error) {
-	out := output{doc: d, unsub: m.UnsubscribeURL}
-	if out.unsub == "" {
-		out.unsub = m.UnsubscribeMailto
-	}
-	data := &scope{values: r.Values, own: map[string]any{"email": r.Address, "unsubscribe_url": out.unsub, "campaign": d.id,
-		"sender": d.sender, "now": m.Date.In(d.location)}}
+	out := output{doc: d, unsub: m.unsubscribe()}
+	data := &scope{values: r.Values, own: d.own(r, m, out.unsub)}
 	var err error
 	run := func(t *compiled) string {
 		if err != nil {
@@ -408,7 +453,16 @@ func (d *document) execute(r Recipient, m Mark) (output, error) {
 		}
 		var b bounded
 		b.Grow(int(t.size.Load()))
-		if e := t.Execute(&b, data); e != nil {
+		template := t.executor
+		if t.plan != nil {
+			template = t.plan.marked
+		}
+		if e := template.Execute(&b, data); e != nil {
+			if t.plan != nil { // the whole template knows its places better
+				if e2 := t.Execute(io.Discard, data); e2 != nil {
+					e = e2
+				}
+			}
 			err = explainRun(e, t.sources)
 			return ""
 		}
@@ -420,7 +474,7 @@ func (d *document) execute(r Recipient, m Mark) (output, error) {
 		if e := checkHeaderText(s); e != nil && err == nil {
 			err = &RenderError{File: d.variant.Path, Line: d.variant.Lines[key], Err: e, msg: key + ": " + e.Error()}
 		}
-		return strings.TrimSpace(strings.ToValidUTF8(s, "\ufffd"))
+		return headerValue(s)
 	}
 	out.subject = line("subject", d.subject)
 	if d.toName != nil {
@@ -429,9 +483,18 @@ func (d *document) execute(r Recipient, m Mark) (output, error) {
 	for _, h := range d.headers {
 		out.headers = append(out.headers, campaign.Header{Name: h.name, Value: line("headers", h.compiled)})
 	}
-	out.text = canonical(strings.TrimRight(reflow(run(d.text)), " \t\n"))
+	for _, p := range d.personal {
+		out.paths = append(out.paths, line("attach", p.compiled))
+	}
+	out.pieces[0] = finishSegments(segments(run(d.text)), true)
+	out.text = strings.Join(out.pieces[0], "")
 	if d.html != nil {
-		out.html = canonical(d.linkEmbedded(run(d.html)))
+		list := strings.Split(run(d.html), slotMark)
+		for i := range list {
+			list[i] = d.linkEmbedded(list[i])
+		}
+		out.pieces[1] = finishSegments(list, false)
+		out.html = strings.Join(out.pieces[1], "")
 	}
 	return out, err
 }
@@ -486,55 +549,58 @@ func operand(field string) string {
 	return "." + field
 }
 
-// compose writes the message (RFC 5322, 2045) and signs it.
+// compose writes the message (RFC 5322, 2045) and signs it, all afresh.
 func (d *document) compose(r Recipient, m Mark, out output) (Message, error) {
 	head, err := d.header(r, m, out)
 	if err != nil {
 		return Message{}, err
 	}
-	raw := d.structure(out).append(head, m.MessageID)
-	signatures := ""
-	present := fieldNames(raw)
-	for _, s := range d.signers {
-		sig, err := s.sign(raw, present)
-		if err != nil {
-			return Message{}, err
-		}
-		signatures += sig
+	raw, err := d.signed(d.structure(out).append(head, d.seed(), nil))
+	return Message{Subject: out.subject, From: d.from.Text, HTML: out.html, Text: out.text, Raw: raw, SMTPUTF8: d.smtpUTF8(r)}, err
+}
+
+// signed is the finished message.
+func (d *document) signed(raw []byte) ([]byte, error) {
+	if len(d.signers) == 0 {
+		return bytes.Clone(raw), nil
 	}
-	utf8 := !isASCII(r.Address) || d.from.SMTPUTF8 || d.replyTo != nil && d.replyTo.SMTPUTF8
-	return Message{Subject: out.subject, From: d.from.Text, HTML: out.html, Text: out.text,
-		Raw: append([]byte(signatures), raw...), SMTPUTF8: utf8}, nil
+	signatures, err := sign(d.signers, raw, time.Now())
+	return append(append(make([]byte, 0, len(signatures)+len(raw)), signatures...), raw...), err
+}
+
+func (d *document) smtpUTF8(r Recipient) bool {
+	return !isASCII(r.Address) || d.from.SMTPUTF8 || d.replyTo != nil && d.replyTo.SMTPUTF8
 }
 
 // structure: the parts that say the same with the best one last (RFC 2046 section 5.1.4), the pictures beside the HTML that
 // shows them, the attachments around all.
 func (d *document) structure(out output) *part {
-	body := &part{kind: "text/plain; charset=utf-8", text: out.text}
+	body := &part{kind: "text/plain; charset=utf-8", pieces: out.pieces[0], base64: d.text.base64}
 	if d.html != nil {
-		page := nest("related", append([]*part{{kind: "text/html; charset=utf-8", text: out.html}}, d.embed...)...)
+		page := nest("related", append([]*part{{kind: "text/html; charset=utf-8", pieces: out.pieces[1], base64: d.html.base64}}, d.embed...)...)
 		if page.parts != nil {
 			page.kind += ";\r\n type=\"text/html\""
 		}
 		body = nest("alternative", body, page)
 	}
-	return nest("mixed", append([]*part{body}, d.attach...)...)
+	all := slices.Concat([]*part{body}, d.attach, out.files)
+	if len(d.personal) > 0 {
+		return &part{kind: "multipart/mixed", parts: all}
+	}
+	return nest("mixed", all...)
 }
 
 func (d *document) header(r Recipient, m Mark, out output) ([]byte, error) {
-	if !messageID.MatchString(m.MessageID) {
-		return nil, fmt.Errorf("%q cannot be a Message-ID", m.MessageID)
+	if err := checkMessageID(m.MessageID); err != nil {
+		return nil, err
 	}
 	b := make([]byte, 0, 4096+2*(len(out.text)+len(out.html)))
 	b = append(b, "Date: "+m.Date.In(d.location).Format(dateLayout)+"\r\n"...)
-	b = appendMailbox(b, "From", d.from.Name, d.from.Text)
-	if d.replyTo != nil {
-		b = appendMailbox(b, "Reply-To", d.replyTo.Name, d.replyTo.Text)
-	}
+	b = d.mailboxes(b)
 	b = appendMailbox(b, "To", out.toName, r.Address)
 	b = appendText(b, "Subject", out.subject)
 	b = append(b, "Message-ID: <"+m.MessageID+">\r\n"...)
-	b, err := d.streamFields(b, m, out)
+	b, err := d.unsubscribe(d.stream(b, d.headerNames()), m)
 	if err != nil {
 		return nil, err
 	}
@@ -546,47 +612,31 @@ func (d *document) header(r Recipient, m Mark, out output) ([]byte, error) {
 	return append(b, "MIME-Version: 1.0\r\n"...), nil
 }
 
-// messageID is RFC 5322 section 3.6.4, dot-atoms only.
-var messageID = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+$")
+func (d *document) mailboxes(b []byte) []byte {
+	b = appendMailbox(b, "From", d.from.Name, d.from.Text)
+	if d.replyTo != nil {
+		b = appendMailbox(b, "Reply-To", d.replyTo.Name, d.replyTo.Text)
+	}
+	return b
+}
+
+// checkMessageID: RFC 5322 section 3.6.4, dot-atoms only.
+func checkMessageID(id string) error {
+	left, right, ok := strings.Cut(id, "@")
+	for _, side := range []struct{ s, more string }{{left, "!#$%&'*+/=?^_`{|}~.-"}, {right, ".-"}} {
+		ok = ok && side.s != ""
+		for i := range len(side.s) {
+			ok = ok && (isAlphanumeric(side.s[i]) || strings.IndexByte(side.more, side.s[i]) >= 0)
+		}
+	}
+	if !ok {
+		return fmt.Errorf("%q cannot be a Message-ID", id)
+	}
+	return nil
+}
 
 // dateLayout is RFC 5322 section 3.3; the zone as a number, because receivers do not know its name.
 const dateLayout = "Mon, 02 Jan 2006 15:04:05 -0700"
-
-// streamFields say what kind of mail this is, and how to leave it. A header of the front matter of the same name takes
-// the place of the ones that a user may set.
-func (d *document) streamFields(b []byte, m Mark, out output) ([]byte, error) {
-	field := func(name, value string) {
-		if !slices.ContainsFunc(out.headers, func(h campaign.Header) bool { return strings.EqualFold(h.Name, name) }) {
-			b = append(b, name+": "+value+"\r\n"...)
-		}
-	}
-	if !slices.ContainsFunc(out.headers, func(h campaign.Header) bool { return strings.EqualFold(h.Name, "List-Id") }) {
-		b = appendListID(b, d.from)
-	}
-	field("X-Auto-Response-Suppress", "OOF, AutoReply")
-	if d.class == campaign.Operational {
-		field("Auto-Submitted", "auto-generated") // RFC 3834 section 5
-		return b, nil
-	}
-	field("Precedence", "bulk")
-	var uris []string
-	for _, u := range []string{m.UnsubscribeURL, m.UnsubscribeMailto} {
-		if u == "" {
-			continue
-		}
-		if err := checkURI(u); err != nil {
-			return nil, err
-		}
-		uris = append(uris, u)
-	}
-	if len(uris) > 0 {
-		b = appendList(b, "List-Unsubscribe", uris...)
-	}
-	if strings.HasPrefix(m.UnsubscribeURL, "https://") { // RFC 8058 section 3.1: exactly this text, and only with https
-		b = append(b, "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"...)
-	}
-	return b, nil
-}
 
 // appendListID names the stream of mail (RFC 2919): everything from one address is one, news@example.com is
 // news.example.com.

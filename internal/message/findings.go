@@ -162,6 +162,8 @@ func (p *Preflight) Enter(s Seen) {
 	switch {
 	case errors.As(err, &e) && e.Field != "":
 		p.add(RuleMissingField, r.Address, e)
+	case errors.As(err, &e) && e.attachment:
+		p.add(RuleAttachment, r.Address, e)
 	case errors.As(err, &e):
 		p.add(RuleTemplate, r.Address, e)
 	case err != nil:

@@ -247,8 +247,15 @@ func mailtoAddress(uri string) string {
 // The three below escape values in the URLs of the text part as html/template does in the HTML part.
 
 // urlHead is a value that begins a URL: only schemes that cannot run anything.
-func urlHead(v any) string {
-	s := fmt.Sprint(v)
+func urlHead(v any) string { return headOfURL(fmt.Sprint(v)) }
+
+// urlPath keeps what has a meaning in a URL and escapes the rest.
+func urlPath(v any) string { return pathOfURL(fmt.Sprint(v)) }
+
+// urlArg escapes everything but RFC 3986's unreserved characters.
+func urlArg(v any) string { return argOfURL(fmt.Sprint(v)) }
+
+func headOfURL(s string) string {
 	if scheme, _, ok := strings.Cut(s, ":"); ok && !strings.Contains(scheme, "/") {
 		switch strings.ToLower(scheme) {
 		case "http", "https", "mailto":
@@ -256,23 +263,32 @@ func urlHead(v any) string {
 			return "#ZgotmplZ"
 		}
 	}
-	return urlPath(v)
+	return pathOfURL(s)
 }
 
-// urlPath keeps what has a meaning in a URL and escapes the rest.
-func urlPath(v any) string { return escapeURL(fmt.Sprint(v), "!#$&*+,/:;=?@[]%") }
+func pathOfURL(s string) string { return escapeURL(s, "!#$&*+,/:;=?@[]%") }
 
-// urlArg escapes everything but RFC 3986's unreserved characters.
-func urlArg(v any) string { return escapeURL(fmt.Sprint(v), "") }
+func argOfURL(s string) string { return escapeURL(s, "") }
 
 func escapeURL(s, keep string) string {
+	kept := func(c byte) bool {
+		return isAlphanumeric(c) || strings.IndexByte("-._~", c) >= 0 || strings.IndexByte(keep, c) >= 0
+	}
+	i := 0
+	for i < len(s) && kept(s[i]) {
+		i++
+	}
+	if i == len(s) {
+		return s
+	}
 	var b strings.Builder
-	for i := range len(s) {
-		c := s[i]
-		if isAlphanumeric(c) || strings.IndexByte("-._~", c) >= 0 || strings.IndexByte(keep, c) >= 0 {
+	b.Grow(len(s) + 16)
+	b.WriteString(s[:i])
+	for ; i < len(s); i++ {
+		if c := s[i]; kept(c) {
 			b.WriteByte(c)
 		} else {
-			fmt.Fprintf(&b, "%%%02x", c)
+			b.Write([]byte{'%', lowerHex[c>>4], lowerHex[c&15]})
 		}
 	}
 	return b.String()

@@ -50,7 +50,7 @@ func needsWords(s string) bool {
 	if !isASCII(s) || strings.Contains(s, "=?") || strings.Contains(s, "  ") {
 		return true
 	}
-	for _, word := range strings.Split(s, " ") {
+	for word := range strings.SplitSeq(s, " ") {
 		if len(word) > maxHeaderLine-2 {
 			return true
 		}
@@ -60,15 +60,17 @@ func needsWords(s string) bool {
 
 // appendFolded writes ASCII text, folded at its spaces; column is where the line is.
 func appendFolded(b []byte, column int, s string) ([]byte, int) {
-	for i, word := range strings.Split(s, " ") {
+	first := true
+	for word := range strings.SplitSeq(s, " ") {
 		switch {
-		case i > 0 && column+1+len(word) > maxHeaderLine:
+		case !first && column+1+len(word) > maxHeaderLine:
 			b = append(b, "\r\n "...)
 			column = 1
-		case i > 0:
+		case !first:
 			b = append(b, ' ')
 			column++
 		}
+		first = false
 		b = append(b, word...)
 		column += len(word)
 	}
@@ -150,15 +152,25 @@ func quote(s string) string {
 }
 
 // appendList writes a field of URIs in angle brackets, one a line: nothing may be folded within them (RFC 2369 section 2).
+// Empty ones are left out, and a field of none.
 func appendList(b []byte, name string, uris ...string) []byte {
-	b = append(b, name+": "...)
-	for i, u := range uris {
-		if i > 0 {
+	n := 0
+	for _, u := range uris {
+		switch {
+		case u == "":
+			continue
+		case n > 0:
 			b = append(b, ",\r\n "...)
+		default:
+			b = append(append(b, name...), ": "...)
 		}
-		b = append(b, "<"+u+">"...)
+		b = append(append(append(b, '<'), u...), '>')
+		n++
 	}
-	return append(b, "\r\n"...)
+	if n > 0 {
+		b = append(b, "\r\n"...)
+	}
+	return b
 }
 
 // checkURI refuses what would break out of the angle brackets or the line.

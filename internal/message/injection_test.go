@@ -163,7 +163,7 @@ func TestValuesNeverAddHeaders(t *testing.T) {
 	tmpl := compileFile(t, "a.md", "subject: 's {{.v}}'\nto_name: 'n {{.v}}'\nheaders:\n  X-A: 'h {{.v}}'\n  X-B: '{{.v}}'", "x")
 	values := append(slices.Clone(nasty), "a\r\nBcc: x@evil.example", "a\nBcc: x", "a\rBcc: x", "a\r\n\r\nbody", "a\x00b", "a\u0085b", "\r\n", "a\x0bb",
 		strings.Repeat("x", 3000), strings.Repeat("長い", 500), "a\tb", `a"b\c`, "a <x@evil.example>, b", "a  b", "(comment", "é", "\xff")
-	want := []string{"Date", "From", "Reply-To", "To", "Subject", "Message-Id", "List-Id", "X-Auto-Response-Suppress", "Precedence", "List-Unsubscribe",
+	want := []string{"Date", "From", "Reply-To", "To", "Subject", "Message-Id", "List-Id", "Feedback-Id", "X-Auto-Response-Suppress", "Precedence", "List-Unsubscribe",
 		"X-A", "X-B", "Mime-Version", "Content-Type"}
 	for _, v := range values {
 		m, err := tmpl.Render(Recipient{"taro@example.jp", map[string]string{"v": v}}, mark)

@@ -55,7 +55,8 @@ type RenderError struct {
 	Address   string // the contact
 	Err       error
 
-	msg string
+	msg        string
+	attachment bool // a file of the contact's own cannot be attached
 }
 
 func (e *RenderError) Error() string {
@@ -82,18 +83,59 @@ func (e *RenderError) Reason() string {
 // Unwrap gives the error of the template package.
 func (e *RenderError) Unwrap() error { return e.Err }
 
+// unsubscribe is {{.unsubscribe_url}}.
+func (m Mark) unsubscribe() string {
+	if m.UnsubscribeURL != "" {
+		return m.UnsubscribeURL
+	}
+	return m.UnsubscribeMailto
+}
+
 // Render makes the message of one recipient. It may be called from several goroutines.
-func (t *Template) Render(r Recipient, m Mark) (Message, error) {
+func (t *Template) Render(r Recipient, m Mark) (Message, error) { return t.render(r, m, true) }
+
+// Compose is Render for sending: the message without its Text and HTML beside the bytes.
+func (t *Template) Compose(r Recipient, m Mark) (Message, error) { return t.render(r, m, false) }
+
+func (t *Template) render(r Recipient, m Mark, full bool) (Message, error) {
 	d, err := t.document(r)
 	if err != nil {
 		return Message{}, err
 	}
+	if d.skeleton != nil {
+		f := t.filler(d, r, m)
+		msg, ok, err := d.fill(f, &t.files, r, m, full)
+		t.fillers.Put(f)
+		if ok {
+			return msg, withContact(err, r.Address)
+		}
+	}
+	return t.plain(d, r, m)
+}
+
+// plain composes a message afresh, by the template packages and the plain encoder. All else is held to it.
+func (t *Template) plain(d *document, r Recipient, m Mark) (Message, error) {
 	out, err := d.execute(r, m)
+	if err == nil {
+		out.files, err = d.ownFiles(&t.files, out.paths)
+	}
 	if err != nil {
 		return Message{}, withContact(err, r.Address)
 	}
 	msg, err := d.compose(r, m, out)
 	return msg, withContact(err, r.Address)
+}
+
+func (t *Template) filler(d *document, r Recipient, m Mark) *filler {
+	f, _ := t.fillers.Get().(*filler)
+	if f == nil {
+		f = &filler{}
+	}
+	f.person = person{scope: scope{values: r.Values}, address: r.Address, unsub: m.unsubscribe()}
+	if d.text.plan.rest != nil || d.html != nil && d.html.plan.rest != nil {
+		f.own = d.own(r, m, f.unsub)
+	}
+	return f
 }
 
 // Check executes the templates for one recipient, and composes and signs nothing.
@@ -107,7 +149,18 @@ func (t *Template) check(r Recipient, m Mark) (output, error) {
 	if err != nil {
 		return output{}, err
 	}
-	out, err := d.execute(r, m)
+	out, ok := output{}, false
+	if d.skeleton != nil {
+		f := t.filler(d, r, m)
+		out, ok = d.look(f)
+		t.fillers.Put(f)
+	}
+	if !ok {
+		out, err = d.execute(r, m)
+	}
+	if err == nil {
+		err = d.checkFiles(&t.files, out.paths)
+	}
 	return out, withContact(err, r.Address)
 }
 

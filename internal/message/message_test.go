@@ -40,7 +40,11 @@ func compileFS(ws fs.FS, name string, signers ...Signer) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Compile(content, signers)
+	t, err := Compile(content, signers)
+	if err == nil {
+		t.SetFiles(ws)
+	}
+	return t, err
 }
 
 // compileFile compiles one campaign file.

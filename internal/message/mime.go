@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -14,10 +15,11 @@ import (
 
 // part is a node of a message's MIME tree (RFC 2045, 2046): a leaf with a body, or a multipart with parts.
 type part struct {
-	kind    string // "text/plain; charset=utf-8", "multipart/alternative"
-	fields  string // further header lines of the part, each ended
-	text    string // a text leaf: lines end in \n
-	encoded []byte // any other leaf: base64, ready
+	kind    string   // "text/plain; charset=utf-8", "multipart/alternative"
+	fields  string   // further header lines of the part, each ended
+	pieces  []string // a text leaf: its lines end in \n, and each piece is encoded by itself
+	base64  bool     // how
+	encoded []byte   // any other leaf: base64, ready
 	parts   []*part
 }
 
@@ -29,16 +31,17 @@ func nest(subtype string, parts ...*part) *part {
 	return &part{kind: "multipart/" + subtype, parts: parts}
 }
 
-// append writes the part's header, the empty line and its body. seed makes the boundaries.
-func (p *part) append(b []byte, seed string) []byte {
+// append writes the part's header, the empty line and its body. seed makes the boundaries; leaf, when not nil, writes the
+// bodies.
+func (p *part) append(b []byte, seed string, leaf func(b []byte, p *part) []byte) []byte {
 	if p.parts == nil {
-		return p.appendLeaf(b)
+		return p.appendLeaf(b, leaf)
 	}
 	mark := boundary(seed)
 	b = append(b, "Content-Type: "+p.kind+";\r\n boundary=\""+mark+"\"\r\n"+p.fields+"\r\n"...)
 	for i, sub := range p.parts {
 		b = append(b, "--"+mark+"\r\n"...)
-		b = sub.append(b, seed+"."+strconv.Itoa(i))
+		b = sub.append(b, seed+"."+strconv.Itoa(i), leaf)
 		b = append(b, "\r\n"...)
 	}
 	return append(b, "--"+mark+"--\r\n"...)
@@ -50,20 +53,32 @@ func boundary(seed string) string {
 	return "=_" + hex.EncodeToString(sum[:14])
 }
 
-func (p *part) appendLeaf(b []byte) []byte {
+func (p *part) appendLeaf(b []byte, leaf func(b []byte, p *part) []byte) []byte {
 	b = append(b, "Content-Type: "+p.kind+"\r\n"+p.fields...)
-	if p.encoded != nil {
+	if p.encoded != nil || p.base64 {
 		b = append(b, "Content-Transfer-Encoding: base64\r\n\r\n"...)
-		return append(b, p.encoded...)
-	}
-	qp := appendQP(make([]byte, 0, len(p.text)+len(p.text)/8), p.text)
-	raw := strings.ReplaceAll(p.text, "\n", "\r\n")
-	if len(qp) <= base64Len(len(raw)) {
+	} else {
 		b = append(b, "Content-Transfer-Encoding: quoted-printable\r\n\r\n"...)
-		return append(b, qp...)
 	}
-	b = append(b, "Content-Transfer-Encoding: base64\r\n\r\n"...)
-	return appendBase64(b, []byte(raw))
+	switch {
+	case leaf != nil:
+		return leaf(b, p)
+	case p.encoded != nil:
+		return append(b, p.encoded...)
+	case p.base64:
+		return appendBase64(b, appendCRLF(nil, []byte(strings.Join(p.pieces, ""))))
+	}
+	return appendQP(b, p.pieces...)
+}
+
+// base64IsSmaller chooses the encoding of a part by what it says to everybody, so that all messages of a campaign have the
+// same one.
+func base64IsSmaller(constants []string) bool {
+	n := 0
+	for _, s := range constants {
+		n += len(s) + strings.Count(s, "\n")
+	}
+	return base64Len(n) < len(appendQP(nil, constants...))
 }
 
 // Lines of an encoded body have 76 characters at most (RFC 2045 sections 6.7 and 6.8); 57 bytes are 76 in base64.
@@ -86,19 +101,48 @@ func base64Len(n int) int {
 	return base64.StdEncoding.EncodedLen(n) + 2*((n+base64Chunk-1)/base64Chunk)
 }
 
-// appendQP writes text in quoted-printable (RFC 2045 section 6.7). Each line of the text is encoded by itself. Beyond
+// appendQP writes text in quoted-printable (RFC 2045 section 6.7), each of its pieces by itself: a line that goes on in the
+// next piece is broken softly between the two, so that a piece's bytes are the same whatever stands around it. Beyond
 // what the RFC asks, a dot and a "From " that begin a line are escaped, for the hops that would stuff them.
-func appendQP(b []byte, text string) []byte {
-	for text != "" {
-		line, rest, _ := strings.Cut(text, "\n")
-		b = appendQPLine(b, line)
-		b = append(b, "\r\n"...)
-		text = rest
+func appendQP(b []byte, pieces ...string) []byte {
+	open, white := false, false
+	for _, p := range pieces {
+		if p != "" {
+			b = appendJoint(b, open, white, p[0])
+			b, open, white = appendQPPiece(b, []byte(p))
+		}
 	}
 	return b
 }
 
-func appendQPLine(b []byte, line string) []byte {
+// appendJoint is what stands between two pieces; next begins the second.
+func appendJoint(b []byte, open, white bool, next byte) []byte {
+	if open && (next != '\n' || white) {
+		b = append(b, "=\r\n"...)
+	}
+	return b
+}
+
+// appendQPPiece encodes a piece line by line. open: its last line goes on; white: with white space as its last octet so
+// far, which must not come to stand at the end of a line.
+func appendQPPiece(b, text []byte) (out []byte, open, white bool) {
+	for len(text) > 0 {
+		line, rest, ended := bytes.Cut(text, newline)
+		b = appendQPLine(b, line, !ended)
+		if !ended {
+			c := line[len(line)-1]
+			return b, true, c == ' ' || c == '\t'
+		}
+		b = append(b, "\r\n"...)
+		text = rest
+	}
+	return b, false, false
+}
+
+var newline = []byte{'\n'}
+
+// appendQPLine encodes a line; open: it goes on behind this, so that nothing of it is its end.
+func appendQPLine(b, line []byte, open bool) []byte {
 	column := 0
 	for i := 0; i < len(line); i++ {
 		if n := plainRun(line[i:], maxBodyLine-1-column); column > 0 && n > 0 {
@@ -107,7 +151,7 @@ func appendQPLine(b []byte, line string) []byte {
 			i += n - 1
 			continue
 		}
-		last := i == len(line)-1
+		last := !open && i == len(line)-1
 		width := 1
 		escape := qpEscapes(line[i], last, column == 0, line[i:])
 		if escape {
@@ -134,10 +178,10 @@ func appendQPLine(b []byte, line string) []byte {
 
 // plainRun is how many octets at the head of rest, but not its last one and at most room, need no thought where they do
 // not begin a line.
-func plainRun(rest string, room int) int {
+func plainRun(rest []byte, room int) int {
 	n, end := 0, min(room, len(rest)-1)
 	for n < end {
-		if c := rest[n]; c != '\t' && (c < ' ' || c > '~' || c == '=') {
+		if !plainOctet[rest[n]] {
 			break
 		}
 		n++
@@ -145,10 +189,17 @@ func plainRun(rest string, room int) int {
 	return n
 }
 
+var plainOctet = func() (plain [256]bool) {
+	for c := range plain {
+		plain[c] = c == '\t' || c >= ' ' && c <= '~' && c != '='
+	}
+	return plain
+}()
+
 const upperHex = "0123456789ABCDEF"
 
 // qpEscapes: is the octet at the head of rest written as =XX?
-func qpEscapes(c byte, last, atStart bool, rest string) bool {
+func qpEscapes(c byte, last, atStart bool, rest []byte) bool {
 	switch {
 	case c == '=' || c > '~' || c < ' ' && c != '\t':
 		return true
@@ -157,17 +208,13 @@ func qpEscapes(c byte, last, atStart bool, rest string) bool {
 	case atStart && c == '.':
 		return true
 	}
-	return atStart && strings.HasPrefix(rest, "From ")
+	return atStart && c == 'F' && bytes.HasPrefix(rest, []byte("From "))
 }
 
-// canonical is text as it stands in a text part: valid UTF-8, lines ended by \n, the last one too.
-func canonical(s string) string {
+// lines is text as it stands in a text part: valid UTF-8, lines ended by \n.
+func lines(s string) string {
 	s = strings.ToValidUTF8(s, "\ufffd")
-	s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
-	if !strings.HasSuffix(s, "\n") {
-		s += "\n"
-	}
-	return s
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 }
 
 // mediaTypes are the files that newsletters bring along; a table of our own, because the system's differs from host to

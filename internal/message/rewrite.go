@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -97,6 +98,8 @@ func (w *rewriter) list(l *parse.ListNode, root bool) {
 	for _, n := range l.Nodes {
 		w.root = root
 		switch n := n.(type) {
+		case *parse.TextNode:
+			n.Text = bytes.ReplaceAll(n.Text, []byte(slotMark), nil)
 		case *parse.ActionNode:
 			if c := n.Pipe.Cmds; root && len(n.Pipe.Decl) == 0 && len(c) == 1 && c[0].Args[0].Type() == parse.NodeDot {
 				w.fail(n.Pos, "{{.}} is the whole contact here; name a field: {{.email}}")

@@ -2,8 +2,11 @@ package send
 
 import (
 	"context"
+	"io/fs"
 	"math/rand/v2"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -36,12 +39,20 @@ func (s *Sender) composer(ctx context.Context, p *Plan) (*composer, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.SetFiles(workspaceFiles(s.Workspace.Dir))
 	keys, err := s.Store.TokenKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
 	conf := s.Workspace.Config
 	return &composer{template: t, keys: keys, bounces: conf.Bounces, sender: conf.Sender, domain: fromDomain(p.Content), now: s.Now}, nil
+}
+
+// workspaceFiles are the files of a workspace. What a link or a path leads to outside it is not among them.
+type workspaceFiles string
+
+func (w workspaceFiles) Open(name string) (fs.File, error) {
+	return os.OpenInRoot(string(w), filepath.FromSlash(name))
 }
 
 // fromDomain is the domain that the campaign is sent from; Message-IDs are made in it, because it is ours.
@@ -64,7 +75,8 @@ func (c *composer) compose(d store.Due) outgoing {
 		out.verdict = &delivery.Decision{State: delivery.Excluded, Reason: "contact removed"}
 		return out
 	}
-	m, mark, err := c.render(d.ID, d.Address, d.Values)
+	mark := c.mark(d.ID)
+	m, err := c.template.Compose(message.Recipient{Address: d.Address, Values: d.Values}, mark)
 	if err != nil {
 		out.why = err.Error()
 		out.verdict = &delivery.Decision{State: delivery.Failed, Reason: "compose"}

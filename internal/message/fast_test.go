@@ -1,0 +1,174 @@
+package message
+
+import (
+	"bytes"
+	"fmt"
+	htmltemplate "html/template"
+	"math/rand"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// generator writes random campaigns.
+type generator struct{ *rand.Rand }
+
+func (g generator) pick(list ...string) string { return list[g.Intn(len(list))] }
+
+var fields = []string{"a", "b", "c", "名前", "long", "empty", "no", "x y"}
+
+func (g generator) field() string {
+	f := fields[g.Intn(len(fields))]
+	if f == "x y" {
+		return `field "x y"`
+	}
+	return "." + f
+}
+
+func (g generator) value() string {
+	f := g.field()
+	if g.Intn(3) == 0 {
+		f = g.pick(".email", ".unsubscribe_url", ".sender.name", ".sender.organization", ".campaign", "lang", "class", "$.a")
+	}
+	return g.pick("{{"+f+"}}", "{{"+f+"}}", "{{"+f+"}}", `{{default "誰か <x>" (`+f+`)}}`, "{{"+f+` | default "x+y"}}`, "{{sama ("+f+`)}}`,
+		"{{upper ("+f+")}}", "{{or (field \"no\") (field \"a\")}}", "{{- "+f+" -}}", "{{printf \"%s!\" ("+f+")}}", "{{.now | date \"2006年1月2日\"}}",
+		"{{if "+f+"}}{{"+f+"}}{{end}}", "{{with "+f+"}}({{.}}){{else}}-{{end}}", "{{title (upper ("+f+"))}}")
+}
+
+func (g generator) block(depth int) string {
+	var b strings.Builder
+	for range g.Intn(5) + 1 {
+		inner := func() string {
+			if depth > 2 {
+				return g.value()
+			}
+			return g.block(depth + 1)
+		}
+		cond := g.pick(g.field(), `has "a"`, `has "no"`, `not (has "no")`, `eq class "marketing"`, `eq (or .no .a) "x"`, `and .a .b`, `or .no .empty`, `ne lang "ja"`, `and (has "a") (has "b")`)
+		b.WriteString(g.pick(g.value(), g.value(), g.value(), " text ", "\n", "\n\n", "行末 \n", ".\n.x", "From me\n", "=3D", "日本語の文章です。", "tab\t", "# Title ", "- item ", strings.Repeat("long words ", 12),
+			"<b>bold</b>", "[link](https://example.com/"+g.pick("", "{{.a}}")+"?q={{"+g.field()+"}})", "<a href=\"https://example.com/{{"+g.field()+"}}\" title='{{"+g.field()+"}}'>x</a>",
+			"<a href=\"{{"+g.field()+"}}\">y</a>", "<p style=\"color:{{.c}}\">z</p>", "<img src=\"cid:logo.png\" alt=\"{{.a}}\">", "**strong {{.b}}**", "\n> quoted {{.a}}\n", "`code`",
+			"{{if "+cond+"}}"+inner()+"{{end}}", "{{if "+cond+"}}"+inner()+"{{else}}"+inner()+"{{end}}", "{{with "+g.field()+"}}{{.}}"+g.pick("x", "\n\ny\n\n")+"{{else}}"+inner()+"{{end}}",
+			"{{with .sender.organization}}{{.}} {{$.a}}{{end}}", "{{range split \",\" .list}}[{{.}}]"+g.pick("", "\n\n- {{.}} {{$.b}}\n")+"{{else}}none{{end}}", "{{$v := .a}}", "{{$v := .a}}({{$v}})",
+			"{{template \"part\" .}}", "{{template \"variable\" .}}", "{{template \"other\" .a}}", "{{/* nothing */}}", "{{\"\"}}"))
+	}
+	return b.String()
+}
+
+const definitions = `{{define "part"}}<i>{{.a}}</i> part {{.b}}
+{{end}}{{define "variable"}}{{$v := .b}}v{{$v}}{{end}}{{define "other"}}o{{.}}{{end}}`
+
+func (g generator) campaign() (name, text string) {
+	name = "a." + g.pick("md", "md", "html", "txt")
+	front := "subject: '" + g.pick("S {{.a}}", "{{sama .名前}}", "fixed", "お知らせ {{.b}} {{default \"x\" .no}}", "{{.now | date \"2006\"}}", "{{if .a}}x{{end}} y") + "'\n"
+	front += g.pick("", "to_name: '{{.名前}}'\n", "to_name: '{{default \"\" .no}}'\n", "to_name: fixed\n")
+	front += g.pick("", "headers: {X-A: '{{.b}}', Feedback-ID: '1:2:3:example'}\n", "headers: {List-Id: 'x <x.example.com>', X-B: '{{default \"\" .no}}'}\n")
+	front += g.pick("", "layout: none\n", "layout: japanese\n", "class: operational\n", "preheader: 'For {{.a}}'\n", "lang: ja\n", "text: \"own {{.a}} text\\n\\nend \"\n", "embed: files/logo.png\n", "attach: files/価格.pdf\n",
+		"attach: ['docs/{{lang}}.pdf', '{{if .b}}docs/{{lang}}.pdf{{end}}', files/価格.pdf]\n", "attach: 'docs/{{.a}}.pdf'\n")
+	return name, "---\n" + front + "---\n" + definitions + g.block(0)
+}
+
+func (g generator) contact() map[string]string {
+	values := map[string]string{}
+	for _, f := range []string{"a", "b", "c", "名前", "long", "x y", "list"} {
+		switch {
+		case g.Intn(4) == 0:
+			values[f] = nasty[g.Intn(len(nasty))]
+		default:
+			values[f] = g.pick("花子", "x", "Jürgen", "a b ", ".", " ", "trail\t", "a\r\nb", "a\rb", "\n", "q\"'q", "<>&+", "עברית \u202b", "😀", "=", "a, b,c", "bad\xffutf8", "javascript:x", "https://example.com/?a=b&c=d", "50%", "%41") +
+				g.pick("", "", "", randomText(g.Rand, 60))
+		}
+	}
+	values["empty"] = ""
+	if values["long"] += g.pick("", strings.Repeat("長い値 and words. ", 30)); g.Intn(10) == 0 {
+		delete(values, "b")
+	}
+	return values
+}
+
+// The fast way gives the bytes, the subject and the parts of the plain one for random templates and contacts, or both fail
+// with the same words.
+func TestFastIsPlain(t *testing.T) {
+	seen := map[string]int{}
+	for seed := range int64(200) {
+		g := generator{rand.New(rand.NewSource(seed))}
+		name, text := g.campaign()
+		tmpl, err := compileFS(workspace(name, text, "files/logo.png", "\x89PNG", "files/価格.pdf", "%PDF", "docs/en.pdf", "en", "docs/ja.pdf", "ja", "docs/x.pdf", "x"), "a")
+		if err != nil {
+			seen["refused"]++
+			continue
+		}
+		d := tmpl.documents[0]
+		if d.skeleton == nil {
+			seen["plain only"]++
+		}
+		for range 8 {
+			r := Recipient{g.pick("taro@example.jp", "a..b@docomo.ne.jp", "日本@例え.jp"), g.contact()}
+			m := mark
+			m.UnsubscribeURL = g.pick("", "https://example.com/u/x?a=b&c=d+e")
+			want, errWant := tmpl.plain(d, r, m)
+			got, errGot := tmpl.Render(r, m)
+			if fmt.Sprint(errWant) != fmt.Sprint(errGot) {
+				t.Fatalf("seed %d: %v, plain: %v\n%s", seed, errGot, errWant, text)
+			}
+			if !bytes.Equal(got.Raw, want.Raw) || got.Text != want.Text || got.HTML != want.HTML || got.Subject != want.Subject {
+				i := 0
+				for i < min(len(got.Raw), len(want.Raw)) && got.Raw[i] == want.Raw[i] {
+					i++
+				}
+				around := func(b []byte) []byte { return b[max(0, i-100):min(len(b), i+100)] }
+				t.Fatalf("seed %d: %q\n%q\n--- fast\n%q\n--- plain\n%q", seed, text, r.Values, around(got.Raw), around(want.Raw))
+			}
+			if errGot != nil {
+				seen["failed"]++
+				continue
+			}
+			seen["compared"]++
+			checkBytes(t, got.Raw)
+			_, _, leaves := readStd(t, got.Raw)
+			if i := slices.IndexFunc(leaves, func(l leaf) bool { return l.kind == "text/html" }); leaves[0].body != crlf(got.Text) || i >= 0 && leaves[i].body != crlf(got.HTML) {
+				t.Fatalf("seed %d: the parts do not come back", seed)
+			}
+		}
+	}
+	t.Log(seen)
+	if seen["compared"] < 1000 || seen["plain only"] > 120 {
+		t.Errorf("the campaigns are not worth much: %v", seen)
+	}
+}
+
+// html/template is asked for each place where an escaper stands, and ours gives the same.
+func TestEscapers(t *testing.T) {
+	r := rand.New(rand.NewSource(3))
+	values := slices.Clone(nasty)
+	for range 2000 {
+		values = append(values, randomText(r, 30))
+		b := make([]byte, r.Intn(12))
+		for i := range b {
+			b[i] = byte(r.Intn(256))
+		}
+		values = append(values, string(b), "http"+string(b), string(b)+":x", "%"+string(b))
+	}
+	markup, query, whole := escapers["_html_template_htmlescaper"], escapers["_html_template_urlescaper"], escapers["_html_template_urlnormalizer"]
+	for place, ours := range map[string]func(string) string{
+		"<p>@</p>":            markup,
+		"<title>@</title>":    escapers["_html_template_rcdataescaper"],
+		`<p title="@">`:       escapers["_html_template_attrescaper"],
+		`<a href="/?q=@">`:    func(s string) string { return markup(query(s)) },
+		`<a href="/a/@">`:     func(s string) string { return markup(whole(s)) },
+		`<a href="@">`:        func(s string) string { return markup(whole(filterURL(s))) },
+		`<img src='/x/@.png'`: func(s string) string { return markup(whole(s)) },
+	} {
+		place = strings.TrimSuffix(place, ">") + ">"
+		tmpl := htmltemplate.Must(htmltemplate.New("x").Parse(strings.Replace(place, "@", "{{.}}", 1)))
+		for _, v := range values {
+			var b strings.Builder
+			if err := tmpl.Execute(&b, v); err != nil {
+				t.Fatal(err)
+			}
+			if want := strings.Replace(place, "@", ours(v), 1); b.String() != want {
+				t.Errorf("%s with %q: %q, html/template gives %q", place, v, want, b.String())
+			}
+		}
+	}
+}
