@@ -24,6 +24,7 @@
 //	  mailbox      IMAP with the bounce mailbox
 //	  store        the database; all SQL is here
 //	  sandbox      a mail world to rehearse in
+//	  workbook     rows of an Excel sheet, as people see them
 //	verbs     move data between them, named like the commands
 //	  ingest       import
 //	  export       contacts export

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"mailer/internal/workbook"
 )
 
 // Signatures of the files that people take for a list.
@@ -58,7 +60,7 @@ func (s *source) checkArchive() error {
 		return usageErrorf("%s is a broken .xlsx workbook (%v): was it copied or downloaded whole?", s.name, err)
 	}
 	for _, f := range z.File {
-		switch name := partName(f.Name); {
+		switch name := workbook.PartName(f.Name); {
 		case name == "[content_types].xml":
 			return nil
 		case name == "xl/workbook.bin":

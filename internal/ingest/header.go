@@ -12,6 +12,7 @@ import (
 	"mailer/internal/address"
 	"mailer/internal/contact"
 	"mailer/internal/spelling"
+	"mailer/internal/workbook"
 )
 
 // Mapping gives a column another name: Column is a header or "#3" for the third column. An empty Field leaves the column
@@ -124,7 +125,7 @@ func (s *source) sample() ([]record, *Reject, error) {
 }
 
 // maxColumns bounds the columns, as Excel does.
-const maxColumns = maxSheetColumns
+const maxColumns = workbook.MaxColumns
 
 // rowOfLine is the row that begins on a line.
 func rowOfLine(rows []record, line string) (int, error) {

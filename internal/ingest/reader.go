@@ -36,7 +36,7 @@ func (s *source) rows() (rowReader, error) {
 	}
 	switch s.format {
 	case FormatXLSX:
-		return s.book.rows(&s.hints)
+		return s.sheetRows()
 	case FormatJSON:
 		return s.objects()
 	}

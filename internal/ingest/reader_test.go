@@ -107,7 +107,7 @@ func TestFileThatChanges(t *testing.T) {
 	for name, text := range map[string]string{
 		"csv":   "email\n" + strings.Repeat("a@example.jp\n", 100),
 		"jsonl": strings.Repeat("{\"email\":\"a@example.jp\"}\n", 100),
-		"xlsx":  string(archive(handMade(`<row r="1"><c r="A1" t="inlineStr"><is><t>email</t></is></c></row><row r="2"><c r="A2" t="inlineStr"><is><t>a@example.jp</t></is></c></row>`, ""))),
+		"xlsx":  sheetOf(t, []any{"email"}, []any{"a@example.jp"}),
 	} {
 		path := w.file(text)
 		src, err := openSource(t.Context(), path, nil, t.TempDir())
@@ -151,14 +151,15 @@ func TestFileThatChanges(t *testing.T) {
 // Rows of every format come in the order of their lines, also where an array lies on one: by the line an import goes on.
 func TestStoppedImportOfEveryFormatGoesOn(t *testing.T) {
 	const n = 1500
-	var objects, cells strings.Builder
+	var objects strings.Builder
+	cells := [][]any{{"email"}}
 	for i := range n {
 		fmt.Fprintf(&objects, `,{"email":"p%d@example.jp"}`, i)
-		fmt.Fprintf(&cells, `<row><c t="inlineStr"><is><t>p%d@example.jp</t></is></c></row>`, i)
+		cells = append(cells, []any{fmt.Sprintf("p%d@example.jp", i)})
 	}
 	for name, text := range map[string]string{
 		"jsonl": "[" + objects.String()[1:] + "]",
-		"xlsx":  string(archive(handMade(`<row><c t="inlineStr"><is><t>email</t></is></c></row>`+cells.String(), ""))),
+		"xlsx":  sheetOf(t, cells...),
 	} {
 		w := newWorld(t)
 		path := w.file(text)

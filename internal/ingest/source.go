@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"mailer/internal/workbook"
 )
 
 // source is an input that can be read from its start again: a file, or standard input spooled into one.
@@ -28,8 +30,8 @@ type source struct {
 	charset charset // of text files; the inner parts of a workbook are always UTF-8
 	skip    int64   // a byte order mark
 	delim   byte    // of CSV
-	book    *book   // a workbook
-	shape   *shape  // of JSON
+	book    *workbook.Book
+	shape   *shape // of JSON
 	hints   hints
 	count   int64    // of rows, about, as far as recognise knows; 0: not
 	ignored []string // flags that this format does not know
@@ -126,7 +128,7 @@ func (s *source) close() error {
 	}
 	err := s.file.Close()
 	if s.book != nil {
-		s.book.close()
+		s.book.Close()
 	}
 	if s.temp != "" {
 		os.Remove(s.temp)
@@ -171,8 +173,7 @@ func (s *source) recognise(ctx context.Context, o Options) error {
 	if s.format == FormatXLSX {
 		s.note(o)
 		s.charset, s.delim = charsets[0], 0
-		s.book, err = openBook(ctx, s, o.Sheet)
-		return err
+		return s.openBook(ctx, o.Sheet)
 	}
 	if s.charset = override; override.name == "" {
 		if s.charset, err = found.result(); err != nil {
@@ -242,7 +243,7 @@ func (s *source) notes() []string {
 		notes = append(notes, fmt.Sprintf("%s: without meaning for a %s file", strings.Join(s.ignored, ", "), s.format))
 	}
 	if s.book != nil {
-		notes = append(notes, s.book.notes()...)
+		notes = append(notes, s.book.Notes()...)
 	}
 	return notes
 }
@@ -272,7 +273,7 @@ func (s *source) sheet() string {
 	if s.book == nil {
 		return ""
 	}
-	return s.book.sheet.name
+	return s.book.Sheet().Name
 }
 
 func (s *source) recogniseDelimiter() error {

@@ -22,7 +22,7 @@ func (w *wideRows) Close() error       { return nil }
 
 // One stray cell in the last column of a sheet makes all of its rows wide: a block of them is bounded by its cells too.
 func TestBlockOfWideRowsIsBounded(t *testing.T) {
-	w := &wideRows{left: 100, cells: make([]string, maxSheetColumns)}
+	w := &wideRows{left: 100, cells: make([]string, maxColumns)}
 	rows := 0
 	for more := true; more; {
 		b := &block{}
@@ -31,7 +31,7 @@ func TestBlockOfWideRowsIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		if rows += len(b.recs); len(b.recs) > 1 {
-			t.Fatalf("%d rows of %d cells in a block", len(b.recs), maxSheetColumns)
+			t.Fatalf("%d rows of %d cells in a block", len(b.recs), maxColumns)
 		}
 	}
 	if rows != 100 {

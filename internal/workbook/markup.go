@@ -1,4 +1,4 @@
-package ingest
+package workbook
 
 import (
 	"bytes"
@@ -10,8 +10,7 @@ import (
 )
 
 // The rows of a workbook are XML of one plain kind: elements, attributes, text. encoding/xml takes two microseconds for a
-// cell, most of it for copies; excelize's row reader stands on that, tells no type of a cell and takes XML that breaks off
-// for the end of the sheet. This reader gives tokens that point into its buffer, and every fault.
+// cell, most of it for copies. This reader gives tokens that point into its buffer, and every fault.
 
 // token is a piece of XML.
 type token byte

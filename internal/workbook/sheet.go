@@ -1,4 +1,4 @@
-package ingest
+package workbook
 
 import (
 	"context"
@@ -7,15 +7,12 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
-
-	"mailer/internal/contact"
 )
 
-// Bounds of a sheet, those of Excel.
+// Bounds of a sheet, those of Excel (https://support.microsoft.com/office/1672b34d-7043-467e-8e27-269d656771c3).
 const (
-	maxSheetRows    = 1_048_576
-	maxSheetColumns = 16_384
+	MaxColumns = 16_384
+	maxRows    = 1_048_576
 )
 
 // cellAt is where a cell of the XML stands, and how it says what it holds.
@@ -38,7 +35,7 @@ type sheetXML struct {
 	filled  bool // the cell has a value
 }
 
-func (b *book) openSheet(s sheet) (*sheetXML, error) {
+func (b *Book) openSheet(s Sheet) (*sheetXML, error) {
 	x, c, err := b.stream(s.part)
 	if err != nil {
 		return nil, err
@@ -77,7 +74,7 @@ func (x *sheetXML) nextRow(meet func()) (bool, error) {
 				x.hidden = string(value) == "1" || string(value) == "true"
 			}
 		}
-		if x.row <= before || x.row > maxSheetRows {
+		if x.row <= before || x.row > maxRows {
 			return false, fmt.Errorf("row %d stands behind row %d", x.row, before)
 		}
 		return true, nil
@@ -125,7 +122,7 @@ func (x *sheetXML) cellAttrs() (cellAt, error) {
 			c.kind = kindOf(value)
 		}
 	}
-	if x.column <= before || x.column > maxSheetColumns {
+	if x.column <= before || x.column > MaxColumns {
 		return c, fmt.Errorf("row %d: its cells are out of order", x.row)
 	}
 	c.column = x.column
@@ -136,7 +133,7 @@ func (x *sheetXML) cellAttrs() (cellAt, error) {
 func columnOf(ref []byte) int {
 	n := 0
 	for _, c := range ref {
-		if c |= 0x20; c < 'a' || c > 'z' || n > maxSheetColumns {
+		if c |= 0x20; c < 'a' || c > 'z' || n > MaxColumns {
 			break
 		}
 		n = n*26 + int(c-'a') + 1
@@ -189,6 +186,13 @@ func (x *sheetXML) readCell() error {
 	}
 }
 
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // leave goes behind the end of the element that was just opened.
 func (x *sheetXML) leave() error {
 	for depth := x.depth; x.depth >= depth; {
@@ -220,7 +224,7 @@ func (x *sheetXML) readValue() error {
 }
 
 // hasRows reports whether a sheet holds anything.
-func (b *book) hasRows(ctx context.Context, s sheet) (bool, error) {
+func (b *Book) hasRows(ctx context.Context, s Sheet) (bool, error) {
 	x, err := b.openSheet(s)
 	if err != nil {
 		return false, err
@@ -238,15 +242,15 @@ func (b *book) hasRows(ctx context.Context, s sheet) (bool, error) {
 	return false, ctx.Err()
 }
 
-func sheetError(s sheet, err error) error {
+func sheetError(s Sheet, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("sheet %q: %w", s.name, err)
+	return fmt.Errorf("sheet %q: %w", s.Name, err)
 }
 
 // survey reads the whole sheet once without its values: the merged cells stand behind the rows that they are about.
-func (b *book) survey(ctx context.Context, s sheet) (sheetShape, error) {
+func (b *Book) survey(ctx context.Context, s Sheet) (sheetShape, error) {
 	var shape sheetShape
 	x, err := b.openSheet(s)
 	if err != nil {
@@ -313,9 +317,9 @@ func parseMerge(ref string) (merge, error) {
 		case c == '$':
 		case c == ':' && at == 0:
 			at, letters = 1, true
-		case letters && 'A' <= c && c <= 'Z' && corner.column <= maxSheetColumns:
+		case letters && 'A' <= c && c <= 'Z' && corner.column <= MaxColumns:
 			corner.column = corner.column*26 + int(c-'A') + 1
-		case '0' <= c && c <= '9' && corner.row <= maxSheetRows:
+		case '0' <= c && c <= '9' && corner.row <= maxRows:
 			letters = false
 			corner.row = corner.row*10 + int(c-'0')
 		default:
@@ -326,191 +330,8 @@ func parseMerge(ref string) (merge, error) {
 	if at == 0 {
 		b = a
 	}
-	if a.column == 0 || a.row == 0 || b.row < a.row || b.row > maxSheetRows || a.column > maxSheetColumns {
+	if a.column == 0 || a.row == 0 || b.row < a.row || b.row > maxRows || a.column > MaxColumns {
 		return merge{}, fmt.Errorf("%q is no range of merged cells", ref)
 	}
 	return merge{a.row, b.row, a.column}, nil
-}
-
-// sheetRows gives the rows of a sheet.
-type sheetRows struct {
-	book   *book
-	xml    *sheetXML
-	hints  *hints
-	cells  []string
-	merges []merge // not begun yet
-	open   []openMerge
-}
-
-// openMerge is a range of merged cells that the rows have come to.
-type openMerge struct {
-	merge
-	value string
-	err   error
-}
-
-func (b *book) rows(h *hints) (rowReader, error) {
-	x, err := b.openSheet(*b.sheet)
-	if err != nil {
-		return nil, err
-	}
-	return &sheetRows{book: b, xml: x, hints: h, cells: make([]string, b.shape.width), merges: b.shape.merges}, nil
-}
-
-func (r *sheetRows) Close() error { return r.xml.close.Close() }
-
-func (r *sheetRows) show(rec record) string { return csvLine(rec.cells) }
-
-func (r *sheetRows) next() (record, *Reject, error) {
-	for {
-		more, err := r.xml.nextRow(nil)
-		if err == nil && !more {
-			return record{}, nil, io.EOF
-		}
-		var column int
-		var bad error
-		if err == nil {
-			column, bad, err = r.row()
-		}
-		if err != nil {
-			return record{}, nil, fmt.Errorf("read %s: %w", r.book.name, sheetError(*r.book.sheet, err))
-		}
-		rec := record{line: int64(r.xml.row), cells: r.cells}
-		switch {
-		case bad != nil:
-			return record{}, &Reject{Line: rec.line, Column: column, Reason: bad.Error(), Row: r.show(rec)}, nil
-		case !blank(r.cells):
-			return rec, nil, nil
-		}
-	}
-}
-
-// row reads the cells of a row. bad is what is wrong with the one in column.
-func (r *sheetRows) row() (column int, bad, err error) {
-	clear(r.cells)
-	fault := func(at int, reason error) {
-		if bad == nil {
-			column, bad = at, reason
-		}
-	}
-	for {
-		c, has, err := r.xml.nextCell()
-		if err != nil {
-			return 0, nil, err
-		}
-		if !has {
-			break
-		}
-		if c.column > len(r.cells) {
-			return 0, nil, errors.New("was changed while it was read")
-		}
-		text, err := r.book.cellText(r.xml, c)
-		if err != nil {
-			fault(c.column, fmt.Errorf("cell %s%d %w", columnName(c.column), r.xml.row, err))
-			text = string(r.xml.value)
-		}
-		switch c.kind {
-		case "s", "str", "inlineStr":
-			text = contact.Unguard(text) // of a guarded CSV file that was opened and saved as a workbook
-			r.hints.text(c.column-1, text)
-		case "n":
-			r.hints.number[c.column-1] = true
-		}
-		r.cells[c.column-1] = text
-	}
-	r.merge(column, bad, fault)
-	return column, bad, nil
-}
-
-// merge fills the cells below the first one of a merged range.
-func (r *sheetRows) merge(column int, bad error, fault func(int, error)) {
-	row := r.xml.row
-	for len(r.merges) > 0 && r.merges[0].top <= row {
-		m := openMerge{merge: r.merges[0]}
-		if m.top == row && m.column <= len(r.cells) {
-			if m.value = r.cells[m.column-1]; column == m.column {
-				m.err = bad
-			}
-		}
-		r.open, r.merges = append(r.open, m), r.merges[1:]
-	}
-	r.open = slices.DeleteFunc(r.open, func(m openMerge) bool { return m.bottom < row })
-	for _, m := range r.open {
-		if m.top == row || m.column > len(r.cells) || r.cells[m.column-1] != "" {
-			continue
-		}
-		if r.cells[m.column-1] = m.value; m.err != nil {
-			fault(m.column, m.err)
-		}
-	}
-}
-
-// cellText is a cell as people see it.
-func (b *book) cellText(x *sheetXML, c cellAt) (string, error) {
-	if !x.filled {
-		return "", errors.New("holds a formula without a result: open the workbook in Excel, save it, and import it again")
-	}
-	switch c.kind {
-	case "s":
-		n, err := strconv.Atoi(string(x.value))
-		if err != nil {
-			return "", fmt.Errorf("refers to text %q: the workbook is damaged", x.value)
-		}
-		text, err := b.texts.at(n)
-		if err != nil {
-			return "", err
-		}
-		return text, checkText(text)
-	case "str":
-		text := string(unescapeControls(x.value))
-		return text, checkText(text)
-	case "inlineStr":
-		text := string(x.value)
-		return text, checkText(text)
-	case "b":
-		if string(x.value) == "1" || string(x.value) == "true" {
-			return "TRUE", nil
-		}
-		return "FALSE", nil
-	case "e":
-		return "", fmt.Errorf("holds the error %s", x.value)
-	case "d":
-		return isoDate(string(x.value))
-	case "n":
-		return b.numberText(string(x.value), c.style)
-	}
-	return "", fmt.Errorf("is of a kind %q that no workbook has", c.kind)
-}
-
-// checkText is what keeps a text out of the store, to be read behind the name of its cell.
-func checkText(text string) error {
-	if err := contact.CheckCell(text); err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "the cell "))
-	}
-	return nil
-}
-
-func (b *book) numberText(raw string, style int) (string, error) {
-	if raw == "" {
-		return "", nil
-	}
-	var f *numFormat
-	if 0 <= style && style < len(b.formats) {
-		f = b.formats[style]
-	}
-	text, err := f.text(raw, b.epoch)
-	if err != nil {
-		return "", fmt.Errorf("holds %w", err)
-	}
-	return text, nil
-}
-
-// columnName is a column as Excel calls it: A, Z, AA.
-func columnName(n int) string {
-	var name []byte
-	for ; n > 0; n = (n - 1) / 26 {
-		name = append(name, byte('A'+(n-1)%26))
-	}
-	slices.Reverse(name)
-	return string(name)
 }

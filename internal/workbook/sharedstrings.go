@@ -1,4 +1,4 @@
-package ingest
+package workbook
 
 import (
 	"encoding/binary"
@@ -41,6 +41,18 @@ func (t *sharedTexts) close() {
 	if t.temp != "" {
 		os.Remove(t.temp)
 	}
+}
+
+// nameless makes a file for the process alone. temp is its name where it could not be taken at once: Windows removes no
+// open file.
+func nameless(dir string) (f *os.File, temp string, err error) {
+	if f, err = os.CreateTemp(dir, ".import-*.tmp"); err != nil { // mode 0600
+		return nil, "", err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		temp = f.Name()
+	}
+	return f, temp, nil
 }
 
 func (t *sharedTexts) add(text []byte) error {
