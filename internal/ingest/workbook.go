@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"mailer/internal/contact"
 	"mailer/internal/workbook"
 )
 
@@ -61,8 +62,15 @@ func (r *sheetRows) next() (record, *Reject, error) {
 		switch {
 		case row.Column > 0:
 			return record{}, &Reject{Line: rec.line, Column: row.Column, Reason: row.Reason.Error(), Row: r.show(rec)}, nil
-		case !blank(rec.cells):
-			return rec, nil, nil
+		case blank(rec.cells):
+			continue
 		}
+		// A number format may put in what no cell may hold.
+		for i, c := range rec.cells {
+			if err := contact.CheckCell(c); err != nil {
+				return record{}, &Reject{Line: rec.line, Column: i + 1, Reason: err.Error(), Row: r.show(rec)}, nil
+			}
+		}
+		return rec, nil, nil
 	}
 }

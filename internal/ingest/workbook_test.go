@@ -307,3 +307,15 @@ func readAll(t *testing.T, path string) {
 		}
 	}
 }
+
+// What a number format shows is held to what a cell may hold, as everything else.
+func TestLostCharacterInANumberFormat(t *testing.T) {
+	w := newWorld(t)
+	path := w.workbook(func(f *excelize.File) {
+		set(t, f, "Sheet1", "A1", []any{"email", "n"}, []any{"a@example.jp", 1}, []any{"b@example.jp", 2})
+		style(t, f, "Sheet1", "B2", "0\"\uFFFD\"")
+	})
+	if _, rejects := w.imported("", Options{Path: path}, "2 1 0 0 1 0"); len(rejects) != 1 || rejects[0].Line != 2 || rejects[0].Column != 2 {
+		t.Errorf("%+v", rejects)
+	}
+}
