@@ -38,10 +38,11 @@ type Sender struct {
 // Variant is one document with what its message takes in. A nil layout: the body is the whole part.
 type Variant struct {
 	Document
-	HTMLLayout *Layout `json:"html_layout,omitempty"`
-	TextLayout *Layout `json:"text_layout,omitempty"`
-	Attach     []File  `json:"attach_files,omitempty"`
-	Embed      []File  `json:"embed_files,omitempty"`
+	HTMLLayout *Layout   `json:"html_layout,omitempty"`
+	TextLayout *Layout   `json:"text_layout,omitempty"`
+	Partials   []Partial `json:"partials,omitempty"` // by name
+	Attach     []File    `json:"attach_files,omitempty"`
+	Embed      []File    `json:"embed_files,omitempty"`
 }
 
 // Layout is the frame of a part.
@@ -110,6 +111,7 @@ func freeze(workspace fs.FS, d Document) (Variant, error) {
 			return v, err
 		}
 	}
+	v.Partials = partials(workspace, &v)
 	var err error
 	if v.Attach, err = readFiles(workspace, d, "attach", d.Front.Attach); err != nil {
 		return v, err
@@ -160,16 +162,29 @@ func layout(workspace fs.FS, file string) (*Layout, error) {
 	if !fs.ValidPath(file) || strings.Contains(file, "/") {
 		return nil, fs.ErrNotExist
 	}
-	source, err := fs.ReadFile(workspace, path.Join("templates/layouts", file))
-	own := err == nil
+	own, err := readLayout(workspace, "templates/layouts/"+file)
 	if errors.Is(err, fs.ErrNotExist) {
-		source, err = fs.ReadFile(templates.FS, path.Join("layouts", file))
+		return embedded("layouts/" + file)
 	}
+	return own, err
+}
+
+func readLayout(workspace fs.FS, name string) (*Layout, error) {
+	source, err := fs.ReadFile(workspace, name)
 	if err != nil {
 		return nil, err
 	}
 	text := strings.ReplaceAll(strings.TrimPrefix(string(source), "\ufeff"), "\r\n", "\n")
-	return &Layout{Name: "templates/layouts/" + file, Source: text, Builtin: !own}, nil
+	return &Layout{Name: name, Source: text}, nil
+}
+
+// embedded is one that mailer brings along.
+func embedded(name string) (*Layout, error) {
+	l, err := readLayout(templates.FS, name)
+	if err == nil {
+		l.Name, l.Builtin = "templates/"+name, true
+	}
+	return l, err
 }
 
 func builtin() []string {
@@ -222,6 +237,10 @@ func (c Content) Hash() string {
 		v := &c.Variants[i]
 		v.Path, v.BodyLine, v.Lines = "", 0, nil
 		v.HTMLLayout, v.TextLayout = v.HTMLLayout.identity(), v.TextLayout.identity()
+		v.Partials = slices.Clone(v.Partials)
+		for k, p := range v.Partials {
+			v.Partials[k].HTML, v.Partials[k].Text = p.HTML.identity(), p.Text.identity()
+		}
 	}
 	b, err := json.Marshal(c)
 	if err != nil { // strings, numbers and bytes only
@@ -287,6 +306,7 @@ func (d *diff) variant(old, now Variant) {
 	d.text(now.Path, now.BodyLine, old.Body, now.Body)
 	d.layout(old.HTMLLayout, now.HTMLLayout)
 	d.layout(old.TextLayout, now.TextLayout)
+	d.partials(old, now)
 	d.files("attachment", old.Attach, now.Attach)
 	d.files("embedded file", old.Embed, now.Embed)
 }

@@ -38,17 +38,19 @@ func (e *fieldError) Error() string { return fmt.Sprintf("the contact has no %q"
 // newProgram makes the functions of one document.
 func newProgram(lang, class string, loc *time.Location) *program {
 	p := &program{public: template.FuncMap{
-		"default": fallback,
-		"upper":   strings.ToUpper,
-		"lower":   strings.ToLower,
-		"title":   title,
-		"date":    func(layout string, v any) (string, error) { return date(layout, v, loc) },
-		"sama":    func(names ...any) string { return honorific("様", "お客様", names) },
-		"onchu":   func(names ...any) string { return honorific("御中", "ご担当者様", names) },
-		"split":   split,
-		"mailto":  mailtoAddress,
-		"lang":    func() string { return lang },
-		"class":   func() string { return class },
+		"default":  fallback,
+		"upper":    strings.ToUpper,
+		"lower":    strings.ToLower,
+		"title":    title,
+		"date":     func(layout string, v any) (string, error) { return date(layout, v, loc) },
+		"sama":     func(names ...any) string { return honorific("様", "お客様", names) },
+		"onchu":    func(names ...any) string { return honorific("御中", "ご担当者様", names) },
+		"split":    split,
+		"mailto":   mailtoAddress,
+		"lang":     func() string { return lang },
+		"language": func() string { return strings.ToLower(primary(lang)) },
+		"class":    func() string { return class },
+		"include":  func(string) (string, error) { return "", nil }, // replaced by a call of the partial
 		// These two are replaced in the tree by functions that see the contact; here for the parser.
 		"field": func(string) string { return "" },
 		"has":   func(string) bool { return false },

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"text/template"
 	"text/template/parse"
 
+	"mailer/internal/campaign"
 	"mailer/internal/spelling"
 )
 
@@ -94,10 +96,14 @@ func (w *rewriter) list(l *parse.ListNode, root bool) {
 	if l == nil {
 		return
 	}
-	for _, n := range l.Nodes {
+	for i, n := range l.Nodes {
 		w.root = root
 		switch n := n.(type) {
 		case *parse.ActionNode:
+			if call := w.include(n); call != nil {
+				l.Nodes[i] = call
+				continue
+			}
 			if c := n.Pipe.Cmds; root && len(n.Pipe.Decl) == 0 && len(c) == 1 && c[0].Args[0].Type() == parse.NodeDot {
 				w.fail(n.Pos, "{{.}} is the whole contact here; name a field: {{.email}}")
 			}
@@ -147,6 +153,10 @@ func function(c *parse.CommandNode) string {
 
 func (w *rewriter) command(c *parse.CommandNode, lenient bool) {
 	name, last := function(c), len(c.Args)-1
+	if name == "include" {
+		w.fail(c.Pos, `include stands alone in its action, with the name of a partial in quotes: {{include "footer"}}`)
+		return
+	}
 	for i, arg := range c.Args {
 		c.Args[i] = w.arg(arg, lenient || argMayMiss(name, i, last))
 	}
@@ -265,6 +275,9 @@ func (t *trees) closed() error {
 			line, col := s.position(int(call.Pos))
 			at := &RenderError{File: s.file, Line: line, Col: col}
 			switch {
+			case t.list[call.Name] == nil && strings.HasPrefix(call.Name, partialPrefix):
+				at.msg = campaign.MissingPartial(strings.TrimPrefix(call.Name, partialPrefix))
+				return at
 			case t.list[call.Name] == nil:
 				at.msg = fmt.Sprintf("there is no template %q", call.Name)
 				if near := spelling.Nearest(call.Name, t.names()); near != "" {
@@ -272,7 +285,7 @@ func (t *trees) closed() error {
 				}
 				return at
 			case state[call.Name] == 1:
-				at.msg = fmt.Sprintf("the template %q calls itself", call.Name)
+				at.msg = fmt.Sprintf("the template %q calls itself", strings.TrimPrefix(call.Name, partialPrefix))
 				return at
 			case state[call.Name] == 0:
 				if err := visit(call.Name); err != nil {
