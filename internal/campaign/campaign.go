@@ -34,6 +34,12 @@ const (
 	Operational = "operational"
 )
 
+// How the text part that mailer makes shows links.
+const (
+	Inline    = "inline"
+	Footnotes = "footnotes"
+)
+
 // Campaign is one campaign as its files say it. The embedded Document is the one for everybody without a language of
 // their own; where there is no such file, it is the first.
 type Campaign struct {
@@ -75,7 +81,9 @@ type Front struct {
 	Attach          Paths   `yaml:"attach" json:"attach,omitempty"`
 	Embed           Paths   `yaml:"embed" json:"embed,omitempty"`
 	Headers         Headers `yaml:"headers" json:"headers,omitempty"`
-	Text            string  `yaml:"text" json:"text,omitempty"` // own text part
+	Text            string  `yaml:"text" json:"text,omitempty"`             // own text part
+	TextLinks       string  `yaml:"text_links" json:"text_links,omitempty"` // inline or footnotes
+	BaseURL         string  `yaml:"base_url" json:"base_url,omitempty"`     // what relative links are meant from
 }
 
 // Paths is one path or a list of them, from the workspace.

@@ -316,7 +316,7 @@ func (f Front) pairs() [][2]string {
 	headers, _ := json.Marshal(f.Headers)
 	return [][2]string{{"subject", f.Subject}, {"from", f.From}, {"reply_to", f.ReplyTo}, {"to_name", f.ToName},
 		{"preheader", f.Preheader}, {"layout", f.Layout}, {"segment", f.Segment}, {"list", f.List}, {"charset", f.Charset},
-		{"headers", string(headers)}, {"text", f.Text}, {"id", f.ID}, {"front matter lang", f.Lang},
+		{"headers", string(headers)}, {"text", f.Text}, {"text_links", f.TextLinks}, {"base_url", f.BaseURL}, {"id", f.ID}, {"front matter lang", f.Lang},
 		{"attach", strings.Join(f.Attach, ", ")}, {"embed", strings.Join(f.Embed, ", ")}}
 }
 

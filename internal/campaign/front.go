@@ -3,6 +3,7 @@ package campaign
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -237,6 +238,12 @@ func (d *Document) check() error {
 		return d.errorAt("class", fmt.Sprintf("class is %q", f.Class), "it is marketing or operational")
 	case f.Charset != "" && !strings.EqualFold(f.Charset, "utf-8"):
 		return d.errorAt("charset", fmt.Sprintf("charset is %q", f.Charset), "every message is written in utf-8; leave the key out")
+	}
+	if f.TextLinks != "" && f.TextLinks != Inline && f.TextLinks != Footnotes {
+		return d.errorAt("text_links", fmt.Sprintf("text_links is %q", f.TextLinks), "it is inline or footnotes")
+	}
+	if u, err := url.Parse(f.BaseURL); f.BaseURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		return d.errorAt("base_url", fmt.Sprintf("base_url is %q", f.BaseURL), "it is the address that relative links are meant from, such as https://www.example.com/")
 	}
 	for _, h := range f.Headers {
 		if err := checkHeaderName(h.Name); err != nil {

@@ -43,12 +43,17 @@ func (d *document) htmlSources() (p pieceSources, err error) {
 	v := d.variant
 	if v.HTMLLayout != nil {
 		p.layout = newSource(v.HTMLLayout.Name, 1, v.HTMLLayout.Source)
+		if err := newProgram("", "", d.location).add(newTrees(), nameLayout, p.layout); err != nil {
+			return p, err
+		}
 	}
-	if p.body, err = convert(d.body(), v.Format, campaign.HTML); err != nil {
+	if p.body, err = d.convert(d.body(), v.Format, campaign.HTML); err != nil {
 		return p, err
 	}
-	p.partials, err = d.partials(campaign.HTML)
-	return p, err
+	if p.partials, err = d.partials(campaign.HTML); err != nil {
+		return p, err
+	}
+	return inlineStyles(p, v.Lang, v.Front.BaseURL), nil
 }
 
 // textSources takes the text part from, in this order: the front matter's text, the body of a .txt campaign, the HTML.
@@ -60,7 +65,7 @@ func (d *document) textSources() (p pieceSources, err error) {
 	if v.Front.Text != "" {
 		p.body = newSource(v.Path, max(1, v.Lines["text"]), v.Front.Text)
 		p.body.inFront = true
-	} else if p.body, err = convert(d.body(), v.Format, campaign.Text); err != nil {
+	} else if p.body, err = d.convert(d.body(), v.Format, campaign.Text); err != nil {
 		return p, err
 	}
 	p.partials, err = d.partials(campaign.Text)
@@ -93,11 +98,11 @@ func (d *document) converted(l *campaign.Layout, to string) (*source, error) {
 	if err := newProgram("", "", d.location).add(newTrees(), partialPrefix+l.Name, own); err != nil {
 		return nil, err
 	}
-	return convert(own, strings.TrimPrefix(path.Ext(l.Name), "."), to)
+	return d.convert(own, strings.TrimPrefix(path.Ext(l.Name), "."), to)
 }
 
 // convert makes HTML or text of a source, its actions held as tokens meanwhile.
-func convert(s *source, from, to string) (*source, error) {
+func (d *document) convert(s *source, from, to string) (*source, error) {
 	if from == to {
 		return s, nil
 	}
@@ -113,7 +118,7 @@ func convert(s *source, from, to string) (*source, error) {
 		text = strings.ReplaceAll(html.EscapeString(strings.TrimRight(text, "\n")), "\n", "<br>\n") + "\n"
 	}
 	if to == campaign.Text {
-		text = htmlToText(text, held)
+		text = htmlToText(text, held, textOptions{base: d.variant.Front.BaseURL, footnotes: s.file == d.variant.Path && d.variant.Front.TextLinks == campaign.Footnotes})
 	}
 	return held.restore(text, s.file, s.line), nil
 }
