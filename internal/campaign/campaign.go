@@ -60,6 +60,8 @@ type Document struct {
 	Body     string         `json:"body"` // lines end in \n
 	BodyLine int            `json:"body_line"`
 	Lines    map[string]int `json:"lines,omitempty"` // where each key of the front matter has its value
+	TextPath string         `json:"text_path,omitempty"`
+	TextBody string         `json:"text_body,omitempty"` // own text part: the .txt file beside a .md or .html file
 }
 
 // Front is the front matter.

@@ -237,10 +237,8 @@ func (c Content) Hash() string {
 		v := &c.Variants[i]
 		v.Path, v.BodyLine, v.Lines = "", 0, nil
 		v.HTMLLayout, v.TextLayout = v.HTMLLayout.identity(), v.TextLayout.identity()
-		v.Partials = slices.Clone(v.Partials)
-		for k, p := range v.Partials {
-			v.Partials[k].HTML, v.Partials[k].Text = p.HTML.identity(), p.Text.identity()
-		}
+		v.Partials = ownPartials(v.Partials)
+		v.TextPath = ""
 	}
 	b, err := json.Marshal(c)
 	if err != nil { // strings, numbers and bytes only
@@ -304,6 +302,7 @@ func (d *diff) variant(old, now Variant) {
 		d.value(now.Path+": "+before[i][0], before[i][1], after[i][1])
 	}
 	d.text(now.Path, now.BodyLine, old.Body, now.Body)
+	d.text(now.TextPath, 1, old.TextBody, now.TextBody)
 	d.layout(old.HTMLLayout, now.HTMLLayout)
 	d.layout(old.TextLayout, now.TextLayout)
 	d.partials(old, now)

@@ -20,9 +20,7 @@ const fence = "---"
 // Parse reads one campaign file. file is its path, for messages and for the format.
 func Parse(file string, source []byte) (Document, error) {
 	name := splitName(file)
-	text := strings.TrimPrefix(string(source), "\ufeff")
-	text = strings.ReplaceAll(text, "\r\n", "\n")
-	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\r", "\n")
+	text := plainText(source)
 	head, body, bodyLine, err := splitFront(file, text)
 	if err != nil {
 		return Document{}, err
@@ -39,6 +37,13 @@ func Parse(file string, source []byte) (Document, error) {
 		d.Lang = guessLang(d.Front.Subject + d.Body)
 	}
 	return d, d.check()
+}
+
+// plainText is a file without a byte order mark, its lines ending in \n.
+func plainText(source []byte) string {
+	text := strings.TrimPrefix(string(source), "\ufeff")
+	text = strings.ReplaceAll(text, "\r\n", "\n")
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\r", "\n")
 }
 
 // splitFront cuts the front matter off. The opening fence is blanked instead of removed, so that the YAML reader

@@ -53,6 +53,7 @@ func partials(workspace fs.FS, v *Variant) []Partial {
 	}
 	scan(v.Body)
 	scan(v.Front.Text)
+	scan(v.TextBody)
 	var list []Partial
 	for _, p := range found {
 		if p.HTML != nil || p.Text != nil {
@@ -78,18 +79,31 @@ func firstLayout(workspace fs.FS, name string, kinds ...string) *Layout {
 	return nil
 }
 
+// ownPartials are the ones that the user wrote. What came with mailer is left out of a comparison, like such a layout's
+// text: an upgrade is not an edit.
+func ownPartials(all []Partial) []Partial {
+	var own []Partial
+	for _, p := range all {
+		if p.HTML != nil && !p.HTML.Builtin || p.Text != nil && !p.Text.Builtin {
+			own = append(own, Partial{p.Name, p.HTML.identity(), p.Text.identity()})
+		}
+	}
+	return own
+}
+
 func (d *diff) partials(old, now Variant) {
-	for _, p := range old.Partials {
-		i := slices.IndexFunc(now.Partials, func(n Partial) bool { return n.Name == p.Name })
+	before, after := ownPartials(old.Partials), ownPartials(now.Partials)
+	for _, p := range before {
+		i := slices.IndexFunc(after, func(n Partial) bool { return n.Name == p.Name })
 		if i < 0 {
-			d.add("the partial %s is not used any more", p.Name)
+			d.add("the partial %s is gone", p.Name)
 			continue
 		}
-		d.layout(p.HTML, now.Partials[i].HTML)
-		d.layout(p.Text, now.Partials[i].Text)
+		d.layout(p.HTML, after[i].HTML)
+		d.layout(p.Text, after[i].Text)
 	}
-	for _, p := range now.Partials {
-		if !slices.ContainsFunc(old.Partials, func(o Partial) bool { return o.Name == p.Name }) {
+	for _, p := range after {
+		if !slices.ContainsFunc(before, func(o Partial) bool { return o.Name == p.Name }) {
 			d.add("the partial %s is new", p.Name)
 		}
 	}

@@ -323,7 +323,7 @@ func (d *document) escape(page *htmltemplate.Template, t *trees) error {
 	return out
 }
 
-// compileText takes the text part from, in this order: the front matter's text, the body of a .txt campaign, the HTML.
+// compileText makes the text part
 func (d *document) compileText() error {
 	sources, err := d.textSources()
 	if err != nil {

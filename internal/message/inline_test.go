@@ -173,3 +173,18 @@ func TestFootnotes(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", m.Text, want)
 	}
 }
+
+func TestTextFileBeside(t *testing.T) {
+	tmpl, err := compileFS(workspace("a.md", "---\nsubject: x\n---\n# Rich", "a.txt", "Plain, {{.name}}\n"), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := render(t, tmpl, map[string]string{"name": "<N>"})
+	if !strings.HasPrefix(m.Text, "Plain, <N>\n") || !strings.Contains(m.Text, "1-1 Chiyoda, Tokyo") || !strings.Contains(m.Text, "bounce+u11") || !strings.Contains(m.HTML, "Rich") {
+		t.Errorf("%s\n%s", m.Text, m.HTML)
+	}
+	_, err = tmpl.Render(Recipient{"a@b.jp", nil}, mark)
+	if err == nil || !strings.Contains(err.Error(), "campaigns/a.txt:1:10: the contact has no") {
+		t.Error(err)
+	}
+}

@@ -56,13 +56,15 @@ func (d *document) htmlSources() (p pieceSources, err error) {
 	return inlineStyles(p, v.Lang, v.Front.BaseURL), nil
 }
 
-// textSources takes the text part from, in this order: the front matter's text, the body of a .txt campaign, the HTML.
+// textSources takes the text part from, in this order: the .txt file beside, the front matter's text, the body of a .txt campaign, the HTML.
 func (d *document) textSources() (p pieceSources, err error) {
 	v := d.variant
 	if v.TextLayout != nil {
 		p.layout = newSource(v.TextLayout.Name, 1, v.TextLayout.Source)
 	}
-	if v.Front.Text != "" {
+	if v.TextBody != "" {
+		p.body = newSource(v.TextPath, 1, v.TextBody)
+	} else if v.Front.Text != "" {
 		p.body = newSource(v.Path, max(1, v.Lines["text"]), v.Front.Text)
 		p.body.inFront = true
 	} else if p.body, err = d.convert(d.body(), v.Format, campaign.Text); err != nil {
