@@ -162,7 +162,6 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 		{"call", "a.md", "subject: x", "a {{.email 1}}", "a field is no function"},
 		{"inside range", "a.md", "subject: x", "{{range split \",\" .email}}{{.plan}}{{end}}", "inside range and with write $.plan"},
 		{"endless range", "a.md", "subject: x", "{{range 1000000000}}x{{end}}", "range wants a list"},
-		{"range over text", "a.md", "subject: x", "{{range .email}}x{{end}}", `range wants a list; make one of a text with split`},
 		{"no date", "a.md", "subject: x", "a\n{{date \"2006\" .email}}", `campaigns/a.md:5:3: date: "taro@example.jp" is no date`},
 		{"fallback missing", "a.md", "subject: x", "{{default .a .b}}", `the contact has no "a"`},
 		{"or missing", "a.md", "subject: x", "{{or .a .b}}", `the contact has no "b"`},

@@ -141,7 +141,7 @@ func (w *rewriter) pipe(p *parse.PipeNode, lenient bool) {
 // takesMissing: the function says what stands for a missing field that is piped into it.
 func takesMissing(c *parse.CommandNode) bool {
 	f := function(c)
-	return f == "default" || f == "sama" || f == "onchu"
+	return f == "default" || isHonorific(f)
 }
 
 func function(c *parse.CommandNode) string {
@@ -163,6 +163,10 @@ func (w *rewriter) command(c *parse.CommandNode, lenient bool) {
 	switch name {
 	case "field", "has":
 		w.contactFunction(c, name, lenient)
+	case "relative", "days": // they see the time of the message
+		id := parse.NewIdentifier("_" + name).SetPos(c.Pos).SetTree(w.tree)
+		root := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: c.Pos, Ident: []string{"$"}}
+		c.Args = append([]parse.Node{id, root}, c.Args[1:]...)
 	case "":
 		w.unwrap(c)
 	}
@@ -176,8 +180,15 @@ func argMayMiss(function string, i, last int) bool {
 		return i == last && i > 1
 	case "or":
 		return i > 0 && i < last
-	case "sama", "onchu":
-		return i > 0
+	}
+	return isHonorific(function) && i > 0
+}
+
+// isHonorific: the functions for names, which have a fallback of their own or hand "" on to one that has.
+func isHonorific(function string) bool {
+	switch function {
+	case "sama", "onchu", "sei", "mei":
+		return true
 	}
 	return false
 }
@@ -301,6 +312,51 @@ func (t *trees) closed() error {
 			if err := visit(name); err != nil {
 				return err
 			}
+		}
+	}
+	return t.bounded()
+}
+
+// maxSteps bounds the nodes that a template can come to, every list counted as full. Two ranges in each other pass, with
+// a hundred nodes within; three do not.
+const maxSteps = 100 * maxItems * maxItems
+
+// bounded checks what a run can cost at most. No template calls itself here, so it is a number.
+func (t *trees) bounded() error {
+	known := map[string]int{}
+	var cost func(l *parse.ListNode) int
+	call := func(name string) int {
+		n, ok := known[name]
+		if !ok && t.list[name] != nil {
+			n = cost(t.list[name].Root)
+			known[name] = n
+		}
+		return n
+	}
+	cost = func(l *parse.ListNode) (sum int) {
+		if l == nil {
+			return 0
+		}
+		for _, n := range l.Nodes {
+			sum++
+			switch n := n.(type) {
+			case *parse.TemplateNode:
+				sum += call(n.Name)
+			case *parse.IfNode:
+				sum += cost(n.List) + cost(n.ElseList)
+			case *parse.WithNode:
+				sum += cost(n.List) + cost(n.ElseList)
+			case *parse.RangeNode:
+				sum += maxItems*cost(n.List) + cost(n.ElseList)
+			}
+			sum = min(sum, 2*maxSteps)
+		}
+		return sum
+	}
+	for _, name := range t.names() {
+		if call(name) > maxSteps {
+			s := t.sources[t.list[name].ParseName]
+			return &RenderError{File: s.file, Line: s.line, msg: "the template can run for too long: there are ranges within ranges within ranges, or templates that call others many times"}
 		}
 	}
 	return nil
