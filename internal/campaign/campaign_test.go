@@ -381,3 +381,37 @@ func TestPartialsFreeze(t *testing.T) {
 		}
 	}
 }
+
+func TestIdentities(t *testing.T) {
+	s := Sender{From: "News <news@example.com>", ReplyTo: "info@example.com", Organization: "Example", PostalAddress: "Tokyo", Identities: map[string]Sender{
+		"shop": {From: "Shop <shop@example.com>", Organization: "Shop Ltd."}, "second": {From: "Also <news@example.com>"}}}
+	freeze := func(from string) (Content, error) {
+		ws := files("campaigns/a.ja.md", "---\nsubject: x\n---\n", "campaigns/a.en.md", "---\nsubject: x\nfrom: "+from+"\n---\n")
+		c, err := Load(ws, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Freeze(ws, c, s, "UTC")
+	}
+	c, err := freeze("shop")
+	if err != nil || c.Variants[1].Sender != nil {
+		t.Fatalf("%v %+v", err, c.Variants)
+	}
+	if v := c.Variants[0]; v.Front.From != "Shop <shop@example.com>" || v.Sender.Organization != "Shop Ltd." || v.Sender.PostalAddress != "Tokyo" || v.Sender.ReplyTo != "" {
+		t.Errorf("shop: %+v %+v", v.Front, v.Sender)
+	}
+	if c, err := freeze("second"); err != nil || c.Variants[0].Sender.ReplyTo != "info@example.com" {
+		t.Errorf("second: %v", err)
+	}
+	if c, err := freeze("Any <any@example.com>"); err != nil || c.Variants[0].Sender != nil || c.Variants[0].Front.From != "Any <any@example.com>" {
+		t.Errorf("an address: %v", err)
+	}
+	if _, err := freeze("shpo"); err == nil || !strings.Contains(err.Error(), `campaigns/a.en.md:3: from "shpo" is no address and no identity`) || !strings.Contains(err.Error(), `did you mean "shop"?`) {
+		t.Errorf("unknown: %v", err)
+	}
+	s.Identities["shop"] = Sender{From: "Shop <shop@example.com>", Organization: "Shop Inc."}
+	now, _ := freeze("shop")
+	if d := Diff(c, now); len(d) != 1 || !strings.Contains(d[0], "organization") || c.Hash() == now.Hash() {
+		t.Errorf("%v", d)
+	}
+}

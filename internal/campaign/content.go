@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"mailer/internal/address"
+	"mailer/internal/spelling"
 	"mailer/templates"
 )
 
@@ -33,11 +36,14 @@ type Sender struct {
 	ReplyTo       string `json:"reply_to,omitempty"`
 	Organization  string `json:"organization,omitempty"`
 	PostalAddress string `json:"postal_address,omitempty"`
+
+	Identities map[string]Sender `json:"-"` // the others that from: may name
 }
 
 // Variant is one document with what its message takes in. A nil layout: the body is the whole part.
 type Variant struct {
 	Document
+	Sender     *Sender   `json:"sender,omitempty"` // whom from: names; nil: the campaign's
 	HTMLLayout *Layout   `json:"html_layout,omitempty"`
 	TextLayout *Layout   `json:"text_layout,omitempty"`
 	Partials   []Partial `json:"partials,omitempty"` // by name
@@ -93,13 +99,53 @@ func Freeze(workspace fs.FS, c *Campaign, s Sender, timezone string) (Content, e
 	out := Content{ID: c.ID, Class: c.Class, Sender: s, Timezone: timezone,
 		LanguageField: c.Front.LanguageField, DefaultLanguage: c.Front.DefaultLanguage}
 	for _, d := range c.Variants {
+		identity, err := d.identify(s)
+		if err != nil {
+			return Content{}, err
+		}
 		v, err := freeze(workspace, d)
 		if err != nil {
 			return Content{}, err
 		}
+		v.Sender = identity
 		out.Variants = append(out.Variants, v)
 	}
 	return out, nil
+}
+
+// identify resolves a from: that is the name of an identity. What that one does not say is the workspace's.
+func (d *Document) identify(s Sender) (*Sender, error) {
+	name := d.Front.From
+	if name == "" || strings.Contains(name, "@") {
+		return nil, nil
+	}
+	i, ok := s.Identities[name]
+	if !ok {
+		names := slices.Sorted(maps.Keys(s.Identities))
+		hint := "it is an address, or the name of one of sender.identities in mailer.yaml"
+		if near := spelling.Nearest(name, names); near != "" {
+			hint += fmt.Sprintf("; did you mean %q?", near)
+		}
+		return nil, d.errorAt("from", fmt.Sprintf("from %q is no address and no identity", name), hint)
+	}
+	d.Front.From = i.From
+	if i.Organization == "" {
+		i.Organization = s.Organization
+	}
+	if i.PostalAddress == "" {
+		i.PostalAddress = s.PostalAddress
+	}
+	if i.ReplyTo == "" && sameAddress(i.From, s.From) {
+		i.ReplyTo = s.ReplyTo
+	}
+	return &i, nil
+}
+
+// sameAddress: answers to another address than the sender's go there, unless the identity says where.
+func sameAddress(a, b string) bool {
+	x, errX := address.Parse(a)
+	y, errY := address.Parse(b)
+	return errX == nil && errY == nil && x.Key == y.Key
 }
 
 func freeze(workspace fs.FS, d Document) (Variant, error) {
@@ -302,6 +348,7 @@ func (d *diff) variant(old, now Variant) {
 		d.value(now.Path+": "+before[i][0], before[i][1], after[i][1])
 	}
 	d.text(now.Path, now.BodyLine, old.Body, now.Body)
+	d.identity(now.Path, old.Sender, now.Sender)
 	d.text(now.TextPath, 1, old.TextBody, now.TextBody)
 	d.layout(old.HTMLLayout, now.HTMLLayout)
 	d.layout(old.TextLayout, now.TextLayout)
@@ -336,6 +383,19 @@ func (d *diff) text(file string, line int, old, now string) {
 		return "nothing"
 	}
 	d.add("%s:%d: the line was %s, is now %s", file, line+i, at(a), at(b))
+}
+
+func (d *diff) identity(file string, old, now *Sender) {
+	var was, is Sender
+	if old != nil {
+		was = *old
+	}
+	if now != nil {
+		is = *now
+	}
+	d.value(file+": reply_to of the identity", was.ReplyTo, is.ReplyTo)
+	d.value(file+": organization of the identity", was.Organization, is.Organization)
+	d.value(file+": postal_address of the identity", was.PostalAddress, is.PostalAddress)
 }
 
 func (d *diff) layout(old, now *Layout) {

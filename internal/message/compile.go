@@ -72,7 +72,11 @@ func Compile(c campaign.Content, signers []Signer) (*Template, error) {
 	for _, v := range c.Variants {
 		d := &document{variant: v, id: c.ID, class: c.Class, location: location,
 			program: newProgram(v.Lang, c.Class, location)}
-		if err := d.setSender(c.Sender, signers); err != nil {
+		sender := c.Sender
+		if v.Sender != nil {
+			sender = *v.Sender
+		}
+		if err := d.setSender(sender, signers); err != nil {
 			return nil, err
 		}
 		if err := d.compile(); err != nil {

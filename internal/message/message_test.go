@@ -283,6 +283,32 @@ func TestErrorInLayout(t *testing.T) {
 	}
 }
 
+func TestIdentityIsTheSender(t *testing.T) {
+	c, err := campaign.Load(workspace("a.md", "---\nsubject: x\nfrom: shop\n---\nx"), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := sender
+	from.Identities = map[string]campaign.Sender{"shop": {From: "Shop <shop@shop.example>", Organization: "Shop Ltd.", ReplyTo: "help@shop.example"}}
+	content, err := campaign.Freeze(workspace(), c, from, "UTC")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl, err := Compile(content, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := render(t, tmpl, nil)
+	for _, want := range []string{"From: Shop <shop@shop.example>\r\n", "Reply-To: help@shop.example\r\n"} {
+		if !strings.Contains(string(m.Raw), want) {
+			t.Errorf("no %q in\n%s", want, m.Raw)
+		}
+	}
+	if !strings.Contains(m.Text, "Shop Ltd.") || !strings.Contains(m.Text, "1-1 Chiyoda") || !strings.Contains(m.HTML, "Shop Ltd.") {
+		t.Errorf("footer: %s", m.Text)
+	}
+}
+
 func TestCompileRefusesSenders(t *testing.T) {
 	for _, c := range []struct{ from, want string }{
 		{"nobody", `from "nobody"`},
