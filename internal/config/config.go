@@ -59,6 +59,20 @@ type Sender struct {
 	PostalAddress     string `yaml:"postal_address"`
 	UnsubscribeURL    string `yaml:"unsubscribe_url"`
 	UnsubscribeMailto string `yaml:"unsubscribe_mailto"` // an address, fixed or with {token}; empty: the return path
+
+	Identities Identities `yaml:"identities"` // other senders, by the name that from: of a campaign may have
+}
+
+// Identities are in the order of the file.
+type Identities []Identity
+
+// Identity is another sender. What it does not say is the sender's, but answers go to its own address.
+type Identity struct {
+	Name          string `yaml:",key"`
+	From          string `yaml:"from"`
+	ReplyTo       string `yaml:"reply_to"`
+	Organization  string `yaml:"organization"`
+	PostalAddress string `yaml:"postal_address"`
 }
 
 // Relays are in the order of the file; the first is the one used when none is named.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	htmltemplate "html/template"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -80,7 +81,11 @@ func Compile(c campaign.Content, signers []Signer) (*Template, error) {
 	for _, v := range c.Variants {
 		d := &document{variant: v, id: c.ID, class: c.Class, location: location,
 			program: newProgram(v.Lang, c.Class, location)}
-		if err := d.setSender(c.Sender, signers); err != nil {
+		sender := c.Sender
+		if v.Sender != nil {
+			sender = *v.Sender
+		}
+		if err := d.setSender(sender, signers); err != nil {
 			return nil, err
 		}
 		if err := d.compile(); err != nil {
@@ -255,11 +260,12 @@ const (
 	nameBody      = "body"
 	nameSubject   = "subject"
 	namePreheader = "preheader"
+	nameSpace     = "preheader_space"
 	nameLayout    = "layout"
 )
 
 // frame parses what the layout may call, then the layout, then the body, whose definitions take precedence.
-func (d *document) frame(layout *campaign.Layout, body *source) (*trees, string, error) {
+func (d *document) frame(p pieceSources) (*trees, string, error) {
 	t, f, root := newTrees(), d.variant.Front, nameBody
 	if err := d.program.add(t, nameSubject, d.front("subject", f.Subject)); err != nil {
 		return nil, "", err
@@ -267,13 +273,24 @@ func (d *document) frame(layout *campaign.Layout, body *source) (*trees, string,
 	if err := d.program.add(t, namePreheader, d.front("preheader", f.Preheader)); err != nil {
 		return nil, "", err
 	}
-	if layout != nil {
-		root = nameLayout
-		if err := d.program.add(t, root, newSource(layout.Name, 1, layout.Source)); err != nil {
+	if f.Preheader != "" {
+		f.Preheader = preheaderSpace
+	}
+	if err := d.program.add(t, nameSpace, newSource("", 1, f.Preheader)); err != nil {
+		return nil, "", err
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.partials)) {
+		if err := d.program.add(t, name, p.partials[name]); err != nil {
 			return nil, "", err
 		}
 	}
-	return t, root, d.program.add(t, nameBody, body)
+	if p.layout != nil {
+		root = nameLayout
+		if err := d.program.add(t, root, p.layout); err != nil {
+			return nil, "", err
+		}
+	}
+	return t, root, d.program.add(t, nameBody, p.body)
 }
 
 func (d *document) compileHTML() error {
@@ -281,16 +298,11 @@ func (d *document) compileHTML() error {
 	if v.Format == campaign.Text {
 		return nil
 	}
-	body := d.body()
-	if v.Format == campaign.Markdown {
-		held, text := hold(v.Body)
-		page, err := markdownToHTML(text, held)
-		if err != nil {
-			return fmt.Errorf("%s: markdown: %w", v.Path, err)
-		}
-		body = held.restore(page, v.Path, v.BodyLine)
+	sources, err := d.htmlSources()
+	if err != nil {
+		return err
 	}
-	t, root, err := d.frame(v.HTMLLayout, body)
+	t, root, err := d.frame(sources)
 	if err != nil {
 		return err
 	}
@@ -351,25 +363,14 @@ func (c *compiled) decide(t *trees, trim bool) {
 	}
 }
 
-// compileText takes the text part from, in this order: the front matter's text, the body of a .txt campaign, the HTML.
+// compileText makes the text part of what the author wrote for it, or of the rest.
 func (d *document) compileText() error {
-	v, body := d.variant, d.body()
-	switch {
-	case v.Front.Text != "":
-		body = newSource(v.Path, max(1, v.Lines["text"]), v.Front.Text)
-		body.inFront = true
-	case v.Format != campaign.Text:
-		held, text := hold(v.Body)
-		if v.Format == campaign.Markdown {
-			page, err := markdownToHTML(text, held)
-			if err != nil {
-				return fmt.Errorf("%s: markdown: %w", v.Path, err)
-			}
-			text = page
-		}
-		body = held.restore(htmlToText(text, held), v.Path, v.BodyLine)
+	sources, err := d.textSources()
+	if err != nil {
+		return err
 	}
-	t, root, err := d.frame(v.TextLayout, body)
+	body := sources.body
+	t, root, err := d.frame(sources)
 	if err == nil {
 		d.text, err = d.textTemplate(t, root)
 	}

@@ -15,10 +15,10 @@ type generator struct{ *rand.Rand }
 
 func (g generator) pick(list ...string) string { return list[g.Intn(len(list))] }
 
-var fields = []string{"a", "b", "c", "名前", "long", "empty", "no", "x y"}
+var fieldNames = []string{"a", "b", "c", "名前", "long", "empty", "no", "x y"}
 
 func (g generator) field() string {
-	f := fields[g.Intn(len(fields))]
+	f := fieldNames[g.Intn(len(fieldNames))]
 	if f == "x y" {
 		return `field "x y"`
 	}

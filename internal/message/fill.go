@@ -99,7 +99,7 @@ func (f *filler) run(ops []op, link func(string) string) bool {
 			if !f.inline(o.then) {
 				return false
 			}
-			if f.bare = isBlank(f.para); !f.bare {
+			if f.bare = isBlankLine(f.para); !f.bare {
 				from := len(f.buf)
 				f.buf = appendWrapped(f.buf, f.para, o.first, o.next)
 				f.clean(from)
@@ -226,7 +226,7 @@ func trimRight(s []byte) []byte {
 	return s
 }
 
-func isBlank(s []byte) bool { return len(bytes.TrimSpace(s)) == 0 }
+func isBlankLine(s []byte) bool { return len(bytes.TrimSpace(s)) == 0 }
 
 // finishSegments is the same for the segments of an executed template.
 func finishSegments(list []string, trim bool) []string {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"text/template"
 	"text/template/parse"
 
+	"mailer/internal/campaign"
 	"mailer/internal/spelling"
 )
 
@@ -95,12 +97,16 @@ func (w *rewriter) list(l *parse.ListNode, root bool) {
 	if l == nil {
 		return
 	}
-	for _, n := range l.Nodes {
+	for i, n := range l.Nodes {
 		w.root = root
 		switch n := n.(type) {
 		case *parse.TextNode:
 			n.Text = bytes.ReplaceAll(n.Text, []byte(slotMark), nil)
 		case *parse.ActionNode:
+			if call := w.include(n); call != nil {
+				l.Nodes[i] = call
+				continue
+			}
 			if c := n.Pipe.Cmds; root && len(n.Pipe.Decl) == 0 && len(c) == 1 && c[0].Args[0].Type() == parse.NodeDot {
 				w.fail(n.Pos, "{{.}} is the whole contact here; name a field: {{.email}}")
 			}
@@ -138,7 +144,7 @@ func (w *rewriter) pipe(p *parse.PipeNode, lenient bool) {
 // takesMissing: the function says what stands for a missing field that is piped into it.
 func takesMissing(c *parse.CommandNode) bool {
 	f := function(c)
-	return f == "default" || f == "sama" || f == "onchu"
+	return f == "default" || isHonorific(f)
 }
 
 func function(c *parse.CommandNode) string {
@@ -150,12 +156,20 @@ func function(c *parse.CommandNode) string {
 
 func (w *rewriter) command(c *parse.CommandNode, lenient bool) {
 	name, last := function(c), len(c.Args)-1
+	if name == "include" {
+		w.fail(c.Pos, `include stands alone in its action, with the name of a partial in quotes: {{include "footer"}}`)
+		return
+	}
 	for i, arg := range c.Args {
 		c.Args[i] = w.arg(arg, lenient || argMayMiss(name, i, last))
 	}
 	switch name {
 	case "field", "has":
 		w.contactFunction(c, name, lenient)
+	case "relative", "days": // they see the time of the message
+		id := parse.NewIdentifier("_" + name).SetPos(c.Pos).SetTree(w.tree)
+		root := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: c.Pos, Ident: []string{"$"}}
+		c.Args = append([]parse.Node{id, root}, c.Args[1:]...)
 	case "":
 		w.unwrap(c)
 	}
@@ -169,8 +183,15 @@ func argMayMiss(function string, i, last int) bool {
 		return i == last && i > 1
 	case "or":
 		return i > 0 && i < last
-	case "sama", "onchu":
-		return i > 0
+	}
+	return isHonorific(function) && i > 0
+}
+
+// isHonorific: the functions for names, which have a fallback of their own or hand "" on to one that has.
+func isHonorific(function string) bool {
+	switch function {
+	case "sama", "onchu", "sei", "mei":
+		return true
 	}
 	return false
 }
@@ -268,6 +289,9 @@ func (t *trees) closed() error {
 			line, col := s.position(int(call.Pos))
 			at := &RenderError{File: s.file, Line: line, Col: col}
 			switch {
+			case t.list[call.Name] == nil && strings.HasPrefix(call.Name, partialPrefix):
+				at.msg = campaign.MissingPartial(strings.TrimPrefix(call.Name, partialPrefix))
+				return at
 			case t.list[call.Name] == nil:
 				at.msg = fmt.Sprintf("there is no template %q", call.Name)
 				if near := spelling.Nearest(call.Name, t.names()); near != "" {
@@ -275,7 +299,7 @@ func (t *trees) closed() error {
 				}
 				return at
 			case state[call.Name] == 1:
-				at.msg = fmt.Sprintf("the template %q calls itself", call.Name)
+				at.msg = fmt.Sprintf("the template %q calls itself", strings.TrimPrefix(call.Name, partialPrefix))
 				return at
 			case state[call.Name] == 0:
 				if err := visit(call.Name); err != nil {
@@ -291,6 +315,51 @@ func (t *trees) closed() error {
 			if err := visit(name); err != nil {
 				return err
 			}
+		}
+	}
+	return t.bounded()
+}
+
+// maxSteps bounds the nodes that a template can come to, every list counted as full. Two ranges in each other pass, with
+// a hundred nodes within; three do not.
+const maxSteps = 100 * maxItems * maxItems
+
+// bounded checks what a run can cost at most. No template calls itself here, so it is a number.
+func (t *trees) bounded() error {
+	known := map[string]int{}
+	var cost func(l *parse.ListNode) int
+	call := func(name string) int {
+		n, ok := known[name]
+		if !ok && t.list[name] != nil {
+			n = cost(t.list[name].Root)
+			known[name] = n
+		}
+		return n
+	}
+	cost = func(l *parse.ListNode) (sum int) {
+		if l == nil {
+			return 0
+		}
+		for _, n := range l.Nodes {
+			sum++
+			switch n := n.(type) {
+			case *parse.TemplateNode:
+				sum += call(n.Name)
+			case *parse.IfNode:
+				sum += cost(n.List) + cost(n.ElseList)
+			case *parse.WithNode:
+				sum += cost(n.List) + cost(n.ElseList)
+			case *parse.RangeNode:
+				sum += maxItems*cost(n.List) + cost(n.ElseList)
+			}
+			sum = min(sum, 2*maxSteps)
+		}
+		return sum
+	}
+	for _, name := range t.names() {
+		if call(name) > maxSteps {
+			s := t.sources[t.list[name].ParseName]
+			return &RenderError{File: s.file, Line: s.line, msg: "the template can run for too long: there are ranges within ranges within ranges, or templates that call others many times"}
 		}
 	}
 	return nil
