@@ -32,6 +32,8 @@ Without --segment, --list, --where and a segment in the campaign file everybody 
 unsubscribe. Of personal links a few are fetched. Links into this machine or a private network are not, without
 --links-private.
 
+--show-links lists the campaign's links first, as its templates have them.
+
 Exit code 5 when there are errors.
 
 The rules:
@@ -40,8 +42,9 @@ The rules:
   mailer check 2026-12-news --links --where 'pref == "東京都"'`
 
 type checkOptions struct {
-	request send.Request
-	looking send.Looking
+	request   send.Request
+	looking   send.Looking
+	showLinks bool
 }
 
 func newCheckCmd(a *app) *cobra.Command {
@@ -59,6 +62,7 @@ func newCheckCmd(a *app) *cobra.Command {
 	f.StringSliceVar(&o.request.Lists, "list", nil, "who is on this list (several: on any of them)")
 	f.BoolVar(&o.looking.Links, "links", false, "fetch the links, too")
 	f.BoolVar(&o.looking.Private, "links-private", false, "with --links: also from this machine and private networks")
+	f.BoolVar(&o.showLinks, "show-links", false, "list the campaign's links, too")
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if o.looking.Private && !o.looking.Links {
 			return usage("--links-private goes with --links")
@@ -116,11 +120,35 @@ func checkCampaign(ctx context.Context, a *app, s *send.Sender, o checkOptions) 
 	if err != nil {
 		return asFinding(err)
 	}
+	if o.showLinks {
+		links, err := s.Links(ctx, plan)
+		if err != nil {
+			return asFinding(err)
+		}
+		if err := tellLinks(a, links); err != nil {
+			return nil, 0, err
+		}
+	}
 	findings, err := preflight(ctx, a, s, plan, o.looking)
 	if err != nil {
 		return asFinding(err)
 	}
 	return findings, plan.Counts.Sendable(), nil
+}
+
+func tellLinks(a *app, links []message.Link) error {
+	rows := [][]string{}
+	for _, l := range links {
+		if err := a.out.Emit("link", l); err != nil {
+			return err
+		}
+		rows = append(rows, []string{l.Part, l.Language, fmt.Sprint(l.Count), l.URL, l.Text})
+	}
+	if !a.out.JSON {
+		a.out.Table([]string{"part", "language", "count", "address", "text"}, rows, 2)
+		a.out.Println()
+	}
+	return nil
 }
 
 // asFinding turns what is wrong with the campaign's files into a finding; other errors stay errors.

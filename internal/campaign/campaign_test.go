@@ -59,6 +59,11 @@ func TestParseRefuses(t *testing.T) {
 		{"key far off", "---\nsubject: x\ncolour: y\n---\n", `unknown key "colour"; the keys are id, subject`},
 		{"twice", "---\nsubject: x\nsubject: y\n---\n", "a.md:3:1:"},
 		{"bare action", "---\nsubject: {{.name}} 様\n---\n", "in quotes"},
+		{"utm is a text", "---\nsubject: x\nutm: news\n---\n", "a.md:3:6: utm has a value of the wrong kind; write it as utm: {source: news}"},
+		{"utm key", "---\nsubject: x\nutm: {source: a, mediun: b}\n---\n", `a.md:3:18: unknown key "mediun" in utm; did you mean "medium"?`},
+		{"utm without source", "---\nsubject: x\nutm: {medium: b}\n---\n", "utm has no source"},
+		{"utm of a field", "---\nsubject: x\nutm: {source: '{{.name}}'}\n---\n", "utm.source is a plain text, the same for everybody"},
+		{"utm hosts", "---\nsubject: x\nutm: {source: a, hosts: {b: c}}\n---\n", "utm.hosts has a value of the wrong kind"},
 		{"wrong type", "---\nsubject: [a, b]\n---\n", "a.md:2:10: subject has a value of the wrong kind"},
 		{"class", "---\nsubject: x\nclass: spam\n---\n", `a.md:3: class is "spam"; it is marketing or operational`},
 		{"charset", "---\nsubject: x\ncharset: iso-2022-jp\n---\n", "utf-8"},
@@ -317,4 +322,24 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted: %+v", d)
 		}
 	})
+}
+
+// A campaign that was frozen before there was a utm: key keeps its hash: it would be refused as changed.
+func TestUTMIsNotInContentWithout(t *testing.T) {
+	d, err := Parse("a.md", []byte("---\nsubject: x\nutm: {source: news, hosts: [shop.example.net]}\n---\n"))
+	if err != nil || d.Front.UTM.Source != "news" || len(d.Front.UTM.Hosts) != 1 {
+		t.Fatalf("%+v %v", d.Front.UTM, err)
+	}
+	for _, utm := range []UTM{d.Front.UTM, {}} {
+		text, err := Content{Variants: []Variant{{Document: Document{Front: Front{UTM: utm}}}}}.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if has := strings.Contains(text, "utm"); has != (utm.Source != "") {
+			t.Error(text)
+		}
+		if back, err := Decode(text); err != nil || back.Variants[0].Front.UTM.Source != utm.Source {
+			t.Errorf("%+v %v", back, err)
+		}
+	}
 }

@@ -294,9 +294,10 @@ func (d *diff) variant(old, now Variant) {
 // pairs are the keys that Diff can show as they stand; the files behind attach and embed are compared by content.
 func (f Front) pairs() [][2]string {
 	headers, _ := json.Marshal(f.Headers)
+	utm, _ := json.Marshal(f.UTM)
 	return [][2]string{{"subject", f.Subject}, {"from", f.From}, {"reply_to", f.ReplyTo}, {"to_name", f.ToName},
 		{"preheader", f.Preheader}, {"layout", f.Layout}, {"segment", f.Segment}, {"list", f.List}, {"charset", f.Charset},
-		{"headers", string(headers)}, {"text", f.Text}, {"id", f.ID}, {"front matter lang", f.Lang},
+		{"headers", string(headers)}, {"utm", string(utm)}, {"text", f.Text}, {"id", f.ID}, {"front matter lang", f.Lang},
 		{"attach", strings.Join(f.Attach, ", ")}, {"embed", strings.Join(f.Embed, ", ")}}
 }
 

@@ -43,6 +43,9 @@ type document struct {
 	html     *compiled // nil: no HTML part
 	attach   []*part
 	embed    []*part
+
+	links     []Link
+	rewriters []LinkRewriter
 }
 
 // compiled is a template of text/template or html/template, and where its parts came from.
@@ -61,8 +64,9 @@ type headerTemplate struct {
 	*compiled
 }
 
-// Compile prepares a campaign. signers are the workspace's DKIM keys; each document takes those for its From.
-func Compile(c campaign.Content, signers []Signer) (*Template, error) {
+// Compile prepares a campaign. signers are the workspace's DKIM keys; each document takes those for its From. links change
+// its links, after the parameters of utm: are added.
+func Compile(c campaign.Content, signers []Signer, links ...LinkRewriter) (*Template, error) {
 	location, err := time.LoadLocation(c.Timezone)
 	if err != nil {
 		return nil, fmt.Errorf("compile %s: %w", c.ID, err)
@@ -74,6 +78,7 @@ func Compile(c campaign.Content, signers []Signer) (*Template, error) {
 		if err := d.setSender(c.Sender, signers); err != nil {
 			return nil, err
 		}
+		d.setRewriters(links)
 		if err := d.compile(); err != nil {
 			return nil, err
 		}
@@ -280,6 +285,9 @@ func (d *document) compileHTML() error {
 	if err != nil {
 		return err
 	}
+	if err := d.rewriteLinks(t, root, PartHTML); err != nil {
+		return err
+	}
 	if err := t.closed(); err != nil {
 		return err
 	}
@@ -334,6 +342,9 @@ func (d *document) compileText() error {
 		body = held.restore(htmlToText(text, held), v.Path, v.BodyLine)
 	}
 	t, root, err := d.frame(v.TextLayout, body)
+	if err == nil {
+		err = d.rewriteLinks(t, root, PartText)
+	}
 	if err == nil {
 		d.text, err = d.textTemplate(t, root)
 	}

@@ -62,6 +62,15 @@ func (s *Sender) Check(ctx context.Context, p *Plan, o Looking) ([]Finding, erro
 	return flight.Findings(), nil
 }
 
+// Links lists the links of a campaign as its templates have them, before utm: is added.
+func (s *Sender) Links(ctx context.Context, p *Plan) ([]message.Link, error) {
+	c, err := s.composer(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return c.template.Links(), nil
+}
+
 // lookout executes messages on all cores, a batch at a time, and enters what was seen in the order of the contacts: the
 // same list gives the same findings.
 type lookout struct {
