@@ -12,7 +12,7 @@ import (
 type Sampler struct {
 	template *Template
 	fields   []string
-	first    *Recipient
+	first    []*Recipient
 	language map[*document]*Recipient
 	longest  map[string]longest
 	missing  map[string]*Recipient
@@ -35,6 +35,9 @@ type Pick struct {
 	Recipient
 	Why []string
 }
+
+// fewest is how many people a sample has, if there are so many.
+const fewest = 5
 
 // maxDomains bounds what is remembered of a list with a domain for everybody.
 const maxDomains = 10_000
@@ -61,8 +64,8 @@ func (t *Template) Fields() []string {
 // Add looks at one recipient. It keeps the values of some.
 func (s *Sampler) Add(r Recipient) {
 	who := &r
-	if s.first == nil {
-		s.first = who
+	if len(s.first) < fewest {
+		s.first = append(s.first, who)
 	}
 	if d, err := s.template.document(r); err == nil && s.language[d] == nil {
 		s.language[d] = who
@@ -101,7 +104,9 @@ func (s *Sampler) Picks(n int) []Pick {
 			picks[i].Why = append(picks[i].Why, why)
 		}
 	}
-	add(s.first, "the first")
+	if len(s.first) > 0 {
+		add(s.first[0], "the first")
+	}
 	for _, d := range s.template.documents {
 		if len(s.template.documents) > 1 {
 			add(s.language[d], "language "+d.variant.Lang)
@@ -121,6 +126,11 @@ func (s *Sampler) Picks(n int) []Pick {
 	})
 	for _, d := range shares[:min(len(shares), 8)] {
 		add(d.who, "at "+d.name)
+	}
+	for _, who := range s.first {
+		if len(picks) < fewest && !slices.ContainsFunc(picks, func(p Pick) bool { return p.Address == who.Address }) {
+			add(who, "one more")
+		}
 	}
 	return picks
 }

@@ -36,7 +36,8 @@ func TestSample(t *testing.T) {
 	want := "a@example.com: the first, language en, at example.com\n" +
 		"c@Example.net: language ja, longest city, at example.net\n" +
 		"e@example.com: no city, longest name\n" +
-		"d@example.org: no name, at example.org\n"
+		"d@example.org: no name, at example.org\n" +
+		"b@example.com: one more\n"
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
