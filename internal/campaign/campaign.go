@@ -64,6 +64,7 @@ type Front struct {
 	ReplyTo         string  `yaml:"reply_to" json:"reply_to,omitempty"` // default: sender.reply_to
 	ToName          string  `yaml:"to_name" json:"to_name,omitempty"`   // template of the name in To; default: none
 	Preheader       string  `yaml:"preheader" json:"preheader,omitempty"`
+	UTM             UTM     `yaml:"utm" json:"utm,omitzero"`
 	Layout          string  `yaml:"layout" json:"layout,omitempty"`
 	Lang            string  `yaml:"lang" json:"lang,omitempty"`
 	LanguageField   string  `yaml:"language_field" json:"language_field,omitempty"`
@@ -76,21 +77,7 @@ type Front struct {
 	Embed           Paths   `yaml:"embed" json:"embed,omitempty"`
 	Headers         Headers `yaml:"headers" json:"headers,omitempty"`
 	Text            string  `yaml:"text" json:"text,omitempty"` // own text part
-	UTM             UTM     `yaml:"utm" json:"utm,omitzero"`
 }
-
-// UTM are the parameters that links to the sender's own sites are given, for web statistics. Zero: none.
-type UTM struct {
-	Source   string `json:"source,omitempty"`
-	Medium   string `json:"medium,omitempty"`   // default: email
-	Campaign string `json:"campaign,omitempty"` // default: the campaign's id
-	Term     string `json:"term,omitempty"`
-	Content  string `json:"content,omitempty"`
-	Hosts    Paths  `json:"hosts,omitempty"` // further hosts, with what is under them, or AllHosts
-}
-
-// AllHosts among UTM.Hosts is every host there is.
-const AllHosts = "all"
 
 // Paths is one path or a list of them, from the workspace.
 type Paths []string

@@ -281,6 +281,7 @@ func (d *diff) variant(old, now Variant) {
 	d.value(now.Path+": format", old.Format, now.Format)
 	d.value(now.Path+": lang", old.Lang, now.Lang)
 	before, after := old.Front.pairs(), now.Front.pairs()
+	d.value(now.Path+": utm", old.Front.UTM.String(), now.Front.UTM.String())
 	for i := range before {
 		d.value(now.Path+": "+before[i][0], before[i][1], after[i][1])
 	}
@@ -294,10 +295,9 @@ func (d *diff) variant(old, now Variant) {
 // pairs are the keys that Diff can show as they stand; the files behind attach and embed are compared by content.
 func (f Front) pairs() [][2]string {
 	headers, _ := json.Marshal(f.Headers)
-	utm, _ := json.Marshal(f.UTM)
 	return [][2]string{{"subject", f.Subject}, {"from", f.From}, {"reply_to", f.ReplyTo}, {"to_name", f.ToName},
 		{"preheader", f.Preheader}, {"layout", f.Layout}, {"segment", f.Segment}, {"list", f.List}, {"charset", f.Charset},
-		{"headers", string(headers)}, {"utm", string(utm)}, {"text", f.Text}, {"id", f.ID}, {"front matter lang", f.Lang},
+		{"headers", string(headers)}, {"text", f.Text}, {"id", f.ID}, {"front matter lang", f.Lang},
 		{"attach", strings.Join(f.Attach, ", ")}, {"embed", strings.Join(f.Embed, ", ")}}
 }
 

@@ -27,9 +27,10 @@ type Template struct {
 
 // document is one language of it.
 type document struct {
-	variant  campaign.Variant
-	id       string
-	class    string
+	variant campaign.Variant
+	id      string
+	class   string
+	linking
 	from     address.Address
 	replyTo  *address.Address
 	sender   senderInfo
@@ -43,9 +44,6 @@ type document struct {
 	html     *compiled // nil: no HTML part
 	attach   []*part
 	embed    []*part
-
-	links     []Link
-	rewriters []LinkRewriter
 }
 
 // compiled is a template of text/template or html/template, and where its parts came from.

@@ -32,6 +32,12 @@ const (
 // address to unsubscribe, and an address that conditions are part of.
 type LinkRewriter func(Link) string
 
+// linking is what a document knows of its links.
+type linking struct {
+	links     []Link
+	rewriters []LinkRewriter
+}
+
 // Links lists the links of all languages, each once a part.
 func (t *Template) Links() []Link {
 	var all []Link
