@@ -232,12 +232,12 @@ func (p *Preflight) Look(r Recipient, m Mark) Seen {
 	if err != nil {
 		return Seen{recipient: r, err: err}
 	}
-	x := letter{marketing: out.doc.class == campaign.Marketing, lang: out.doc.variant.Lang, from: out.doc.from.Domain(), sender: out.doc.sender,
+	x := opened{marketing: out.doc.class == campaign.Marketing, lang: out.doc.variant.Lang, from: out.doc.from.Domain(), sender: out.doc.sender,
 		unsub: out.unsub, subject: out.subject, text: out.text, html: out.html, values: r.Values, asked: p.asked[out.doc]}
 	for _, f := range out.doc.variant.Embed {
 		x.embedded = append(x.embedded, contentID(f.Name, out.doc.from.Domain()))
 	}
-	s := Seen{recipient: r, doc: out.doc, faults: inspectLetter(&x)}
+	s := Seen{recipient: r, doc: out.doc, faults: inspectOpened(&x)}
 	if p.facts.Links {
 		s.links = x.addresses()
 	}

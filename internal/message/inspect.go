@@ -9,8 +9,8 @@ import (
 	"golang.org/x/net/html"
 )
 
-// letter is one rendered message, taken apart for the rules.
-type letter struct {
+// opened is one rendered message, taken apart for the rules.
+type opened struct {
 	marketing bool
 	lang      string
 	from      string // the domain of From

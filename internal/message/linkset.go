@@ -55,7 +55,7 @@ func (s *linkSet) add(d *document, links []string, contact string) {
 }
 
 // addresses are the links of a message that can be fetched. The one to unsubscribe is not: a look must change nothing.
-func (m *letter) addresses() (list []string) {
+func (m *opened) addresses() (list []string) {
 	add := func(s string) {
 		lower := strings.ToLower(s)
 		if s != m.unsub && (strings.HasPrefix(lower, "https://") || strings.HasPrefix(lower, "http://")) {

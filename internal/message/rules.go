@@ -21,11 +21,11 @@ func found(rule, format string, args ...any) fault {
 }
 
 // rules look at every message.
-var rules = []func(*letter) []fault{
+var rules = []func(*opened) []fault{
 	subjectRule, replyRule, markRule, unsubscribeRule, senderRule, textPartRule, sizeRule, pictureRule, linkRule, leftoverRule, featureRule, valueRule,
 }
 
-func inspectLetter(m *letter) (faults []fault) {
+func inspectOpened(m *opened) (faults []fault) {
 	if m.html != "" {
 		m.page = inspect(m.html)
 	}
@@ -41,7 +41,7 @@ const (
 	maxWideSubject = 60 // columns
 )
 
-func subjectRule(m *letter) []fault {
+func subjectRule(m *opened) []fault {
 	width, most, unit := columns(m.subject), maxSubject, "characters"
 	if strings.ContainsFunc(m.subject, isWide) {
 		most, unit = maxWideSubject, "columns (a full-width character is two)"
@@ -58,7 +58,7 @@ func subjectRule(m *letter) []fault {
 // fakeReply: the marks of replies and forwarded mail in the languages of common mail programs.
 var fakeReply = regexp.MustCompile(`(?i)^(re|fwd?|aw|wg|sv|vs|vb|tr|rv|enc|antw|odp|r|i|回复|答复|转发|回覆|轉寄|返信|転送)\s*(\[\d+\])?[:：]`)
 
-func replyRule(m *letter) []fault {
+func replyRule(m *opened) []fault {
 	if fakeReply.MatchString(m.subject) {
 		return []fault{found(RuleReply, "the subject looks like a reply or a forwarded mail, which it is not")}
 	}
@@ -67,7 +67,7 @@ func replyRule(m *letter) []fault {
 
 // markRule: the mark was asked for by the law of Japan until the opt-in of December 2008. Who sets it today says that
 // nobody consented.
-func markRule(m *letter) []fault {
+func markRule(m *opened) []fault {
 	if strings.Contains(m.subject, "未承諾広告") || strings.Contains(m.text, "未承諾広告※") || strings.Contains(m.page.text, "未承諾広告※") {
 		return []fault{found(RuleMark, "未承諾広告※ is a mark of the law before 2008; consent is needed now")}
 	}
@@ -78,7 +78,7 @@ func markRule(m *letter) []fault {
 var optOut = []string{"停止", "解除", "退会", "希望されない", "希望しない", "不要", "オプトアウト", "unsubscribe", "Unsubscribe"}
 
 // unsubscribeRule: both parts must show the way out (特定電子メール法 article 4, CAN-SPAM section 5(a)(5)).
-func unsubscribeRule(m *letter) (faults []fault) {
+func unsubscribeRule(m *opened) (faults []fault) {
 	if !m.marketing {
 		return nil
 	}
@@ -110,7 +110,7 @@ var (
 
 // senderRule: who sends it, where they are and how they are reached stands in the part that people read (特定電子メール法
 // article 4 and its rule 7, CAN-SPAM section 5(a)(5)). What is not configured is told once for the campaign.
-func senderRule(m *letter) (faults []fault) {
+func senderRule(m *opened) (faults []fault) {
 	if !m.marketing {
 		return nil
 	}
@@ -139,7 +139,7 @@ func senderRule(m *letter) (faults []fault) {
 }
 
 // textPartRule: a text part of a few words under a long page looks like spam, and is all that some people see.
-func textPartRule(m *letter) []fault {
+func textPartRule(m *opened) []fault {
 	switch {
 	case strings.TrimSpace(m.text) == "":
 		return []fault{found(RuleTextPart, "the text part is empty")}
@@ -164,7 +164,7 @@ const (
 	nearHTML = 80 << 10
 )
 
-func sizeRule(m *letter) []fault {
+func sizeRule(m *opened) []fault {
 	switch n := len(m.html); {
 	case n > maxHTML:
 		return []fault{found(RuleSize, "the HTML part is larger than %d KB: Gmail cuts it there", maxHTML>>10)}
@@ -174,7 +174,7 @@ func sizeRule(m *letter) []fault {
 	return nil
 }
 
-func pictureRule(m *letter) (faults []fault) {
+func pictureRule(m *opened) (faults []fault) {
 	for _, p := range m.page.pictures {
 		if !p.alt {
 			faults = append(faults, found(RuleAlt, "the picture %s has no alt text; most programs show that first: ![what it shows](...)", shortened(path.Base(p.src))))
@@ -191,7 +191,7 @@ var shorteners = map[string]bool{"bit.ly": true, "bitly.com": true, "tinyurl.com
 	"buff.ly": true, "rebrand.ly": true, "cutt.ly": true, "t.ly": true, "x.gd": true, "onl.la": true, "lnkd.in": true, "shorturl.at": true,
 	"rb.gy": true, "v.gd": true, "tiny.cc": true, "ux.nu": true, "00m.in": true, "urx.nu": true, "urx3.nu": true, "p.tl": true, "adf.ly": true}
 
-func linkRule(m *letter) (faults []fault) {
+func linkRule(m *opened) (faults []fault) {
 	for _, l := range m.page.links {
 		if l.href != m.unsub {
 			faults = append(faults, hrefFaults(l)...)
@@ -293,7 +293,7 @@ var leftovers = []struct {
 	{[]string{"○○", "〇〇", "●●", "◯◯", "××"}, regexp.MustCompile(`[○〇●◯×]{2,}\s*(様|さま|さん|御中|株式会社)`)},
 }
 
-func leftoverRule(m *letter) (faults []fault) {
+func leftoverRule(m *opened) (faults []fault) {
 	for _, text := range []string{m.subject, m.text, m.page.text} {
 		for _, l := range leftovers {
 			if !containsAny(text, l.hints...) {
@@ -311,7 +311,7 @@ func containsAny(s string, parts ...string) bool {
 	return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(s, p) })
 }
 
-func featureRule(m *letter) (faults []fault) {
+func featureRule(m *opened) (faults []fault) {
 	for _, f := range m.page.features {
 		faults = append(faults, found(RuleHTMLFeature, "%s does not work in many mail programs", f))
 	}
@@ -323,7 +323,7 @@ var placeholders = map[string]bool{"null": true, "(null)": true, "nil": true, "n
 	"#div/0!": true, "undefined": true, "nan": true, "<null>": true, `\n`: true}
 
 // valueRule: a value that the message must have and that says nothing.
-func valueRule(m *letter) (faults []fault) {
+func valueRule(m *opened) (faults []fault) {
 	for _, f := range m.asked {
 		switch v, ok := m.values[f]; {
 		case ok && strings.TrimSpace(v) == "":
