@@ -89,11 +89,11 @@ type flat struct {
 	mark    string
 	text    strings.Builder
 	held    []parse.Node // by the number in their word
-	pieces  []stretch
+	pieces  []textAt
 }
 
-// stretch is one text node, and where it begins in the flat text.
-type stretch struct {
+// textAt is one text node, and where it begins in the flat text.
+type textAt struct {
 	start int
 	node  *parse.TextNode
 	list  *parse.ListNode
@@ -106,7 +106,7 @@ func (f *flat) list(l *parse.ListNode) {
 	for _, n := range l.Nodes {
 		switch n := n.(type) {
 		case *parse.TextNode:
-			f.pieces = append(f.pieces, stretch{f.text.Len(), n, l})
+			f.pieces = append(f.pieces, textAt{f.text.Len(), n, l})
 			f.text.Write(n.Text)
 		case *parse.IfNode:
 			f.branch(n, &n.BranchNode)
@@ -341,13 +341,13 @@ func (f *flat) replace(p *program, at linkAt, url string, old []parse.Node, esca
 }
 
 // pieceAt is the text node that an offset is in, or which begins or ends there.
-func (f *flat) pieceAt(off int) stretch {
+func (f *flat) pieceAt(off int) textAt {
 	for _, p := range f.pieces {
 		if p.start <= off && off <= p.start+len(p.node.Text) {
 			return p
 		}
 	}
-	return stretch{}
+	return textAt{}
 }
 
 // nodes parses an address: an action of the old one keeps its node, a new one is the rewriter's.

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// good is a opened that no rule finds fault with.
+// good is an opened message that no rule finds fault with.
 func good() *opened {
 	return &opened{marketing: true, lang: "en", from: "example.com", subject: "News",
 		sender: senderInfo{"organization": "Example Inc.", "postal_address": "1-1 Chiyoda, Tokyo", "address": "news@example.com", "reply_to": "info@example.com"},
