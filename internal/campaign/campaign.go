@@ -72,6 +72,7 @@ type Front struct {
 	ReplyTo         string  `yaml:"reply_to" json:"reply_to,omitempty"` // default: sender.reply_to
 	ToName          string  `yaml:"to_name" json:"to_name,omitempty"`   // template of the name in To; default: none
 	Preheader       string  `yaml:"preheader" json:"preheader,omitempty"`
+	UTM             UTM     `yaml:"utm" json:"utm,omitzero"`
 	Layout          string  `yaml:"layout" json:"layout,omitempty"`
 	Lang            string  `yaml:"lang" json:"lang,omitempty"`
 	LanguageField   string  `yaml:"language_field" json:"language_field,omitempty"`

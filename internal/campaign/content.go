@@ -354,6 +354,7 @@ func (d *diff) variant(old, now Variant) {
 	d.value(now.Path+": format", old.Format, now.Format)
 	d.value(now.Path+": lang", old.Lang, now.Lang)
 	before, after := old.Front.pairs(), now.Front.pairs()
+	d.value(now.Path+": utm", old.Front.UTM.String(), now.Front.UTM.String())
 	for i := range before {
 		d.value(now.Path+": "+before[i][0], before[i][1], after[i][1])
 	}

@@ -125,6 +125,8 @@ func (d *Document) set(head string, v *ast.MappingValueNode) error {
 		*field, ok = paths(v.Value)
 	case *Headers:
 		*field, ok = headers(v.Value)
+	case *UTM:
+		return d.utm(head, v.Value, field)
 	}
 	if !ok {
 		return d.errorIn(head, v.Value, key+" has a value of the wrong kind", "")

@@ -32,9 +32,10 @@ type Template struct {
 
 // document is one language of it.
 type document struct {
-	variant  campaign.Variant
-	id       string
-	class    string
+	variant campaign.Variant
+	id      string
+	class   string
+	linking
 	from     address.Address
 	replyTo  *address.Address
 	sender   senderInfo
@@ -71,8 +72,9 @@ type headerTemplate struct {
 	*compiled
 }
 
-// Compile prepares a campaign. signers are the workspace's DKIM keys; each document takes those for its From.
-func Compile(c campaign.Content, signers []Signer) (*Template, error) {
+// Compile prepares a campaign. signers are the workspace's DKIM keys; each document takes those for its From. links change
+// its links, after the parameters of utm: are added.
+func Compile(c campaign.Content, signers []Signer, links ...LinkRewriter) (*Template, error) {
 	location, err := time.LoadLocation(c.Timezone)
 	if err != nil {
 		return nil, fmt.Errorf("compile %s: %w", c.ID, err)
@@ -88,6 +90,7 @@ func Compile(c campaign.Content, signers []Signer) (*Template, error) {
 		if err := d.setSender(sender, signers); err != nil {
 			return nil, err
 		}
+		d.setRewriters(links)
 		if err := d.compile(); err != nil {
 			return nil, err
 		}
@@ -306,6 +309,9 @@ func (d *document) compileHTML() error {
 	if err != nil {
 		return err
 	}
+	if err := d.rewriteLinks(t, root, PartHTML); err != nil {
+		return err
+	}
 	if err := t.closed(); err != nil {
 		return err
 	}
@@ -371,6 +377,9 @@ func (d *document) compileText() error {
 	}
 	body := sources.body
 	t, root, err := d.frame(sources)
+	if err == nil {
+		err = d.rewriteLinks(t, root, PartText)
+	}
 	if err == nil {
 		d.text, err = d.textTemplate(t, root)
 	}
