@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // generator writes random campaigns.
@@ -168,6 +169,64 @@ func TestEscapers(t *testing.T) {
 			}
 			if want := strings.Replace(place, "@", ours(v), 1); b.String() != want {
 				t.Errorf("%s with %q: %q, html/template gives %q", place, v, want, b.String())
+			}
+		}
+	}
+}
+
+// The same campaign gives the same contact the same bytes on another day and on another run, but for Date and signature.
+func TestSameBytesOnAnotherDay(t *testing.T) {
+	key, ed := testKeys(t)
+	signers := []Signer{{"example.com", "s2026", key}, {"example.com", "e2026", ed}}
+	render := func(m Mark) []byte {
+		tmpl, err := compileFS(workspace("a.md", "---\nsubject: 冬 {{.a}}\nattach: f/a.pdf\n---\nHello {{.a}}, {{range split \",\" .list}}{{.}} {{end}}", "f/a.pdf", "%PDF"), "a", signers...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		msg, err := tmpl.Compose(Recipient{"taro@example.jp", map[string]string{"a": "花子", "list": "x, y"}}, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return msg.Raw
+	}
+	later := mark
+	later.Date = mark.Date.Add(36 * time.Hour)
+	rest := func(raw []byte) string {
+		head, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
+		var kept []string
+		for _, f := range splitFields(head) {
+			if name, _, _ := strings.Cut(string(f), ":"); name != "Date" && name != "DKIM-Signature" {
+				kept = append(kept, string(f))
+			}
+		}
+		return strings.Join(kept, "\r\n") + "\r\n\r\n" + string(body)
+	}
+	a, b := render(mark), render(later)
+	if rest(a) != rest(b) || bytes.Equal(a, b) {
+		t.Errorf("%s\n--- later\n%s", a, b)
+	}
+}
+
+// What is encoded is chosen by what the campaign says to everybody: a contact's values do not change it.
+func TestEncodingIsChosenOnce(t *testing.T) {
+	for body, want := range map[string]string{"Hello, this is plain text for {{.a}}.": "quoted-printable", "これは日本語の本文です。{{.a}}": "base64"} {
+		tmpl := compileFile(t, "a.txt", "subject: x\nlayout: none", strings.Repeat(body+"\n", 20))
+		for _, value := range []string{"x", strings.Repeat("日本語", 100), strings.Repeat("words ", 100)} {
+			if _, _, leaves := readStd(t, render(t, tmpl, map[string]string{"a": value}).Raw); leaves[0].encoding != want {
+				t.Errorf("%s with %.10s: %s", body, value, leaves[0].encoding)
+			}
+		}
+	}
+}
+
+// The letters that people write need no template package: what is simple stays so.
+func TestSimpleLettersAreSlotsAlone(t *testing.T) {
+	for _, body := range []string{"Hello {{.a}}", "{{default \"you\" .a}}, {{if .b}}yes {{.b}}{{else}}no{{end}}", "[x](https://example.com/{{.a}}?b={{.b}})\n\n{{sama .a}}",
+		"{{with .a}}{{.}}{{end}} {{.sender.organization}} {{upper .a}} {{field \"x y\"}} {{.unsubscribe_url}}"} {
+		for _, front := range []string{"subject: '{{.a}}'", "subject: x\nlayout: japanese", "subject: x\nlayout: none\nto_name: '{{sama .a}}'"} {
+			d := compileFile(t, "a.md", front, body).documents[0]
+			if d.skeleton == nil || d.text.plan.rest != nil || d.html.plan.rest != nil {
+				t.Errorf("%s: %s: the template package is needed", front, body)
 			}
 		}
 	}

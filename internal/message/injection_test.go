@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"fmt"
 	"net/mail"
 	"slices"
 	"strings"
@@ -279,7 +280,13 @@ func FuzzCompile(f *testing.F) {
 				}
 				continue
 			}
-			if m, err := tmpl.Render(Recipient{"taro@example.jp", values}, mark); err == nil {
+			r := Recipient{"taro@example.jp", values}
+			m, err := tmpl.Render(r, mark)
+			plain, errPlain := tmpl.plain(tmpl.documents[0], r, mark)
+			if fmt.Sprint(err) != fmt.Sprint(errPlain) || !bytes.Equal(m.Raw, plain.Raw) {
+				t.Errorf("%v, plain: %v\n%s\n--- plain\n%s", err, errPlain, m.Raw, plain.Raw)
+			}
+			if err == nil {
 				checkBytes(t, m.Raw)
 			}
 		}
