@@ -42,7 +42,8 @@ func (e *fieldError) Error() string { return fmt.Sprintf("the contact has no %q"
 func newProgram(lang, class string, loc *time.Location) *program {
 	dates := calendar{strings.ToLower(lang), loc}
 	numbers := numerals{language.Make(lang)}
-	p := &program{public: template.FuncMap{
+	constants := map[string]string{"lang": lang, "language": strings.ToLower(primary(lang)), "class": class}
+	p := &program{constants: constants, public: template.FuncMap{
 		"default": fallback,
 		"upper":   strings.ToUpper,
 		"lower":   strings.ToLower,
@@ -74,9 +75,9 @@ func newProgram(lang, class string, loc *time.Location) *program {
 		"join":  joinItems,
 
 		"mailto":   mailtoAddress,
-		"lang":     func() string { return lang },
-		"language": func() string { return strings.ToLower(primary(lang)) },
-		"class":    func() string { return class },
+		"lang":     func() string { return constants["lang"] },
+		"language": func() string { return constants["language"] },
+		"class":    func() string { return constants["class"] },
 		"include":  func(string) (string, error) { return "", nil }, // replaced by a call of the partial
 		// These two are replaced in the tree by functions that see the contact; here for the parser.
 		"field": func(string) string { return "" },

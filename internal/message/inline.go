@@ -545,7 +545,7 @@ func (w *inliner) changed(s *source) *source {
 		return s
 	}
 	edits := w.edits[s]
-	slices.SortFunc(edits, func(a, b edit) int { return cmp.Compare(a.start, b.start) })
+	slices.SortStableFunc(edits, func(a, b edit) int { return cmp.Compare(a.start, b.start) })
 	var held strings.Builder
 	last := 0
 	for _, e := range edits {

@@ -188,3 +188,35 @@ func TestTextFileBeside(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestRightToLeft(t *testing.T) {
+	for lang, want := range map[string]string{"ar": `<html dir="rtl" lang="ar">`, "he-IL": `<html dir="rtl" lang="he-IL">`, "ja": `<html lang="ja">`} {
+		if m := render(t, compileFile(t, "a.md", "subject: x\nlang: "+lang, "x"), nil); !strings.Contains(m.HTML, want) {
+			t.Errorf("%s: no %s in\n%.200s", lang, want, m.HTML)
+		}
+	}
+}
+
+// What hangs on the language alone is decided once.
+func TestLanguageIsFolded(t *testing.T) {
+	for _, c := range []struct{ lang, source, want string }{
+		{"ja-JP", `{{if eq language "ja"}}A{{else if eq language "de"}}B{{else}}C{{end}}`, "A"},
+		{"de", `{{if eq language "ja"}}A{{else if eq language "de"}}B{{else}}C{{end}}`, "B"},
+		{"fr", `{{if eq language "ja"}}A{{else if eq language "de"}}B{{else}}C{{end}}`, "C"},
+		{"fr", `x{{if eq class "operational"}}A{{end}}`, "x"},
+		{"fr", `{{if ne lang "ja"}}A{{if eq lang "fr"}}B{{end}}{{end}}`, "AB"},
+	} {
+		p := newProgram(c.lang, "marketing", nil)
+		trees := newTrees()
+		if err := p.add(trees, "x", newSource("x", 1, c.source)); err != nil {
+			t.Fatal(err)
+		}
+		if got := trees.list["x"].Root.String(); got != c.want {
+			t.Errorf("%s %s: %q, want %q", c.lang, c.source, got, c.want)
+		}
+	}
+	m := render(t, compileFile(t, "a.txt", "subject: x\nlang: ja\nlayout: none", `{{$x := "a"}}{{if eq lang "ja"}}{{$x := "b"}}{{$x}}{{end}}{{$x}}`), nil)
+	if m.Text != "ba\n" {
+		t.Errorf("a variable left its scope: %q", m.Text)
+	}
+}

@@ -15,6 +15,9 @@ func (w *inliner) mend(e *element, tag html.Token) {
 		if attribute(tag, "lang") == "" && w.lang != "" && !strings.Contains(e.raw, w.tokens.prefix) {
 			w.setAttribute(e, "lang", w.lang)
 		}
+		if rightToLeft[primary(strings.ToLower(w.lang))] && attribute(tag, "dir") == "" {
+			w.setAttribute(e, "dir", "rtl")
+		}
 	case "meta":
 		if charset := attribute(tag, "charset"); charset != "" && !strings.EqualFold(charset, "utf-8") {
 			w.setAttribute(e, "charset", "utf-8")
@@ -30,6 +33,9 @@ func (w *inliner) mend(e *element, tag html.Token) {
 		w.absolute(e, tag, "background")
 	}
 }
+
+// rightToLeft are the languages of Arabic and Hebrew letters.
+var rightToLeft = map[string]bool{"ar": true, "he": true, "fa": true, "ur": true, "ps": true, "yi": true, "dv": true, "ug": true, "ckb": true}
 
 func (w *inliner) absolute(e *element, tag html.Token, name string) {
 	if old := attribute(tag, name); old != "" {

@@ -25,9 +25,10 @@ import (
 //
 // The number is an index into refs.
 type program struct {
-	refs   []Ref
-	public template.FuncMap // what an author may call
-	all    template.FuncMap
+	refs      []Ref
+	constants map[string]string // lang, language and class
+	public    template.FuncMap  // what an author may call
+	all       template.FuncMap
 }
 
 // Ref is one place where a template asks for a field.
@@ -97,6 +98,7 @@ func (w *rewriter) list(l *parse.ListNode, root bool) {
 	if l == nil {
 		return
 	}
+	l.Nodes = w.foldAll(l.Nodes)
 	for i, n := range l.Nodes {
 		w.root = root
 		switch n := n.(type) {
@@ -123,6 +125,53 @@ func (w *rewriter) list(l *parse.ListNode, root bool) {
 			n.Pipe.Cmds = append(n.Pipe.Cmds, command(n.Pipe.Pos, items))
 		}
 	}
+}
+
+// foldAll puts the branch that holds in the place of every {{if eq lang "ja"}}: a document's language and class never
+// change, and a footer in ten languages would cost every recipient ten comparisons.
+func (w *rewriter) foldAll(nodes []parse.Node) []parse.Node {
+	var out []parse.Node
+	for _, n := range nodes {
+		branch, known := w.fold(n)
+		switch {
+		case !known:
+			out = append(out, n)
+		case branch != nil:
+			out = append(out, w.foldAll(branch.Nodes)...)
+		}
+	}
+	return out
+}
+
+// fold is the branch that holds, nil for none; known is false where that hangs on the contact.
+func (w *rewriter) fold(n parse.Node) (branch *parse.ListNode, known bool) {
+	f, ok := n.(*parse.IfNode)
+	if !ok || len(f.Pipe.Decl) > 0 || len(f.Pipe.Cmds) != 1 || len(f.Pipe.Cmds[0].Args) != 3 {
+		return nil, false
+	}
+	args := f.Pipe.Cmds[0].Args
+	op := function(f.Pipe.Cmds[0])
+	name, isName := args[1].(*parse.IdentifierNode)
+	want, isText := args[2].(*parse.StringNode)
+	if !isName || !isText || op != "eq" && op != "ne" {
+		return nil, false
+	}
+	value, ok := w.constants[name.Ident]
+	if !ok {
+		return nil, false
+	}
+	branch = f.ElseList
+	if (value == want.Text) == (op == "eq") {
+		branch = f.List
+	}
+	if branch != nil {
+		for _, n := range branch.Nodes { // its variables would come out of their scope
+			if a, ok := n.(*parse.ActionNode); ok && len(a.Pipe.Decl) > 0 && !a.Pipe.IsAssign {
+				return nil, false
+			}
+		}
+	}
+	return branch, true
 }
 
 func (w *rewriter) branch(n *parse.BranchNode, body, otherwise bool) {
