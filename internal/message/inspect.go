@@ -20,13 +20,13 @@ type opened struct {
 	subject   string
 	text      string
 	html      string // "" when there is no HTML part
-	page      page
+	page      htmlPage
 	values    map[string]string
 	asked     []string // the fields that the message must have
 }
 
-// page is what the rules ask of an HTML part.
-type page struct {
+// htmlPage is what the rules ask of an HTML part.
+type htmlPage struct {
 	text     string // what is read, with the alt texts of the pictures
 	links    []anchor
 	pictures []picture
@@ -61,8 +61,8 @@ var unsupportedCSS = []struct {
 }
 
 // inspect reads an HTML part. It follows the tags and builds no tree.
-func inspect(source string) page {
-	var p page
+func inspect(source string) htmlPage {
+	var p htmlPage
 	var text strings.Builder
 	var link strings.Builder
 	inLink, skip := false, ""
@@ -149,7 +149,7 @@ func (l attributeList) has(key string) bool {
 }
 
 // tag notes what mail programs do not support.
-func (p *page) tag(name string, a attributeList) {
+func (p *htmlPage) tag(name string, a attributeList) {
 	switch {
 	case unsupported[name]:
 		p.feature("<" + name + ">")
@@ -170,7 +170,7 @@ func (p *page) tag(name string, a attributeList) {
 	}
 }
 
-func (p *page) css(s string) {
+func (p *htmlPage) css(s string) {
 	s = strings.ToLower(s)
 	for _, u := range unsupportedCSS {
 		if containsAny(s, u.hints...) && u.pattern.MatchString(s) {
@@ -179,7 +179,7 @@ func (p *page) css(s string) {
 	}
 }
 
-func (p *page) feature(name string) {
+func (p *htmlPage) feature(name string) {
 	if !slices.Contains(p.features, name) {
 		p.features = append(p.features, name)
 	}
