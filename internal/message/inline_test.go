@@ -220,3 +220,27 @@ func TestLanguageIsFolded(t *testing.T) {
 		t.Errorf("a variable left its scope: %q", m.Text)
 	}
 }
+
+// Every layout in every language shows in both parts who writes, where they are, how to reach them, and the way out.
+func TestFootersAreComplete(t *testing.T) {
+	for _, layout := range []string{"default", "newsletter", "announcement", "letter", "japanese"} {
+		for _, lang := range []string{"en", "ja", "de", "fr", "es", "it", "pt-BR", "nl", "zh-CN", "ko", "ru", "ar", "sv"} {
+			for _, class := range []string{"marketing", "operational"} {
+				m := render(t, compileFile(t, "a.md", "subject: x\nlayout: "+layout+"\nlang: "+lang+"\nclass: "+class, "Hello"), nil)
+				for part, text := range map[string]string{"html": m.HTML, "text": m.Text} {
+					out := strings.Contains(text, "bounce+u11-abc@example.com") || strings.Contains(text, "bounce&#43;u11-abc@example.com")
+					if !strings.Contains(text, "Example Inc.") || !strings.Contains(text, "1-1 Chiyoda, Tokyo") || !strings.Contains(text, "info@example.com") || out != (class == "marketing") ||
+						out != strings.Contains(text, "taro@example.jp") {
+						t.Errorf("%s %s %s, the %s part:\n%s", layout, lang, class, part, text)
+					}
+				}
+				if strings.Contains(m.HTML, "class=\"body\"") && !strings.Contains(m.HTML, `<p style="margin:0 0 18px">Hello</p>`) {
+					t.Errorf("%s: the style is not in the elements", layout)
+				}
+				if len(m.HTML) > 8<<10 {
+					t.Errorf("%s %s: %d bytes of HTML around one word", layout, lang, len(m.HTML))
+				}
+			}
+		}
+	}
+}
