@@ -513,7 +513,7 @@ func (t *trees) inlined(l *parse.ListNode) *parse.ListNode {
 	for _, n := range l.Nodes {
 		switch n := n.(type) {
 		case *parse.TemplateNode:
-			if body := t.list[n.Name]; n.Pipe != nil && isDot(n.Pipe) && !declares(body.Root) {
+			if body := t.list[n.Name]; isContact(n.Pipe) && !declares(body.Root) {
 				nodes = append(nodes, t.inlined(body.Root.CopyList()).Nodes...)
 				continue
 			}
@@ -526,8 +526,12 @@ func (t *trees) inlined(l *parse.ListNode) *parse.ListNode {
 	return l
 }
 
-func isDot(p *parse.PipeNode) bool {
-	return len(p.Decl) == 0 && len(p.Cmds) == 1 && len(p.Cmds[0].Args) == 1 && p.Cmds[0].Args[0].Type() == parse.NodeDot
+// isContact: where the dot is the contact, $ is it too.
+func isContact(p *parse.PipeNode) bool {
+	if p == nil || len(p.Decl) > 0 || len(p.Cmds) != 1 || len(p.Cmds[0].Args) != 1 {
+		return false
+	}
+	return p.Cmds[0].Args[0].Type() == parse.NodeDot || p.Cmds[0].Args[0].String() == "$"
 }
 
 // declares reports whether a list has a variable of its own, which must not be seen outside it.
