@@ -175,6 +175,9 @@ func (d *document) setSender(s campaign.Sender, signers []Signer) error {
 	if d.replyTo != nil {
 		d.sender["reply_to"] = d.replyTo.Text
 	}
+	for key, value := range d.sender {
+		d.sender[key] = unmarked(value)
+	}
 	return errors.Join(checkHeaderText(d.from.Name), checkHeaderText(d.sender["reply_to"]))
 }
 

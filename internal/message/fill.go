@@ -61,10 +61,10 @@ func (f *filler) fill(p *plan) bool {
 			return false
 		}
 	}
-	return f.run(p.ops, p.link)
+	return f.run(p.ops, p)
 }
 
-func (f *filler) run(ops []op, link func(string) string) bool {
+func (f *filler) run(ops []op, p *plan) bool {
 	for i := range ops {
 		o := &ops[i]
 		switch o.kind {
@@ -78,13 +78,13 @@ func (f *filler) run(ops []op, link func(string) string) bool {
 			f.add(s)
 		case opIf, opWith:
 			list, dot, ok := f.choose(o)
-			if !ok || !f.run(list, link) {
+			if !ok || !f.run(list, p) {
 				return false
 			}
 			f.dot = dot
 		case opRest:
-			s := link(f.rests[o.rest])
-			if !strings.ContainsAny(s, marks) {
+			s := p.link(f.rests[o.rest])
+			if p.page || !strings.ContainsAny(s, marks) {
 				f.add(s)
 				continue
 			}
@@ -152,10 +152,16 @@ func (f *filler) inline(ops []op) bool {
 	return true
 }
 
-// line executes ops into a text that is no part: a header field's. It is good until the next one.
-func (f *filler) line(ops []op) (string, bool) {
+// line executes what is no part: a header field.
+func (f *filler) line(l line) (string, bool) {
+	if l.whole != nil {
+		f.rest.Reset()
+		scope := f.scope
+		err := l.whole.Execute(&f.rest, &scope)
+		return f.rest.String(), err == nil
+	}
 	f.para = f.para[:0]
-	ok := f.inline(ops)
+	ok := f.inline(l.ops)
 	return string(f.para), ok
 }
 

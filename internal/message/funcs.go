@@ -143,17 +143,24 @@ func lookup(of any, name string) (v any, ok bool, err error) {
 	return nil, false, fmt.Errorf(".%s is looked up in a value, not in the contact; inside range and with write $.%s", name, name)
 }
 
-// column is a field of the contact. The three control characters frame paragraphs of the text part (wrap.go).
+// unmarked is a text without the control characters that frame slots (slots.go) and paragraphs (wrap.go). No value, no
+// text in an action and no function gives one to a template.
+func unmarked(s string) string {
+	if !strings.ContainsAny(s, marks) {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune(marks, r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// column is a field of the contact.
 func column(s *scope, name string) (v string, ok bool, err error) {
 	v, ok = s.values[name]
-	if strings.ContainsAny(v, marks) {
-		v = strings.Map(func(r rune) rune {
-			if strings.ContainsRune(marks, r) {
-				return -1
-			}
-			return r
-		}, v)
-	}
+	v = unmarked(v)
 	return v, ok && v != "", nil
 }
 
@@ -196,8 +203,11 @@ func (p *program) has(of any, _ int, name string) (bool, error) {
 	return ok, err
 }
 
-// moment is when the message is made.
+// moment is when the message is made. of is that itself in a slot.
 func moment(of any) (time.Time, error) {
+	if t, ok := of.(time.Time); ok {
+		return t, nil
+	}
 	s, err := contact(of)
 	if err != nil {
 		return time.Time{}, err
@@ -291,7 +301,7 @@ func printf(format string, args ...any) (string, error) {
 	if strings.Count(format, "%")*(longest+1000) > 16*maxText {
 		return "", errTooLong
 	}
-	return capped(fmt.Sprintf(format, args...))
+	return capped(unmarked(fmt.Sprintf(format, args...))) // %c makes any character
 }
 
 var wide = regexp.MustCompile(`%[^%A-Za-z]*(?:[0-9]{4}|\*)`)
@@ -344,7 +354,7 @@ func mailtoAddress(uri string) string {
 	if err != nil {
 		return ""
 	}
-	return to
+	return unmarked(to)
 }
 
 // The three below escape values in the URLs of the text part as html/template does in the HTML part.

@@ -131,8 +131,8 @@ func (t *Template) filler(d *document, r Recipient, m Mark) *filler {
 	if f == nil {
 		f = &filler{}
 	}
-	f.person = person{scope: scope{values: r.Values}, address: r.Address, unsub: m.unsubscribe()}
-	if d.text.plan.rest != nil || d.html != nil && d.html.plan.rest != nil {
+	f.person = person{scope: scope{values: r.Values}, address: r.Address, unsub: m.unsubscribe(), now: m.Date.In(d.location)}
+	if d.skeleton.scoped {
 		f.own = d.own(r, m, f.unsub)
 	}
 	return f

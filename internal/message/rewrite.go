@@ -185,6 +185,11 @@ func (w *rewriter) pipe(p *parse.PipeNode, lenient bool) {
 	if p == nil {
 		return
 	}
+	for _, v := range p.Decl {
+		if v.Ident[0] == "$" { // field, relative and the like find the contact there
+			w.fail(v.Pos, "$ is the contact and stays it; give the variable a name: {{$x := ...}}")
+		}
+	}
 	for i, c := range p.Cmds {
 		w.command(c, lenient || slices.ContainsFunc(p.Cmds[i+1:], takesMissing))
 	}
@@ -278,6 +283,8 @@ func (w *rewriter) unwrap(c *parse.CommandNode) {
 // arg rewrites one argument.
 func (w *rewriter) arg(n parse.Node, lenient bool) parse.Node {
 	switch n := n.(type) {
+	case *parse.StringNode:
+		n.Text = unmarked(n.Text)
 	case *parse.FieldNode:
 		dot := &parse.DotNode{NodeType: parse.NodeDot, Pos: n.Pos}
 		return w.get(n.Pos, dot, n.Ident, lenient)

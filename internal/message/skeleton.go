@@ -23,6 +23,7 @@ type skeleton struct {
 	headers   []line // of the front matter
 	parts     [][]byte
 	paths     []line // of the recipient's own files
+	scoped    bool   // some of it runs in the template packages
 	end       []byte // closes the message: those files go before it
 }
 
@@ -32,8 +33,11 @@ type line struct {
 	key   string // of the front matter
 	text  string
 	bytes []byte
-	ops   []op // nil: it is fixed
+	ops   []op      // nil: it is fixed
+	whole *compiled // what has more than ops runs
 }
+
+func (l line) fixed() bool { return l.ops == nil && l.whole == nil }
 
 // build makes the skeleton; without one each message is composed by the plain encoder.
 func (d *document) build() {
@@ -61,6 +65,10 @@ func (d *document) build() {
 		}
 		s.paths = append(s.paths, l)
 	}
+	for _, l := range slices.Concat([]line{s.subject, s.toName}, s.headers, s.paths) {
+		s.scoped = s.scoped || l.whole != nil
+	}
+	s.scoped = s.scoped || d.text.plan.rest != nil || d.html != nil && d.html.plan.rest != nil
 	s.mailboxes = d.mailboxes(nil)
 	s.stream = d.stream(nil, d.headerNames())
 	var chunk []byte
@@ -80,13 +88,14 @@ func (d *document) build() {
 	d.skeleton = s
 }
 
-// line takes a header field apart; false: it needs the template package, or is wrong for everybody.
+// line takes a header field apart; false: it is wrong for everybody.
 func (d *document) line(name, key string, c *compiled) (line, bool) {
 	l := line{name: name, key: key}
 	b := planner{d: d}
 	ops, _ := b.takeApart(c.root.CopyList())
 	if len(b.rests) > 0 {
-		return l, false
+		l.whole = c
+		return l, true
 	}
 	if len(ops) > 1 || len(ops) == 1 && ops[0].kind != opConstant {
 		l.ops = ops
@@ -108,24 +117,49 @@ func headerValue(s string) string { return strings.TrimSpace(strings.ToValidUTF8
 
 // value is the field's text for a recipient.
 func (f *filler) value(l line) (string, bool) {
-	if l.ops == nil {
+	if l.fixed() {
 		return l.text, true
 	}
-	s, ok := f.line(l.ops)
+	s, ok := f.line(l)
 	if !ok || checkHeaderText(s) != nil {
 		return "", false
 	}
 	return headerValue(s), true
 }
 
-// plan takes a template apart; nil: it runs whole.
+// plan takes a template apart; nil: it cannot be parsed again.
 func (d *document) plan(t *trees, root string, page bool) *plan {
+	if p := d.apart(t, root, page); p != nil {
+		return p
+	}
+	// All of it is a rest: the other part and the header need not pay for it.
 	marked, tree := d.instance(t, root, page)
-	if marked == nil || !page && !wellMarked(tree.Nodes, false) {
+	rest, restTree := d.instance(t, root, page)
+	if marked == nil || rest == nil {
+		return nil
+	}
+	p := &plan{marked: marked, rest: rest, rests: [][2]int{{0, len(tree.Nodes)}}, page: page, link: func(s string) string { return s }}
+	if page {
+		p.link = d.linkEmbedded
+	}
+	p.ops = []op{{kind: opRest}}
+	each(restTree, func(n parse.Node) {
+		if text, ok := n.(*parse.TextNode); ok {
+			p.ops[0].text += string(text.Text)
+		}
+	})
+	restTree.Nodes = append(restTree.Nodes, markNode())
+	return p
+}
+
+// apart is plan for a template whose paragraphs and names of files are in one piece; nil: they are not.
+func (d *document) apart(t *trees, root string, page bool) *plan {
+	marked, tree := d.instance(t, root, page)
+	if marked == nil || !page && !t.wellMarked(tree.Nodes, false) {
 		return nil
 	}
 	b := planner{d: d}
-	p := &plan{marked: marked, link: func(s string) string { return s }}
+	p := &plan{marked: marked, page: page, link: func(s string) string { return s }}
 	var nodes []parse.Node
 	p.ops, nodes = b.takeApart(tree)
 	if p.rests = b.rests; len(p.rests) > 0 {
@@ -195,7 +229,7 @@ func (d *document) linkConstants(ops []op) bool {
 
 // wellMarked reports whether every paragraph of the text part begins and ends in the same list of nodes: no branch takes one
 // of its marks away. inside: a paragraph is open around the list.
-func wellMarked(nodes []parse.Node, inside bool) bool {
+func (t *trees) wellMarked(nodes []parse.Node, inside bool) bool {
 	open := inside
 	for _, n := range nodes {
 		lists := []*parse.ListNode{}
@@ -216,7 +250,7 @@ func wellMarked(nodes []parse.Node, inside bool) bool {
 				}
 			}
 		case *parse.TemplateNode:
-			if open {
+			if open || !t.wellMarked(t.list[n.Name].Root.Nodes, false) {
 				return false
 			}
 		case *parse.IfNode:
@@ -227,7 +261,7 @@ func wellMarked(nodes []parse.Node, inside bool) bool {
 			lists = append(lists, n.List, n.ElseList)
 		}
 		for _, l := range lists {
-			if l != nil && !wellMarked(l.Nodes, open) {
+			if l != nil && !t.wellMarked(l.Nodes, open) {
 				return false
 			}
 		}
@@ -412,7 +446,7 @@ func (d *document) fillHeader(f *filler, r Recipient, m Mark, subject string) ([
 	b = append(m.Date.In(d.location).AppendFormat(b, dateLayout), "\r\n"...)
 	b = append(b, s.mailboxes...)
 	b = appendMailbox(b, "To", toName, r.Address)
-	if s.subject.ops == nil {
+	if s.subject.fixed() {
 		b = append(b, s.subject.bytes...)
 	} else {
 		b = appendText(b, "Subject", subject)
@@ -429,7 +463,7 @@ func (d *document) fillHeader(f *filler, r Recipient, m Mark, subject string) ([
 		case !ok:
 			return nil, false, nil
 		case v == "":
-		case l.ops == nil:
+		case l.fixed():
 			b = append(b, l.bytes...)
 		default:
 			b = appendText(b, l.name, v)

@@ -1,0 +1,71 @@
+package message
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"mailer/internal/campaign"
+	"mailer/templates"
+)
+
+// shippedLayouts are the layouts of mailer's own.
+func shippedLayouts(t testing.TB) (names []string) {
+	t.Helper()
+	files, err := campaign.TemplateFiles(os.DirFS(t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Kind == "layout" && strings.HasSuffix(f.File, ".html") {
+			names = append(names, f.Name)
+		}
+	}
+	if len(names) < 5 {
+		t.Fatalf("layouts: %v", names)
+	}
+	return names
+}
+
+// Every layout of ours, in every language it knows, is slots and constants alone, and the same bytes as the plain way: a
+// function or a partial that the plan does not know would cost every recipient the template package.
+func TestShippedLayoutsAreSlotsAlone(t *testing.T) {
+	starter, err := templates.Starter.ReadFile("starter/campaigns/hello.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Recipient{"hanako@example.com", map[string]string{"first_name": "Hanako", "last_name": "山田", "city": "Tokyo", "joined": "2025-04-01", "points": "1200"}}
+	for _, layout := range shippedLayouts(t) {
+		for _, lang := range []string{"en", "ja", "de", "ar", "ko", "xx"} {
+			for _, class := range []string{campaign.Marketing, campaign.Operational} {
+				text := strings.Replace(string(starter), "layout: newsletter", fmt.Sprintf("layout: %s\nlang: %s\nclass: %s", layout, lang, class), 1)
+				if !strings.Contains(text, "class:") {
+					t.Fatal("the starter names no layout")
+				}
+				text += "\n{{sama .last_name}}: {{number .points}} {{plural \"point\" \"points\" .points}}{{if ge .points 100}}, {{currency \"JPY\" .points}}{{end}} until {{date \"long\" .now}}\n"
+				tmpl, err := compileFS(workspace("a.md", text), "a")
+				if err != nil {
+					t.Fatalf("%s %s %s: %v", layout, lang, class, err)
+				}
+				d := tmpl.documents[0]
+				if d.skeleton == nil || d.skeleton.scoped {
+					t.Errorf("%s %s %s: the template package is needed", layout, lang, class)
+				}
+				for _, url := range []string{"", "https://example.com/u/x"} {
+					m := mark
+					m.UnsubscribeURL = url
+					want, err := tmpl.plain(d, r, m)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, err := tmpl.Render(r, m)
+					if err != nil || !bytes.Equal(got.Raw, want.Raw) {
+						t.Errorf("%s %s %s: other bytes than the plain way, %v", layout, lang, class, err)
+					}
+				}
+			}
+		}
+	}
+}
