@@ -124,3 +124,16 @@ func (d *document) convert(s *source, from, to string) (*source, error) {
 	}
 	return held.restore(text, s.file, s.line), nil
 }
+
+// isBuiltin: a template that came with mailer, which is right by itself.
+func (d *document) isBuiltin(file string) bool {
+	if l := d.variant.HTMLLayout; l != nil && l.Builtin && l.Name == file {
+		return true
+	}
+	for _, p := range d.variant.Partials {
+		if p.HTML != nil && p.HTML.Builtin && p.HTML.Name == file {
+			return true
+		}
+	}
+	return false
+}
