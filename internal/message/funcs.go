@@ -13,7 +13,7 @@ import (
 	"golang.org/x/text/cases"
 	"golang.org/x/text/language"
 
-	fields "mailer/internal/contact"
+	cells "mailer/internal/contact"
 )
 
 // scope is what a template sees of one recipient: the dot. Names are looked up in it by the functions below only.
@@ -216,7 +216,7 @@ func items(v any) (any, error) {
 	case []string:
 		return v, nil
 	case string:
-		return bound(fields.SplitList(v))
+		return bound(cells.SplitList(v))
 	}
 	return nil, fmt.Errorf("range wants a list, not %T", v)
 }
