@@ -345,8 +345,8 @@ func (d *document) escape(page *htmltemplate.Template, t *trees) error {
 		out.Line, out.Col = s.position(int(e.Node.Position()))
 	}
 	out.msg = e.Description
-	if out.File == "" { // it was noticed in the layout's text behind the body
-		out.File = d.variant.Path
+	if out.File == "" || d.isBuiltin(out.File) { // it was noticed in the layout's text behind the body
+		out.File, out.Line, out.Col = d.variant.Path, 0, 0
 		out.msg += "; a tag or an attribute of the body may not be closed"
 	}
 	return out

@@ -117,7 +117,7 @@ func (c calendar) parse(what string, v any) (t time.Time, day bool, err error) {
 	return t, false, fmt.Errorf("%s: %T is no date", what, v)
 }
 
-func isBlank(v any) bool {
+func blankValue(v any) bool {
 	s, ok := v.(string)
 	return ok && strings.TrimSpace(s) == ""
 }
@@ -125,7 +125,7 @@ func isBlank(v any) bool {
 // date prints a time, or a field that holds one: {{date "2 January 2006" .birthday}}, {{date "long" .now}}. The layout is
 // Go's, or short, long or full; the names of months and days are those of the document's language.
 func (c calendar) date(layout string, v any) (string, error) {
-	if isBlank(v) {
+	if blankValue(v) {
 		return "", nil
 	}
 	t, _, err := c.parse("date", v)
@@ -137,7 +137,7 @@ func (c calendar) date(layout string, v any) (string, error) {
 
 // dateIn is date in another time zone: {{dateIn "Europe/Paris" "15:04" .starts}}.
 func (c calendar) dateIn(zone, layout string, v any) (string, error) {
-	if isBlank(v) {
+	if blankValue(v) {
 		return "", nil
 	}
 	loc, err := zones.load(zone)
@@ -266,7 +266,7 @@ func (c calendar) wareki(args ...any) (string, error) {
 	if len(args) != 1 {
 		return "", errors.New(`wareki wants a date: {{wareki .birthday}} or {{wareki "2006年1月" .birthday}}`)
 	}
-	if isBlank(args[0]) {
+	if blankValue(args[0]) {
 		return "", nil
 	}
 	t, _, err := c.parse("wareki", args[0])
@@ -307,7 +307,7 @@ func (c calendar) daysUntil(what string, now time.Time, v any) (int, error) {
 
 // relative says when a date is, seen from now: today, in 3 days, 2 weeks ago.
 func (c calendar) relative(now time.Time, v any) (string, error) {
-	if isBlank(v) {
+	if blankValue(v) {
 		return "", nil
 	}
 	l := c.locale()

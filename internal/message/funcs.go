@@ -13,7 +13,7 @@ import (
 	"golang.org/x/text/cases"
 	"golang.org/x/text/language"
 
-	fields "mailer/internal/contact"
+	cells "mailer/internal/contact"
 )
 
 // scope is what a template sees of one recipient: the dot. Names are looked up in it by the functions below only.
@@ -62,10 +62,6 @@ func newProgram(lang, class string, loc *time.Location) *program {
 		"currency": numbers.currency,
 		"plural":   numbers.plural,
 
-		"eq": equal, "ne": notEqual,
-		"lt": compared(func(n int) bool { return n < 0 }), "le": compared(func(n int) bool { return n <= 0 }),
-		"gt": compared(func(n int) bool { return n > 0 }), "ge": compared(func(n int) bool { return n >= 0 }),
-
 		"sama":  func(names ...any) string { return honorific("様", "お客様", names) },
 		"onchu": func(names ...any) string { return honorific("御中", "ご担当者様", names) },
 		"sei":   func(name string) string { family, _ := splitName(name); return family },
@@ -88,6 +84,9 @@ func newProgram(lang, class string, loc *time.Location) *program {
 	}}
 	p.all = template.FuncMap{
 		"_get": p.get, "_opt": p.opt, "_field": p.field, "_fieldopt": p.fieldOpt, "_has": p.has, "_items": items,
+		"_eq": equal, "_ne": notEqual,
+		"_lt": compared(func(n int) bool { return n < 0 }), "_le": compared(func(n int) bool { return n <= 0 }),
+		"_gt": compared(func(n int) bool { return n > 0 }), "_ge": compared(func(n int) bool { return n >= 0 }),
 		"_relative": func(of, v any) (string, error) {
 			now, err := moment(of)
 			if err != nil {
@@ -226,7 +225,7 @@ func items(v any) (any, error) {
 	case []string:
 		return v, nil
 	case string:
-		return bound(fields.SplitList(v))
+		return bound(cells.SplitList(v))
 	}
 	return nil, fmt.Errorf("range wants a list, not %T", v)
 }

@@ -58,6 +58,7 @@ func TestFunctions(t *testing.T) {
 		{"en", `{{range .tags}}[{{.}}]{{end}} {{join ", " .tags}}`, "[go][sql][ja] go, sql, ja"},
 		{"en", `{{if .tags}}y{{end}}{{range .none}}x{{else}}n{{end}}`, "yn"},
 		{"en", `{{if gt .n 100}}a{{end}}{{if ge .two 2}}b{{end}}{{if lt .none 5}}c{{end}}{{if gt .text 5}}d{{end}}{{if eq .two 2}}e{{end}}{{if eq .text "x" "abc"}}f{{end}}{{if ne .two 3}}g{{end}}`, "abefg"},
+		{"en", `{{if .two | eq 2}}a{{end}}{{if eq (days .d) 23}}b{{end}}{{$n := .two}}{{if eq $n 2}}c{{end}}{{if 2 | eq (trim .two)}}d{{end}}{{if eq (len .tags) 12}}e{{end}}`, "abcde"},
 		{"en", `{{if lt .d "2027-01-01"}}a{{end}}{{if eq true true}}b{{end}}`, "ab"},
 		{"en", `{{trim .blank}}{{replace "b" "-" .text}} {{printf "%05.1f %s %d%%" 1.5 .text 2026}} {{print "2026"}}`, "a-c 001.5 abc 2026% 2026"},
 		{"en", `{{urlquery .name}} {{upper .text}}`, "%E5%B1%B1%E7%94%B0%E3%80%80%E5%A4%AA%E9%83%8E ABC"},

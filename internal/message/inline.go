@@ -568,7 +568,7 @@ func (w *inliner) restore(s *source, text string) *source {
 		if start < 0 || i < 0 {
 			break
 		}
-		b.WriteString(text[:start])
+		b.WriteString(literal(text[:start]))
 		from := b.Len()
 		a := w.tokens.actions[i]
 		b.WriteString(a.text)
@@ -577,10 +577,13 @@ func (w *inliner) restore(s *source, text string) *source {
 		}
 		text = text[end:]
 	}
-	b.WriteString(text)
+	b.WriteString(literal(text))
 	out.text = b.String()
 	return out
 }
+
+// literal keeps braces that came out of an entity (&#123;) from being an action.
+func literal(s string) string { return strings.ReplaceAll(s, "{{", `{{"{{"}}`) }
 
 // original is where in the file an action of the text stood; false: it was made on the way.
 func (s *source) original(off int) (int, bool) {

@@ -244,3 +244,17 @@ func TestFootersAreComplete(t *testing.T) {
 		}
 	}
 }
+
+// A value in a rule that moved is still a value: no second declaration, no link, no end of the attribute.
+func TestValuesInMovedRules(t *testing.T) {
+	for _, v := range []string{`red;background:url(https://evil.example/)`, `red" onclick="x`, `red'/*`, `expression(alert(1))`, `</style><script>`, "{{.x}}"} {
+		got := page(t, "<style>p { color: {{.c}} } b { width: {{.c}} }</style><p>x</p><a href=\"&#123;&#123;.c}}\">y</a>", map[string]string{"c": v})
+		if strings.Contains(got, "evil") || strings.Contains(got, "onclick") || strings.Contains(got, "expression(") || strings.Contains(got, "<script") || strings.Count(got, "<p style=\"color:") != 1 {
+			t.Errorf("%s: %s", v, got)
+		}
+	}
+	m := render(t, compileFile(t, "a.html", "subject: x\nlayout: none\nbase_url: https://a.example/", `<a href="&#123;&#123;.c}}">y</a>`), map[string]string{"c": "V"})
+	if strings.Contains(m.HTML, "V") {
+		t.Errorf("an entity became an action: %s", m.HTML)
+	}
+}

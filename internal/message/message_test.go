@@ -171,6 +171,7 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 		{"or missing", "a.md", "subject: x", "{{or .a .b}}", `the contact has no "b"`},
 		{"sender", "a.md", "subject: x", "{{.sender.phone}}", `the sender has no "phone"`},
 		{"html context", "a.html", "subject: x", "<p>\n<a {{if .x}}href=\"{{end}}>", "campaigns/a.md:5:"},
+		{"not closed", "a.html", "subject: x", "<p>\n<script>", "campaigns/a.md: "},
 		{"line break", "a.md", "subject: '{{.email}}{{\"\\n\"}}Bcc: x'", "x", "a header field cannot hold a line break"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

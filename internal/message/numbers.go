@@ -73,7 +73,7 @@ func (l numerals) print(n float64, scale int) string {
 
 // number prints 1234567.5 as 1,234,567.5 or 1.234.567,5: {{number .points}}; with two decimals {{number 2 .price}}.
 func (l numerals) number(args ...any) (string, error) {
-	if len(args) > 0 && isBlank(args[len(args)-1]) {
+	if len(args) > 0 && blankValue(args[len(args)-1]) {
 		return "", nil
 	}
 	n, scale, err := l.value("number", args)
@@ -96,7 +96,7 @@ var currencyCode = regexp.MustCompile(`^[A-Z]{3}$`)
 
 // currency prints an amount: {{currency "JPY" .price}} is 1,980円 in Japanese and ¥1,980 in English.
 func (l numerals) currency(code string, v any) (string, error) {
-	if isBlank(v) {
+	if blankValue(v) {
 		return "", nil
 	}
 	if !currencyCode.MatchString(code) {

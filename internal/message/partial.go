@@ -14,7 +14,8 @@ import (
 // it shows of them is a line of nothing.
 var preheaderSpace = strings.Repeat("&#847;&zwnj;&nbsp;", 40)
 
-// partialPrefix is what the templates of partials are called by; {{include "x"}} is {{template "partial/x" $}}.
+// partialPrefix is what the templates of partials are called by; {{include "x"}} is {{template "partial/x" .}}, or with $ where
+// a with or a range has moved the dot.
 const partialPrefix = "partial/"
 
 // include is the call that stands for {{include "x"}}; nil: the action is none.
@@ -27,7 +28,10 @@ func (w *rewriter) include(n *parse.ActionNode) parse.Node {
 	if !ok {
 		return nil
 	}
-	root := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: n.Pos, Ident: []string{"$"}}
+	var root parse.Node = &parse.DotNode{NodeType: parse.NodeDot, Pos: n.Pos}
+	if w.moved > 0 {
+		root = &parse.VariableNode{NodeType: parse.NodeVariable, Pos: n.Pos, Ident: []string{"$"}}
+	}
 	pipe := &parse.PipeNode{NodeType: parse.NodePipe, Pos: n.Pos, Line: n.Line, Cmds: []*parse.CommandNode{command(n.Pos, root)}}
 	return &parse.TemplateNode{NodeType: parse.NodeTemplate, Pos: p.Pos, Line: n.Line, Name: partialPrefix + name.Text, Pipe: pipe}
 }
@@ -123,4 +127,17 @@ func (d *document) convert(s *source, from, to string) (*source, error) {
 		text = htmlToText(text, held, textOptions{base: d.variant.Front.BaseURL, footnotes: s.file == d.variant.Path && d.variant.Front.TextLinks == campaign.Footnotes})
 	}
 	return held.restore(text, s.file, s.line), nil
+}
+
+// isBuiltin: a template that came with mailer, which is right by itself.
+func (d *document) isBuiltin(file string) bool {
+	if l := d.variant.HTMLLayout; l != nil && l.Builtin && l.Name == file {
+		return true
+	}
+	for _, p := range d.variant.Partials {
+		if p.HTML != nil && p.HTML.Builtin && p.HTML.Name == file {
+			return true
+		}
+	}
+	return false
 }

@@ -83,6 +83,8 @@ type rewriter struct {
 	source *source
 	tree   *parse.Tree
 	root   bool // the dot is the contact
+	piped  bool // the command takes what the one before it gave
+	moved  int  // how many with and range are around: the dot is not what the template was called with
 	err    error
 }
 
@@ -118,9 +120,13 @@ func (w *rewriter) list(l *parse.ListNode, root bool) {
 		case *parse.IfNode:
 			w.branch(&n.BranchNode, root, root)
 		case *parse.WithNode:
+			w.moved++
 			w.branch(&n.BranchNode, false, root)
+			w.moved--
 		case *parse.RangeNode:
+			w.moved++
 			w.branch(&n.BranchNode, false, root)
+			w.moved--
 			items := parse.NewIdentifier("_items").SetPos(n.Pipe.Pos).SetTree(w.tree)
 			n.Pipe.Cmds = append(n.Pipe.Cmds, command(n.Pipe.Pos, items))
 		}
@@ -191,8 +197,23 @@ func (w *rewriter) pipe(p *parse.PipeNode, lenient bool) {
 		}
 	}
 	for i, c := range p.Cmds {
+		w.piped = i > 0
 		w.command(c, lenient || slices.ContainsFunc(p.Cmds[i+1:], takesMissing))
 	}
+}
+
+// isNumeric: the argument is a number, beside which a field is compared as one.
+func isNumeric(n parse.Node) bool {
+	switch n := n.(type) {
+	case *parse.NumberNode:
+		return true
+	case *parse.PipeNode:
+		f := function(n.Cmds[len(n.Cmds)-1])
+		return f == "_days" || f == "len"
+	case *parse.VariableNode:
+		return true // it may be one
+	}
+	return false
 }
 
 // takesMissing: the function says what stands for a missing field that is piped into it.
@@ -209,7 +230,7 @@ func function(c *parse.CommandNode) string {
 }
 
 func (w *rewriter) command(c *parse.CommandNode, lenient bool) {
-	name, last := function(c), len(c.Args)-1
+	name, last, piped := function(c), len(c.Args)-1, w.piped
 	if name == "include" {
 		w.fail(c.Pos, `include stands alone in its action, with the name of a partial in quotes: {{include "footer"}}`)
 		return
@@ -220,6 +241,10 @@ func (w *rewriter) command(c *parse.CommandNode, lenient bool) {
 	switch name {
 	case "field", "has":
 		w.contactFunction(c, name, lenient)
+	case "eq", "ne", "lt", "le", "gt", "ge":
+		if name != "eq" && name != "ne" || slices.ContainsFunc(c.Args[1:], isNumeric) || piped {
+			c.Args[0] = parse.NewIdentifier("_" + name).SetPos(c.Pos).SetTree(w.tree) // compare.go
+		}
 	case "relative", "days": // they see the time of the message
 		id := parse.NewIdentifier("_" + name).SetPos(c.Pos).SetTree(w.tree)
 		root := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: c.Pos, Ident: []string{"$"}}
