@@ -159,3 +159,28 @@ func TestRewritingKeepsTheRest(t *testing.T) {
 		t.Errorf("only %d of the bodies could be compiled", compiled)
 	}
 }
+
+// A body that compiles compiles with its links changed too.
+func FuzzRewriteLinks(f *testing.F) {
+	for _, seed := range []string{`<a href="https://example.com/{{.a}}">{{if .b}}x{{end}}</a>`, `<a href={{.a}}>`, `<a href='{{if .a}}https://x{{else}}y{{end}}'>z`,
+		`<area href="https://example.com/?a=1&amp;b={{.b}}#{{.c}}">`, `{{define "x"}}<a href="https://example.com">{{end}}{{template "x" .}}`, `<!-- <a href="x"> --><a href="https://{{.a}}{{/* c */}}/">`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		source := "---\nsubject: x\nlayout: none\n---\n" + body
+		c, err := campaign.Load(workspace("a.html", source), "a")
+		if err != nil {
+			return
+		}
+		content, err := campaign.Freeze(workspace(), c, sender, "UTC")
+		if err != nil {
+			return
+		}
+		if _, err := Compile(content, nil); err != nil {
+			return
+		}
+		if _, err := Compile(content, nil, func(l Link) string { return "https://t.example/" + escapeURL(l.URL, "") }); err != nil {
+			t.Errorf("%q: %v", body, err)
+		}
+	})
+}

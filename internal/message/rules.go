@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 // fault is what a rule found in a message. Its text is the same for all messages that have it: it is told once.
@@ -260,10 +262,16 @@ func hrefFaults(l anchor) (faults []fault) {
 	if shorteners[strings.TrimPrefix(host, "www.")] {
 		faults = append(faults, found(RuleLinkShort, "the link %s hides where it goes; filters distrust such addresses", shortened(l.href)))
 	}
-	if say := hostLike.FindStringSubmatch(l.text); say != nil && !sameSite(strings.ToLower(say[1]), host) {
+	if say := hostLike.FindStringSubmatch(l.text); say != nil && isDomain(say[1]) && !sameSite(strings.ToLower(say[1]), host) {
 		faults = append(faults, found(RuleLinkText, "a link says %s and goes to %s, as phishing does", say[1], host))
 	}
 	return faults
+}
+
+// isDomain tells example.com from Node.js: the ending is one that exists.
+func isDomain(name string) bool {
+	_, icann := publicsuffix.PublicSuffix(strings.ToLower(name))
+	return icann
 }
 
 func sameSite(a, b string) bool {

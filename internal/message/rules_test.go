@@ -76,6 +76,7 @@ func TestRules(t *testing.T) {
 		{"http at home", func(l *opened) { l.html += `<a href="http://127.0.0.1:8080/b">x</a>` }, ""},
 		{"shortened", func(l *opened) { l.html += `<a href="https://bit.ly/x">x</a>` }, "link_short: hides"},
 		{"text of another host", func(l *opened) { l.html += `<a href="https://evil.example.net/x">www.example.com</a>` }, "link_text: says www.example.com and goes to evil.example.net"},
+		{"text that only looks like one", func(l *opened) { l.html += `<a href="https://nodejs.org/">Node.js</a>` }, ""},
 		{"text of the same host", func(l *opened) { l.html += `<a href="https://www.example.com/x">https://example.com/</a>` }, ""},
 		{"relative picture", func(l *opened) { l.html += `<img alt="" src="a.png">` }, `link: the picture "a.png"`},
 		{"http picture", func(l *opened) { l.html += `<img alt="" src="http://example.com/a.png">` }, "link_http: the picture"},
@@ -186,4 +187,20 @@ func TestAddressesToFetch(t *testing.T) {
 		"link_unchecked 47 more links, most of them personal, were not fetched\n" {
 		t.Error(text)
 	}
+}
+
+// Whatever a page holds, it is read to its end, and a rule says something about it or nothing.
+func FuzzInspect(f *testing.F) {
+	for _, seed := range []string{good().html, "<a href=x><a href=y>z", "<style>@media {", "<style>@media } p{display:flex}", "</a><img", "<script><a href='#'>", "<a href=\"http://%zz\">\xff"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, source string) {
+		l := good()
+		l.html = source
+		for _, fault := range inspectOpened(l) {
+			if fault.rule == "" || fault.text == "" {
+				t.Errorf("%q: %+v", source, fault)
+			}
+		}
+	})
 }
