@@ -58,7 +58,8 @@ type compiled struct {
 	root    *parse.ListNode // of a text template
 	plan    *plan           // of a part; nil: it runs whole
 	base64  bool            // how a part is encoded
-	size    atomic.Int64    // room for the next execution's output
+	link    func(string) string
+	size    atomic.Int64 // room for the next execution's output
 }
 
 type executor interface {
@@ -247,7 +248,7 @@ func (d *document) textTemplate(t *trees, name string) (*compiled, error) {
 		}
 	}
 	out = out.Lookup(name)
-	return &compiled{executor: out, sources: t.sources, root: out.Root}, nil
+	return &compiled{executor: out, sources: t.sources, root: out.Root, link: func(s string) string { return s }}, nil
 }
 
 // Names of the templates that a layout puts together: {{template "body" .}}.
@@ -305,7 +306,7 @@ func (d *document) compileHTML() error {
 		}
 	}
 	page = page.Lookup(root)
-	d.html = &compiled{executor: page, sources: t.sources, plan: plan}
+	d.html = &compiled{executor: page, sources: t.sources, plan: plan, link: d.linkEmbedded}
 	d.html.decide(t, false)
 	return d.escape(page, t)
 }
@@ -489,7 +490,7 @@ func (d *document) execute(r Recipient, m Mark) (output, error) {
 	out.pieces[0] = finishSegments(segments(run(d.text)), true)
 	out.text = strings.Join(out.pieces[0], "")
 	if d.html != nil {
-		list := strings.Split(run(d.html), slotMark)
+		list := segments(run(d.html))
 		for i := range list {
 			list[i] = d.linkEmbedded(list[i])
 		}

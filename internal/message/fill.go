@@ -45,12 +45,20 @@ type fixed struct {
 }
 
 // fill executes a part's ops; false: the template package has to say what is wrong.
-func (f *filler) fill(p *plan) bool {
+func (f *filler) fill(c *compiled) bool {
 	f.segs, f.bare = f.segs[:0], false
+	p := c.plan
+	if p == nil {
+		if !f.execute(c.executor) {
+			return false
+		}
+		for _, s := range segments(f.rest.String()) {
+			f.add(c.link(s))
+		}
+		return true
+	}
 	if p.rest != nil {
-		f.rest.Reset()
-		scope := f.scope // on the heap only here
-		if err := p.rest.Execute(&f.rest, &scope); err != nil {
+		if !f.execute(p.rest) {
 			return false
 		}
 		f.rests = f.rests[:0]
@@ -61,7 +69,14 @@ func (f *filler) fill(p *plan) bool {
 			return false
 		}
 	}
-	return f.run(p.ops, p.link)
+	return f.run(p.ops, c.link)
+}
+
+// execute runs a template into rest.
+func (f *filler) execute(t executor) bool {
+	f.rest.Reset()
+	scope := f.scope // on the heap only here
+	return t.Execute(&f.rest, &scope) == nil
 }
 
 func (f *filler) run(ops []op, link func(string) string) bool {

@@ -132,7 +132,7 @@ func (t *Template) filler(d *document, r Recipient, m Mark) *filler {
 		f = &filler{}
 	}
 	f.person = person{scope: scope{values: r.Values}, address: r.Address, unsub: m.unsubscribe()}
-	if d.text.plan.rest != nil || d.html != nil && d.html.plan.rest != nil {
+	if d.skeleton.runs {
 		f.own = d.own(r, m, f.unsub)
 	}
 	return f

@@ -76,7 +76,6 @@ type plan struct {
 	rests  [][2]int // the ranges of the root's nodes that opRest stands for
 	marked executor
 	rest   executor // prints the rests, each ended by slotMark; nil: there are none
-	link   func(string) string
 }
 
 // planner takes a tree apart.
