@@ -60,7 +60,18 @@ type compiled struct {
 	root    *parse.ListNode // of a text template
 	plan    *plan           // of a part; nil: it runs whole
 	base64  bool            // how a part is encoded
-	size    atomic.Int64    // room for the next execution's output
+	link    func(string) string
+	page    bool
+	size    atomic.Int64 // room for the next execution's output
+}
+
+// split gives the pieces of an executed part that are encoded by themselves. In HTML nothing is wrapped, and a paragraph's
+// mark is a character like others: html/template decodes the \\f of a value in a style.
+func (c *compiled) split(s string) []string {
+	if c.page {
+		return strings.Split(s, slotMark)
+	}
+	return segments(s)
 }
 
 type executor interface {
@@ -258,7 +269,7 @@ func (d *document) textTemplate(t *trees, name string) (*compiled, error) {
 		}
 	}
 	out = out.Lookup(name)
-	return &compiled{executor: out, sources: t.sources, root: out.Root}, nil
+	return &compiled{executor: out, sources: t.sources, root: out.Root, link: func(s string) string { return s }}, nil
 }
 
 // Names of the templates that a layout puts together: {{template "body" .}}.
@@ -326,7 +337,7 @@ func (d *document) compileHTML() error {
 		}
 	}
 	page = page.Lookup(root)
-	d.html = &compiled{executor: page, sources: t.sources, plan: plan}
+	d.html = &compiled{executor: page, sources: t.sources, plan: plan, link: d.linkEmbedded, page: true}
 	d.html.decide(t, false)
 	return d.escape(page, t)
 }
@@ -499,10 +510,10 @@ func (d *document) execute(r Recipient, m Mark) (output, error) {
 	for _, p := range d.personal {
 		out.paths = append(out.paths, line("attach", p.compiled))
 	}
-	out.pieces[0] = finishSegments(segments(run(d.text)), true)
+	out.pieces[0] = finishSegments(d.text.split(run(d.text)), true)
 	out.text = strings.Join(out.pieces[0], "")
 	if d.html != nil {
-		list := strings.Split(run(d.html), slotMark)
+		list := d.html.split(run(d.html))
 		for i := range list {
 			list[i] = d.linkEmbedded(list[i])
 		}

@@ -396,6 +396,13 @@ func builtin(name string, args []expr) (expr, bool) {
 		return apply(escapers[name], args[0])
 	case name == "urlquery" && len(args) == 1:
 		return apply(func(s string) string { return template.URLQueryEscaper(s) }, args[0])
+	case (name == "eq" || name == "ne") && len(args) == 2 && args[0].kind == kindText && args[1].kind == kindText:
+		equal := name == "eq"
+		return expr{kind: kindBool, truth: func(p *person) (bool, bool) {
+			a, ok1 := args[0].text(p)
+			b, ok2 := args[1].text(p)
+			return (a == b) == equal, ok1 && ok2
+		}}, true
 	case name == "not" && len(args) == 1:
 		return expr{kind: kindBool, truth: func(p *person) (bool, bool) {
 			v, ok := args[0].holds(p)

@@ -45,12 +45,20 @@ type fixed struct {
 }
 
 // fill executes a part's ops; false: the template package has to say what is wrong.
-func (f *filler) fill(p *plan) bool {
+func (f *filler) fill(c *compiled) bool {
 	f.segs, f.bare = f.segs[:0], false
+	p := c.plan
+	if p == nil {
+		if !f.execute(c.executor) {
+			return false
+		}
+		for _, s := range c.split(f.rest.String()) {
+			f.add(c.link(s))
+		}
+		return true
+	}
 	if p.rest != nil {
-		f.rest.Reset()
-		scope := f.scope // on the heap only here
-		if err := p.rest.Execute(&f.rest, &scope); err != nil {
+		if !f.execute(p.rest) {
 			return false
 		}
 		f.rests = f.rests[:0]
@@ -61,10 +69,17 @@ func (f *filler) fill(p *plan) bool {
 			return false
 		}
 	}
-	return f.run(p.ops, p)
+	return f.run(p.ops, c)
 }
 
-func (f *filler) run(ops []op, p *plan) bool {
+// execute runs a template into rest.
+func (f *filler) execute(t executor) bool {
+	f.rest.Reset()
+	scope := f.scope // on the heap only here
+	return t.Execute(&f.rest, &scope) == nil
+}
+
+func (f *filler) run(ops []op, c *compiled) bool {
 	for i := range ops {
 		o := &ops[i]
 		switch o.kind {
@@ -78,13 +93,13 @@ func (f *filler) run(ops []op, p *plan) bool {
 			f.add(s)
 		case opIf, opWith:
 			list, dot, ok := f.choose(o)
-			if !ok || !f.run(list, p) {
+			if !ok || !f.run(list, c) {
 				return false
 			}
 			f.dot = dot
 		case opRest:
-			s := p.link(f.rests[o.rest])
-			if p.page || !strings.ContainsAny(s, marks) {
+			s := c.link(f.rests[o.rest])
+			if c.page || !strings.ContainsAny(s, marks) {
 				f.add(s)
 				continue
 			}
@@ -152,16 +167,10 @@ func (f *filler) inline(ops []op) bool {
 	return true
 }
 
-// line executes what is no part: a header field.
-func (f *filler) line(l line) (string, bool) {
-	if l.whole != nil {
-		f.rest.Reset()
-		scope := f.scope
-		err := l.whole.Execute(&f.rest, &scope)
-		return f.rest.String(), err == nil
-	}
+// line executes ops into a text that is no part: a header field's. It is good until the next one.
+func (f *filler) line(ops []op) (string, bool) {
 	f.para = f.para[:0]
-	ok := f.inline(l.ops)
+	ok := f.inline(ops)
 	return string(f.para), ok
 }
 

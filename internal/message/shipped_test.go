@@ -50,7 +50,7 @@ func TestShippedLayoutsAreSlotsAlone(t *testing.T) {
 					t.Fatalf("%s %s %s: %v", layout, lang, class, err)
 				}
 				d := tmpl.documents[0]
-				if d.skeleton == nil || d.skeleton.scoped {
+				if d.skeleton == nil || d.skeleton.runs {
 					t.Errorf("%s %s %s: the template package is needed", layout, lang, class)
 				}
 				for _, url := range []string{"", "https://example.com/u/x"} {

@@ -23,7 +23,7 @@ type skeleton struct {
 	headers   []line // of the front matter
 	parts     [][]byte
 	paths     []line // of the recipient's own files
-	scoped    bool   // some of it runs in the template packages
+	runs      bool   // the template package is needed for something
 	end       []byte // closes the message: those files go before it
 }
 
@@ -33,13 +33,11 @@ type line struct {
 	key   string // of the front matter
 	text  string
 	bytes []byte
-	ops   []op      // nil: it is fixed
-	whole *compiled // what has more than ops runs
+	ops   []op     // nil: it is fixed
+	run   executor // or it needs the template package
 }
 
-func (l line) fixed() bool { return l.ops == nil && l.whole == nil }
-
-// build makes the skeleton; without one each message is composed by the plain encoder.
+// build makes the skeleton.
 func (d *document) build() {
 	s := &skeleton{}
 	var ok [2]bool
@@ -48,7 +46,7 @@ func (d *document) build() {
 	if d.toName != nil {
 		s.toName, ok[1] = d.line("", "to_name", d.toName)
 	}
-	if !ok[0] || !ok[1] || d.text.plan == nil || d.html != nil && d.html.plan == nil {
+	if !ok[0] || !ok[1] {
 		return
 	}
 	for _, h := range d.headers {
@@ -65,10 +63,6 @@ func (d *document) build() {
 		}
 		s.paths = append(s.paths, l)
 	}
-	for _, l := range slices.Concat([]line{s.subject, s.toName}, s.headers, s.paths) {
-		s.scoped = s.scoped || l.whole != nil
-	}
-	s.scoped = s.scoped || d.text.plan.rest != nil || d.html != nil && d.html.plan.rest != nil
 	s.mailboxes = d.mailboxes(nil)
 	s.stream = d.stream(nil, d.headerNames())
 	var chunk []byte
@@ -80,6 +74,12 @@ func (d *document) build() {
 		return nil
 	}
 	s.parts = append(s.parts, d.structure(output{}).append(append(chunk, "MIME-Version: 1.0\r\n"...), d.seed(), cut))
+	for _, l := range slices.Concat([]line{s.subject, s.toName}, s.headers, s.paths) {
+		s.runs = s.runs || l.run != nil
+	}
+	for _, c := range []*compiled{d.text, d.html} {
+		s.runs = s.runs || c != nil && (c.plan == nil || c.plan.rest != nil)
+	}
 	if len(s.paths) > 0 {
 		s.end = []byte("--" + boundary(d.seed()) + "--\r\n")
 		last := &s.parts[len(s.parts)-1]
@@ -94,7 +94,7 @@ func (d *document) line(name, key string, c *compiled) (line, bool) {
 	b := planner{d: d}
 	ops, _ := b.takeApart(c.root.CopyList())
 	if len(b.rests) > 0 {
-		l.whole = c
+		l.run = c.executor
 		return l, true
 	}
 	if len(ops) > 1 || len(ops) == 1 && ops[0].kind != opConstant {
@@ -117,49 +117,30 @@ func headerValue(s string) string { return strings.TrimSpace(strings.ToValidUTF8
 
 // value is the field's text for a recipient.
 func (f *filler) value(l line) (string, bool) {
-	if l.fixed() {
+	s, ok := "", false
+	switch {
+	case l.run != nil:
+		ok = f.execute(l.run)
+		s = f.rest.String()
+	case l.ops != nil:
+		s, ok = f.line(l.ops)
+	default:
 		return l.text, true
 	}
-	s, ok := f.line(l)
 	if !ok || checkHeaderText(s) != nil {
 		return "", false
 	}
 	return headerValue(s), true
 }
 
-// plan takes a template apart; nil: it cannot be parsed again.
+// plan takes a template apart; nil: it runs whole.
 func (d *document) plan(t *trees, root string, page bool) *plan {
-	if p := d.apart(t, root, page); p != nil {
-		return p
-	}
-	// All of it is a rest: the other part and the header need not pay for it.
-	marked, tree := d.instance(t, root, page)
-	rest, restTree := d.instance(t, root, page)
-	if marked == nil || rest == nil {
-		return nil
-	}
-	p := &plan{marked: marked, rest: rest, rests: [][2]int{{0, len(tree.Nodes)}}, page: page, link: func(s string) string { return s }}
-	if page {
-		p.link = d.linkEmbedded
-	}
-	p.ops = []op{{kind: opRest}}
-	each(restTree, func(n parse.Node) {
-		if text, ok := n.(*parse.TextNode); ok {
-			p.ops[0].text += string(text.Text)
-		}
-	})
-	restTree.Nodes = append(restTree.Nodes, markNode())
-	return p
-}
-
-// apart is plan for a template whose paragraphs and names of files are in one piece; nil: they are not.
-func (d *document) apart(t *trees, root string, page bool) *plan {
 	marked, tree := d.instance(t, root, page)
 	if marked == nil || !page && !t.wellMarked(tree.Nodes, false) {
 		return nil
 	}
 	b := planner{d: d}
-	p := &plan{marked: marked, page: page, link: func(s string) string { return s }}
+	p := &plan{marked: marked}
 	var nodes []parse.Node
 	p.ops, nodes = b.takeApart(tree)
 	if p.rests = b.rests; len(p.rests) > 0 {
@@ -174,7 +155,7 @@ func (d *document) apart(t *trees, root string, page bool) *plan {
 	tree.Nodes = nodes
 	var ok bool
 	if page {
-		p.link, ok = d.linkEmbedded, d.linkConstants(p.ops)
+		ok = d.linkConstants(p.ops)
 	} else {
 		p.ops, ok = paragraphs(p.ops)
 	}
@@ -344,7 +325,7 @@ func (d *document) fill(f *filler, files *files, r Recipient, m Mark, full bool)
 			continue
 		}
 		b = append(b, s.parts[i]...)
-		if !f.fill(part.plan) {
+		if !f.fill(part) {
 			return Message{}, false, nil
 		}
 		f.finish(i == 0)
@@ -420,7 +401,7 @@ func (d *document) look(f *filler) (out output, ok bool) {
 		if part == nil {
 			continue
 		}
-		if !f.fill(part.plan) {
+		if !f.fill(part) {
 			return out, false
 		}
 		f.finish(i == 0)
@@ -446,7 +427,7 @@ func (d *document) fillHeader(f *filler, r Recipient, m Mark, subject string) ([
 	b = append(m.Date.In(d.location).AppendFormat(b, dateLayout), "\r\n"...)
 	b = append(b, s.mailboxes...)
 	b = appendMailbox(b, "To", toName, r.Address)
-	if s.subject.fixed() {
+	if s.subject.bytes != nil {
 		b = append(b, s.subject.bytes...)
 	} else {
 		b = appendText(b, "Subject", subject)
@@ -463,7 +444,7 @@ func (d *document) fillHeader(f *filler, r Recipient, m Mark, subject string) ([
 		case !ok:
 			return nil, false, nil
 		case v == "":
-		case l.fixed():
+		case l.bytes != nil:
 			b = append(b, l.bytes...)
 		default:
 			b = appendText(b, l.name, v)

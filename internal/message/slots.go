@@ -47,8 +47,6 @@ type plan struct {
 	rests  [][2]int // the ranges of the root's nodes that opRest stands for
 	marked executor
 	rest   executor // prints the rests, each ended by slotMark; nil: there are none
-	link   func(string) string
-	page   bool // HTML: nothing in it is wrapped, and a mark is a character (a style's \f, which html/template decodes)
 }
 
 // planner takes a tree apart.
