@@ -32,6 +32,9 @@ func (g generator) value() string {
 	if g.Intn(3) == 0 {
 		f = g.pick(".email", ".unsubscribe_url", ".sender.name", ".sender.organization", ".campaign", "lang", "class", "$.a")
 	}
+	if g.Intn(3) == 0 {
+		return g.function(f)
+	}
 	return g.pick("{{"+f+"}}", "{{"+f+"}}", "{{"+f+"}}", `{{default "誰か <x>" (`+f+`)}}`, "{{"+f+` | default "x+y"}}`, "{{sama ("+f+`)}}`,
 		"{{upper ("+f+")}}", "{{or (field \"no\") (field \"a\")}}", "{{- "+f+" -}}", "{{printf \"%s!\" ("+f+")}}", "{{.now | date \"2006年1月2日\"}}",
 		"{{if "+f+"}}{{"+f+"}}{{end}}", "{{with "+f+"}}({{.}}){{else}}-{{end}}", "{{title (upper ("+f+"))}}")
@@ -66,6 +69,9 @@ func (g generator) block(depth int) string {
 			"{{if "+cond+"}}@{{end}}", "{{if "+cond+"}}@{{else}}@{{end}}", "{{with "+g.field()+"}}{{.}}"+g.pick("x", "\n\ny\n\n")+"{{else}}@{{end}}",
 			"{{with .sender.organization}}{{.}} {{$.a}}{{end}}", "{{range split \",\" .list}}[{{.}}]"+g.pick("", "\n\n- {{.}} {{$.b}}\n")+"{{else}}none{{end}}", "{{$v := .a}}", "{{$v := .a}}({{$v}})",
 			"{{template \"part\" .}}", "{{template \"variable\" .}}", "{{template \"other\" .a}}", "{{/* nothing */}}", "{{\"\"}}")
+		if g.Intn(3) == 0 {
+			node = g.function(g.field())
+		}
 		for strings.Contains(node, "@") { // only what was picked costs something
 			inner := g.value()
 			if depth <= 2 {

@@ -16,6 +16,7 @@ type filler struct {
 	rest  bounded
 	rests []string
 	raw   []byte
+	quads []byte
 	out   []byte
 	bare  bool // behind a paragraph that came out empty: the blank lines behind it go too
 }
@@ -40,8 +41,7 @@ type fixed struct {
 	text        []byte
 	qp          []byte // in quoted-printable,
 	open, white bool   // and how that ends (see appendQPPiece)
-	crlf        []byte // as it is put into base64,
-	head        []byte // and the lines of base64 that it fills where it begins the part
+	base64      constant64
 }
 
 // fill executes a part's ops; false: the template package has to say what is wrong.
@@ -296,19 +296,18 @@ func (f *filler) appendPart(b []byte, base64 bool) []byte {
 }
 
 func (f *filler) appendBase64(b []byte) []byte {
-	f.raw = f.raw[:0]
-	for i, s := range f.segs {
-		switch {
-		case i == 0 && s.whole():
-			b = append(b, s.op.fixed.head...)
-			f.raw = append(f.raw, s.op.fixed.crlf[len(s.op.fixed.crlf)/base64Chunk*base64Chunk:]...)
-		case s.whole():
-			f.raw = append(f.raw, s.op.fixed.crlf...)
-		default:
-			f.raw = appendCRLF(f.raw, f.text(s))
+	e := encoder64{b: b, quads: f.quads}
+	for _, s := range f.segs {
+		if s.whole() {
+			e.constant(s.op.fixed.base64)
+			continue
 		}
+		f.raw = appendCRLF(f.raw[:0], f.text(s))
+		e.bytes(f.raw)
 	}
-	return appendBase64(b, f.raw)
+	b = e.close()
+	f.quads = e.quads
+	return b
 }
 
 func appendCRLF(b, text []byte) []byte {
@@ -341,8 +340,7 @@ func prepare(ops []op, base64 bool) {
 		}
 		o.fixed = &fixed{text: []byte(o.text)}
 		if base64 {
-			o.fixed.crlf = appendCRLF(nil, o.fixed.text)
-			o.fixed.head = appendBase64(nil, o.fixed.crlf[:len(o.fixed.crlf)/base64Chunk*base64Chunk])
+			o.fixed.base64 = newConstant64(o.fixed.text)
 		} else {
 			o.fixed.qp, o.fixed.open, o.fixed.white = appendQPPiece(nil, o.fixed.text)
 		}

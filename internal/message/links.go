@@ -372,7 +372,11 @@ func (f *flat) nodes(p *program, url string, old []parse.Node, escape bool) (lis
 		if err != nil {
 			return nil, err
 		}
-		w := &rewriter{program: p, source: newSource("link", 1, a.text), tree: t.Tree}
+		maker, err := newNodeMaker("link", a.text)
+		if err != nil {
+			return nil, err
+		}
+		w := &rewriter{program: p, source: newSource("link", 1, a.text), make: maker}
 		if w.list(t.Root, true); w.err != nil {
 			return nil, w.err
 		}

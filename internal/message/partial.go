@@ -28,12 +28,7 @@ func (w *rewriter) include(n *parse.ActionNode) parse.Node {
 	if !ok {
 		return nil
 	}
-	var root parse.Node = &parse.DotNode{NodeType: parse.NodeDot, Pos: n.Pos}
-	if w.moved > 0 {
-		root = &parse.VariableNode{NodeType: parse.NodeVariable, Pos: n.Pos, Ident: []string{"$"}}
-	}
-	pipe := &parse.PipeNode{NodeType: parse.NodePipe, Pos: n.Pos, Line: n.Line, Cmds: []*parse.CommandNode{command(n.Pos, root)}}
-	return &parse.TemplateNode{NodeType: parse.NodeTemplate, Pos: p.Pos, Line: n.Line, Name: partialPrefix + name.Text, Pipe: pipe}
+	return w.make.template(p.Pos, n.Line, partialPrefix+name.Text, w.make.pipeline(n.Pos, w.make.contact(n.Pos, w.moved == 0)))
 }
 
 // pieceSources are the texts that one part is put together from.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"text/template"
 	"text/template/parse"
@@ -63,11 +62,15 @@ func (p *program) add(t *trees, name string, s *source) error {
 		return explain(locate(t.sources, err), p)
 	}
 	t.list[name] = &parse.Tree{Name: name, ParseName: name, Root: &parse.ListNode{NodeType: parse.NodeList}}
+	maker, err := newNodeMaker(name, s.text)
+	if err != nil {
+		return locate(t.sources, err)
+	}
 	for _, d := range tmpl.Templates() {
 		if d.Tree == nil || d.Name() != name && parse.IsEmptyTree(d.Root) {
 			continue
 		}
-		w := &rewriter{program: p, source: s, tree: d.Tree}
+		w := &rewriter{program: p, source: s, make: maker}
 		w.list(d.Root, d.Name() == name)
 		if w.err != nil {
 			return w.err
@@ -81,7 +84,7 @@ func (p *program) add(t *trees, name string, s *source) error {
 type rewriter struct {
 	*program
 	source *source
-	tree   *parse.Tree
+	make   *nodeMaker
 	root   bool // the dot is the contact
 	piped  bool // the command takes what the one before it gave
 	moved  int  // how many with and range are around: the dot is not what the template was called with
@@ -127,8 +130,8 @@ func (w *rewriter) list(l *parse.ListNode, root bool) {
 			w.moved++
 			w.branch(&n.BranchNode, false, root)
 			w.moved--
-			items := parse.NewIdentifier("_items").SetPos(n.Pipe.Pos).SetTree(w.tree)
-			n.Pipe.Cmds = append(n.Pipe.Cmds, command(n.Pipe.Pos, items))
+			items := w.make.function(n.Pipe.Pos, "_items")
+			n.Pipe.Cmds = append(n.Pipe.Cmds, w.make.command(n.Pipe.Pos, items))
 		}
 	}
 }
@@ -243,11 +246,11 @@ func (w *rewriter) command(c *parse.CommandNode, lenient bool) {
 		w.contactFunction(c, name, lenient)
 	case "eq", "ne", "lt", "le", "gt", "ge":
 		if name != "eq" && name != "ne" || slices.ContainsFunc(c.Args[1:], isNumeric) || piped {
-			c.Args[0] = parse.NewIdentifier("_" + name).SetPos(c.Pos).SetTree(w.tree) // compare.go
+			c.Args[0] = w.make.function(c.Pos, "_"+name) // compare.go
 		}
 	case "relative", "days": // they see the time of the message
-		id := parse.NewIdentifier("_" + name).SetPos(c.Pos).SetTree(w.tree)
-		root := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: c.Pos, Ident: []string{"$"}}
+		id := w.make.function(c.Pos, "_"+name)
+		root := w.make.variable(c.Pos, "$")
 		c.Args = append([]parse.Node{id, root}, c.Args[1:]...)
 	case "":
 		w.unwrap(c)
@@ -286,8 +289,8 @@ func (w *rewriter) contactFunction(c *parse.CommandNode, name string, lenient bo
 			field = s.Text
 		}
 	}
-	id := parse.NewIdentifier("_" + name).SetPos(c.Pos).SetTree(w.tree)
-	root := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: c.Pos, Ident: []string{"$"}}
+	id := w.make.function(c.Pos, "_"+name)
+	root := w.make.variable(c.Pos, "$")
 	ref := w.ref(c.Pos, Ref{Field: field, Optional: name != "field", Own: true})
 	c.Args = append([]parse.Node{id, root, ref}, c.Args[1:]...)
 }
@@ -311,11 +314,11 @@ func (w *rewriter) arg(n parse.Node, lenient bool) parse.Node {
 	case *parse.StringNode:
 		n.Text = unmarked(n.Text)
 	case *parse.FieldNode:
-		dot := &parse.DotNode{NodeType: parse.NodeDot, Pos: n.Pos}
+		dot := w.make.dot(n.Pos)
 		return w.get(n.Pos, dot, n.Ident, lenient)
 	case *parse.VariableNode:
 		if len(n.Ident) > 1 {
-			v := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: n.Pos, Ident: n.Ident[:1]}
+			v := w.make.variable(n.Pos, n.Ident[0])
 			return w.get(n.Pos, v, n.Ident[1:], lenient)
 		}
 	case *parse.ChainNode:
@@ -338,16 +341,9 @@ func (w *rewriter) get(pos parse.Pos, of parse.Node, names []string, lenient boo
 		if i > 0 || of.Type() == parse.NodeDot && !w.root || of.Type() == parse.NodeVariable && of.String() != "$" {
 			ref.Field = ""
 		}
-		id := parse.NewIdentifier(function).SetPos(pos).SetTree(w.tree)
-		text := &parse.StringNode{NodeType: parse.NodeString, Pos: pos, Quoted: strconv.Quote(name), Text: name}
-		of = &parse.PipeNode{NodeType: parse.NodePipe, Pos: pos, Cmds: []*parse.CommandNode{
-			command(pos, id, of, w.ref(pos, ref), text)}}
+		of = w.make.pipeline(pos, w.make.function(pos, function), of, w.ref(pos, ref), w.make.text(pos, name))
 	}
 	return of
-}
-
-func command(pos parse.Pos, args ...parse.Node) *parse.CommandNode {
-	return &parse.CommandNode{NodeType: parse.NodeCommand, Pos: pos, Args: args}
 }
 
 // ref enters a place in the table and gives the constant that stands for it.
@@ -356,7 +352,7 @@ func (w *rewriter) ref(pos parse.Pos, r Ref) parse.Node {
 	r.Line, r.Col = w.source.position(int(pos))
 	w.refs = append(w.refs, r)
 	i := len(w.refs) - 1
-	return &parse.NumberNode{NodeType: parse.NodeNumber, Pos: pos, IsInt: true, Int64: int64(i), Text: strconv.Itoa(i)}
+	return w.make.number(pos, i)
 }
 
 // closed checks that every {{template}} is there and none comes back to itself: a template's run is bounded.

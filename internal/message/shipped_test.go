@@ -69,3 +69,18 @@ func TestShippedLayoutsAreSlotsAlone(t *testing.T) {
 		}
 	}
 }
+
+// text/template names a place by the text of a node's tree, and panics where that ends before the place: in a body longer
+// than its layout, and in the trees that html/template makes for a template in an attribute.
+func TestErrorsFarBehind(t *testing.T) {
+	for _, action := range []string{"{{.no}}", "{{sei (default 5 .no)}}", "{{range .list}}{{$.no}}{{end}}", `<a title="{{template "part" .}}">x</a>`, `<a title="{{include "promo"}}">x</a>`, "{{relative .a}}"} {
+		ws := workspace("a.html", "---\nsubject: x\n---\n<p>"+strings.Repeat("words ", 5000)+`{{define "part"}}{{.no}}{{end}}`+action, "templates/partials/promo.html", strings.Repeat(" ", 40000)+"{{.no}}")
+		tmpl, err := compileFS(ws, "a")
+		if err != nil {
+			t.Fatalf("%s: %v", action, err)
+		}
+		if _, err := tmpl.Render(Recipient{"taro@example.jp", map[string]string{"a": "x", "list": "1,2"}}, mark); err == nil {
+			t.Errorf("%s: no error", action)
+		}
+	}
+}
