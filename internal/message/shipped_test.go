@@ -70,6 +70,49 @@ func TestShippedLayoutsAreSlotsAlone(t *testing.T) {
 	}
 }
 
+// Links are changed when a campaign is compiled, in every layout, and never again; what preview shows is what is sent.
+func TestShippedLayoutsRewriteLinksOnce(t *testing.T) {
+	for _, layout := range shippedLayouts(t) {
+		ws := workspace("a.md", "---\nsubject: x\nlayout: "+layout+"\nutm: {source: news}\n---\n[one](https://www.example.com/1?a={{.a}}#f), [two](https://elsewhere.example/2)")
+		c, err := campaign.Load(ws, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := campaign.Freeze(ws, c, sender, "Asia/Tokyo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := map[string]int{}
+		tmpl, err := Compile(content, nil, func(l Link) string {
+			asked[l.Part+" "+l.URL]++
+			return l.URL
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const one = "https://www.example.com/1?a={{.a}}&utm_source=news&utm_medium=email&utm_campaign=a#f"
+		for range 3 {
+			r := Recipient{"taro@example.jp", map[string]string{"a": "1 2"}}
+			shown, err := tmpl.Render(r, mark)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent, err := tmpl.Compose(r, mark)
+			if err != nil || !bytes.Equal(shown.Raw, sent.Raw) {
+				t.Errorf("%s: preview and send differ, %v", layout, err)
+			}
+			if n := strings.Count(shown.HTML+shown.Text, "utm_source=news"); n != 2 {
+				t.Errorf("%s: %d links with parameters", layout, n)
+			}
+		}
+		for _, key := range []string{"html " + one, "text " + one, "html https://elsewhere.example/2", "text https://elsewhere.example/2"} {
+			if asked[key] != 1 {
+				t.Errorf("%s: asked %d times about %s: %v", layout, asked[key], key, asked)
+			}
+		}
+	}
+}
+
 // text/template names a place by the text of a node's tree, and panics where that ends before the place: in a body longer
 // than its layout, and in the trees that html/template makes for a template in an attribute.
 func TestErrorsFarBehind(t *testing.T) {
