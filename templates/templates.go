@@ -4,7 +4,7 @@ package templates
 
 import "embed"
 
-// FS has layouts/NAME.html and layouts/NAME.txt.
+// FS has layouts/NAME.html and layouts/NAME.txt, and partials/NAME.html and .txt, which they include.
 //
-//go:embed layouts
+//go:embed layouts partials
 var FS embed.FS

@@ -43,6 +43,7 @@ Next, a rehearsal that mails nobody:
   mailer bounces sync
   mailer report hello
 
+How to write your own: mailer help writing
 Then put your relay, sender and bounce mailbox into mailer.yaml and run: mailer config check
 `
 

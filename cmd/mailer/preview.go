@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"mailer/internal/contact"
 	"mailer/internal/message"
@@ -22,13 +23,20 @@ const previewHelp = `Show the message that a contact would get, to the byte, and
 CAMPAIGN is its id, its file's name or the file. Without --to it is the first contact of the audience.
 Without --part the header lines that people see and the text part are shown.
 
+--out writes messages into a folder as .html, .txt and .eml, with an index.html to click through them: the one for --to,
+or a sample across languages, domains, the longest and the missing values. A file there that no preview wrote is never
+overwritten; an earlier preview there is replaced.
+
   mailer preview 2026-12-news --to hanako@example.jp
   mailer preview 2026-12-news --to hanako@example.jp --part raw > message.eml
-  mailer preview 2026-12-news --open          # the HTML part, in the browser`
+  mailer preview 2026-12-news --open               # the HTML part, in the browser
+  mailer preview 2026-12-news --out look --open    # a sample, in the browser`
 
 type previewOptions struct {
+	request       send.Request
 	to, part, out string
 	open          bool
+	sample        int
 }
 
 func newPreviewCmd(a *app) *cobra.Command {
@@ -41,28 +49,47 @@ func newPreviewCmd(a *app) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, args []string) error { return runPreview(cmd.Context(), a, args[0], o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.to, "to", "", "address of the contact")
-	f.StringVar(&o.part, "part", "", "html, text or raw: print this alone")
-	f.StringVar(&o.out, "out", "", "write the HTML, the text and the raw message into this folder")
-	f.BoolVar(&o.open, "open", false, "show the HTML part in the browser")
+	f.StringVar(&o.to, "to", "", "`address` of the contact")
+	f.StringVar(&o.part, "part", "", "print this alone: `html|text|raw`")
+	f.StringVar(&o.out, "out", "", "write messages and a page to click through them into this `folder`")
+	f.BoolVar(&o.open, "open", false, "show it in the browser")
+	f.IntVar(&o.sample, "sample", 20, "with --out and without --to: at most this `number` of messages")
+	f.StringVar(&o.request.Segment, "segment", "", "choose among the saved segment of this `name`")
+	f.StringVar(&o.request.Where, "where", "", "choose among contacts for which this `expression` holds")
+	f.StringSliceVar(&o.request.Lists, "list", nil, "choose among contacts on the list of this `name`")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return o.check() }
 	return cmd
 }
 
-func runPreview(ctx context.Context, a *app, name string, o previewOptions) error {
+func (o previewOptions) check() error {
 	switch o.part {
 	case "", "html", "text", "raw":
 	default:
 		return usage("--part is html, text or raw, not %q", o.part)
 	}
+	if o.part != "" && o.out != "" && o.to == "" {
+		return usage("--part prints one message: name the contact with --to")
+	}
+	if o.sample < 1 {
+		return usage("--sample is a number of messages, 1 or more")
+	}
+	return nil
+}
+
+func runPreview(ctx context.Context, a *app, name string, o previewOptions) error {
 	ws, st, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
 	s := &send.Sender{Workspace: ws, Store: st, Now: a.now}
-	plan, err := s.Draft(ctx, send.Request{Campaign: campaignArg(ws.Dir, name)})
+	o.request.Campaign = campaignArg(ws.Dir, name)
+	plan, err := s.Draft(ctx, o.request)
 	if err != nil {
 		return err
+	}
+	if o.out != "" && o.to == "" {
+		return previewSample(ctx, a, s, plan, o)
 	}
 	m, who, err := s.Preview(ctx, plan, o.to)
 	if err != nil {
@@ -72,8 +99,12 @@ func runPreview(ctx context.Context, a *app, name string, o previewOptions) erro
 		return usage("%s has no HTML part: it is a .txt campaign", plan.Name)
 	}
 	if o.out != "" {
-		if err := writePreview(a, o.out, plan.Name, who, m); err != nil {
+		g := send.NewGallery(o.out, plan.Name, []send.Shown{{Address: who.Address, Message: m}})
+		if err := g.Write(); err != nil {
 			return err
+		}
+		for _, path := range append(g.Files(who.Address), g.Page()) {
+			a.out.Printf("%s\n", path)
 		}
 	}
 	if o.open {
@@ -82,6 +113,57 @@ func runPreview(ctx context.Context, a *app, name string, o previewOptions) erro
 		}
 	}
 	return showPreview(a, plan.Name, who, m, o)
+}
+
+// previewSample writes a folder of messages.
+func previewSample(ctx context.Context, a *app, s *send.Sender, plan *send.Plan, o previewOptions) error {
+	all, err := s.Sample(ctx, plan, o.sample)
+	if err != nil {
+		return err
+	}
+	g := send.NewGallery(o.out, plan.Name, all)
+	if err := g.Write(); err != nil {
+		return err
+	}
+	failed := 0
+	rows := [][]string{}
+	for _, one := range all {
+		line := struct {
+			To      string   `json:"to"`
+			Subject string   `json:"subject"`
+			Why     []string `json:"why"`
+			Files   []string `json:"files"`
+			Error   string   `json:"error,omitempty"`
+		}{To: one.Address, Subject: one.Message.Subject, Why: one.Why, Files: g.Files(one.Address)}
+		about := line.Subject
+		if one.Err != nil {
+			failed++
+			line.Error = one.Err.Error()
+			about = "cannot be made: " + line.Error
+		}
+		if err := a.out.Emit("preview", line); err != nil {
+			return err
+		}
+		rows = append(rows, []string{one.Address, strings.Join(one.Why, ", "), about})
+	}
+	if !a.out.JSON {
+		a.out.Table(nil, rows)
+	}
+	a.out.Printf("%s in %s; open %s\n", ui.Count(len(all)-failed, "message", "messages"), o.out, g.Page())
+	if failed > 0 {
+		a.out.Warnf("%s cannot be made; mailer check %s says why", ui.Count(failed, "message", "messages"), plan.Name)
+	}
+	if o.open {
+		if err := openFile(ctx, a, g.Page()); err != nil {
+			return err
+		}
+	}
+	return a.out.Emit("summary", struct {
+		Campaign string `json:"campaign"`
+		Messages int    `json:"messages"`
+		Failed   int    `json:"failed"`
+		Page     string `json:"page"`
+	}{plan.Name, len(all) - failed, failed, g.Page()})
 }
 
 func showPreview(a *app, name string, who contact.Contact, m message.Message, o previewOptions) error {
@@ -128,40 +210,13 @@ func printable(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-func writePreview(a *app, dir, name string, who contact.Contact, m message.Message) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("write the preview: %w", err)
-	}
-	base := filepath.Join(dir, name+"-"+fileSafe(who.Address))
-	for _, f := range []struct{ ext, content string }{{".eml", string(m.Raw)}, {".txt", m.Text}, {".html", m.HTML}} {
-		if f.content == "" {
-			continue
-		}
-		if err := os.WriteFile(base+f.ext, []byte(f.content), 0o600); err != nil {
-			return fmt.Errorf("write the preview: %w", err)
-		}
-		a.out.Printf("%s\n", base+f.ext)
-	}
-	return nil
-}
-
-// fileSafe keeps what every file system takes in a name.
-func fileSafe(s string) string {
-	return strings.Map(func(r rune) rune {
-		if strings.ContainsRune(`/\:*?"<>|`, r) || r < ' ' {
-			return '_'
-		}
-		return r
-	}, s)
-}
-
-// openPreview hands the page to the system's browser. The file stays: the browser reads it after we are gone.
+// openPreview shows one message. The file stays: the browser reads it after we are gone.
 func openPreview(ctx context.Context, a *app, name string, m message.Message) error {
-	page, ext := m.HTML, ".html"
-	if page == "" {
-		page, ext = m.Text, ".txt"
+	page, ext := m.Text, ".txt"
+	if m.HTML != "" {
+		page, ext = m.Page(), ".html"
 	}
-	f, err := os.CreateTemp("", "mailer-"+fileSafe(name)+"-*"+ext)
+	f, err := os.CreateTemp("", "mailer-"+send.FileSafe(name)+"-*"+ext)
 	if err != nil {
 		return fmt.Errorf("write the page: %w", err)
 	}
@@ -172,14 +227,59 @@ func openPreview(ctx context.Context, a *app, name string, m message.Message) er
 	if err != nil {
 		return fmt.Errorf("write the page: %w", err)
 	}
-	opener := map[string][]string{"darwin": {"open"}, "windows": {"rundll32", "url.dll,FileProtocolHandler"}}[runtime.GOOS]
-	if opener == nil {
-		opener = []string{"xdg-open"}
+	return openFile(ctx, a, f.Name())
+}
+
+// browserGrace is how long a browser may take to say that it cannot start. Some openers stay until the window is closed.
+const browserGrace = 2 * time.Second
+
+// openFile hands a file to the system's browser.
+func openFile(ctx context.Context, a *app, path string) error {
+	full, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", path, err)
 	}
-	if out, err := exec.CommandContext(ctx, opener[0], append(opener[1:], f.Name())...).CombinedOutput(); err != nil {
-		return fmt.Errorf("open the browser with %s: %w %s; the page is %s", opener[0], err, strings.TrimSpace(string(out)), f.Name())
+	var tried []string
+	for _, opener := range openers() {
+		tried = append(tried, opener[0])
+		program, err := exec.LookPath(opener[0])
+		if err != nil {
+			continue
+		}
+		if err := start(ctx, program, append(opener[1:], full)); err != nil {
+			return fmt.Errorf("open the browser with %s: %w; the page is %s", opener[0], err, full)
+		}
+		a.out.Printf("opened %s\n", full)
+		return nil
 	}
-	a.out.Printf("opened %s\n", f.Name())
+	return fmt.Errorf("no program to open a browser was found here (tried %s); open the page yourself: %s", strings.Join(tried, ", "), full)
+}
+
+func openers() [][]string {
+	switch runtime.GOOS {
+	case "darwin":
+		return [][]string{{"open"}}
+	case "windows":
+		return [][]string{{"rundll32", "url.dll,FileProtocolHandler"}}
+	}
+	return [][]string{{"xdg-open"}, {"wslview"}, {"x-www-browser"}}
+}
+
+// start runs a program that may outlive us, and waits as long as an early failure takes. Its output goes nowhere: a
+// browser that writes into a pipe which nobody reads any more would end.
+func start(ctx context.Context, program string, args []string) error {
+	cmd := exec.Command(program, args...)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }() // ends with the browser, or with us
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(browserGrace):
+	case <-ctx.Done():
+	}
 	return nil
 }
 

@@ -43,9 +43,9 @@ func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
 		newInitCmd(a), newConfigCmd(a), newSandboxCmd(a), newDemoCmd(a),
 		newImportCmd(a), newContactsCmd(a), newListsCmd(a), newFieldsCmd(a), newSegmentsCmd(a),
-		newPreviewCmd(a), newCheckCmd(a), newDKIMCmd(a),
+		newPreviewCmd(a), newCheckCmd(a), newTemplatesCmd(a), newDKIMCmd(a),
 		newSendCmd(a), newCampaignsCmd(a), newBouncesCmd(a), newSuppressionsCmd(a),
 		newReportCmd(a), newWhyCmd(a),
-		newManCmd(a), newVersionCmd(a),
+		newManCmd(a), newVersionCmd(a), newWritingTopic(),
 	}
 }

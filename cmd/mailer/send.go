@@ -160,7 +160,7 @@ func checkNew(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o sendO
 	if p.Counts.All == 0 {
 		return usage("nobody is in the audience: %s; mailer segments count --where '...' tells how many an expression matches", p.Spec)
 	}
-	findings, err := preflight(ctx, a, s, p)
+	findings, err := preflight(ctx, a, s, p, send.Looking{})
 	if err != nil {
 		return err
 	}
@@ -170,10 +170,11 @@ func checkNew(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o sendO
 	return nil
 }
 
-func preflight(ctx context.Context, a *app, s *send.Sender, p *send.Plan) ([]send.Finding, error) {
+func preflight(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o send.Looking) ([]send.Finding, error) {
 	bar := a.out.Bar("checking", "messages", p.Counts.Sendable())
 	defer bar.Close()
-	return s.Check(ctx, p, bar.Set)
+	o.Progress = bar.Set
+	return s.Check(ctx, p, o)
 }
 
 // tellFindings prints what the check found and returns the number of errors.

@@ -34,6 +34,12 @@ const (
 	Operational = "operational"
 )
 
+// How the text part that mailer makes shows links.
+const (
+	Inline    = "inline"
+	Footnotes = "footnotes"
+)
+
 // Campaign is one campaign as its files say it. The embedded Document is the one for everybody without a language of
 // their own; where there is no such file, it is the first.
 type Campaign struct {
@@ -54,6 +60,8 @@ type Document struct {
 	Body     string         `json:"body"` // lines end in \n
 	BodyLine int            `json:"body_line"`
 	Lines    map[string]int `json:"lines,omitempty"` // where each key of the front matter has its value
+	TextPath string         `json:"text_path,omitempty"`
+	TextBody string         `json:"text_body,omitempty"` // own text part: the .txt file beside a .md or .html file
 }
 
 // Front is the front matter.
@@ -64,6 +72,7 @@ type Front struct {
 	ReplyTo         string  `yaml:"reply_to" json:"reply_to,omitempty"` // default: sender.reply_to
 	ToName          string  `yaml:"to_name" json:"to_name,omitempty"`   // template of the name in To; default: none
 	Preheader       string  `yaml:"preheader" json:"preheader,omitempty"`
+	UTM             UTM     `yaml:"utm" json:"utm,omitzero"`
 	Layout          string  `yaml:"layout" json:"layout,omitempty"`
 	Lang            string  `yaml:"lang" json:"lang,omitempty"`
 	LanguageField   string  `yaml:"language_field" json:"language_field,omitempty"`
@@ -75,7 +84,9 @@ type Front struct {
 	Attach          Paths   `yaml:"attach" json:"attach,omitempty"`
 	Embed           Paths   `yaml:"embed" json:"embed,omitempty"`
 	Headers         Headers `yaml:"headers" json:"headers,omitempty"`
-	Text            string  `yaml:"text" json:"text,omitempty"` // own text part
+	Text            string  `yaml:"text" json:"text,omitempty"`             // own text part
+	TextLinks       string  `yaml:"text_links" json:"text_links,omitempty"` // inline or footnotes
+	BaseURL         string  `yaml:"base_url" json:"base_url,omitempty"`     // what relative links are meant from
 }
 
 // Paths is one path or a list of them, from the workspace.

@@ -59,6 +59,11 @@ func TestParseRefuses(t *testing.T) {
 		{"key far off", "---\nsubject: x\ncolour: y\n---\n", `unknown key "colour"; the keys are id, subject`},
 		{"twice", "---\nsubject: x\nsubject: y\n---\n", "a.md:3:1:"},
 		{"bare action", "---\nsubject: {{.name}} 様\n---\n", "in quotes"},
+		{"utm is a text", "---\nsubject: x\nutm: news\n---\n", "a.md:3:6: utm has a value of the wrong kind; write it as utm: {source: news}"},
+		{"utm key", "---\nsubject: x\nutm: {source: a, mediun: b}\n---\n", `a.md:3:18: unknown key "mediun" in utm; did you mean "medium"?`},
+		{"utm without source", "---\nsubject: x\nutm: {medium: b}\n---\n", "utm has no source"},
+		{"utm of a field", "---\nsubject: x\nutm: {source: '{{.name}}'}\n---\n", "utm.source is a plain text, the same for everybody"},
+		{"utm hosts", "---\nsubject: x\nutm: {source: a, hosts: {b: c}}\n---\n", "utm.hosts has a value of the wrong kind"},
 		{"wrong type", "---\nsubject: [a, b]\n---\n", "a.md:2:10: subject has a value of the wrong kind"},
 		{"class", "---\nsubject: x\nclass: spam\n---\n", `a.md:3: class is "spam"; it is marketing or operational`},
 		{"charset", "---\nsubject: x\ncharset: iso-2022-jp\n---\n", "utf-8"},
@@ -206,7 +211,7 @@ func TestFreezeChoosesLayouts(t *testing.T) {
 
 func TestFreezeRefuses(t *testing.T) {
 	for _, c := range []struct{ front, want string }{
-		{"layout: nice", `a.md:3: there is no layout "nice"; write templates/layouts/nice.html, or use one of default, japanese, or none`},
+		{"layout: nice", `a.md:3: there is no layout "nice"; write templates/layouts/nice.html, or use one of announcement, default, japanese, letter, newsletter, or none`},
 		{"layout: ../../x", "there is no layout"},
 		{"attach: gone.pdf", "campaigns/a.md:3: attach gone.pdf: there is no such file"},
 		{"attach: /etc/passwd", "attach /etc/passwd"},
@@ -317,4 +322,101 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted: %+v", d)
 		}
 	})
+}
+
+// A .txt file without front matter beside a .md or .html file is its text part.
+func TestOwnTextPart(t *testing.T) {
+	ws := files("campaigns/a.ja.md", simple, "campaigns/a.ja.txt", "本文\r\n", "campaigns/a.en.md", simple, "campaigns/b.txt", simple,
+		"campaigns/c.md", simple, "campaigns/c.txt", simple, "campaigns/d.md", "---\nsubject: x\ntext: y\n---\n", "campaigns/d.txt", "z")
+	c, err := Load(ws, "a")
+	if err != nil || len(c.Variants) != 2 || c.Variants[0].TextBody != "" || c.Variants[1].TextBody != "本文\n" || c.Variants[1].TextPath != "campaigns/a.ja.txt" {
+		t.Errorf("%v %+v", err, c)
+	}
+	if c, err := Load(ws, "campaigns/a.ja.txt"); err != nil || c.ID != "a" {
+		t.Errorf("by the path of the text: %v", err)
+	}
+	if c, err := Load(ws, "b"); err != nil || c.Format != Text || c.TextBody != "" {
+		t.Errorf("a campaign of text: %v %+v", err, c)
+	}
+	for name, want := range map[string]string{"c": "has the same name as", "d": "campaigns/d.md:3: there is a text part here and in campaigns/d.txt"} {
+		if _, err := Load(ws, name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Partials freeze with the campaign; those that came with mailer are no edit.
+func TestPartialsFreeze(t *testing.T) {
+	freeze := func(pairs ...string) Content {
+		ws := files(append([]string{"campaigns/a.md", "---\nsubject: x\n---\n{{include \"promo\"}} {{- include \"none\"}}"}, pairs...)...)
+		c, err := Load(ws, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := Freeze(ws, c, Sender{}, "UTC")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	frozen := freeze("templates/partials/promo.html", "<p>{{include \"inner\"}}", "templates/partials/inner.md", "old")
+	var names []string
+	for _, p := range frozen.Variants[0].Partials {
+		names = append(names, p.Name)
+	}
+	if got := strings.Join(names, " "); got != "footer inner promo" {
+		t.Errorf("frozen: %s", got)
+	}
+	before := frozen
+	before.Variants = []Variant{frozen.Variants[0]}
+	before.Variants[0].Partials = frozen.Variants[0].Partials[1:] // as a version without a footer partial froze it
+	if before.Hash() != frozen.Hash() || len(Diff(before, frozen)) > 0 {
+		t.Errorf("a partial of mailer's own counts: %v", Diff(before, frozen))
+	}
+	for _, c := range []struct {
+		now  Content
+		want string
+	}{
+		{freeze("templates/partials/promo.html", "<p>{{include \"inner\"}}", "templates/partials/inner.md", "new"), `templates/partials/inner.md:1: the line was "old", is now "new"`},
+		{freeze("templates/partials/promo.html", "<p>"), "the partial inner is gone"},
+		{freeze("templates/partials/promo.html", "<p>{{include \"inner\"}}", "templates/partials/inner.md", "old", "templates/partials/footer.html", "F"), "the partial footer is new"},
+	} {
+		if got := strings.Join(Diff(frozen, c.now), "\n"); !strings.Contains(got, c.want) || c.now.Hash() == frozen.Hash() {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
+func TestIdentities(t *testing.T) {
+	s := Sender{From: "News <news@example.com>", ReplyTo: "info@example.com", Organization: "Example", PostalAddress: "Tokyo", Identities: map[string]Sender{
+		"shop": {From: "Shop <shop@example.com>", Organization: "Shop Ltd."}, "second": {From: "Also <news@example.com>"}}}
+	freeze := func(from string) (Content, error) {
+		ws := files("campaigns/a.ja.md", "---\nsubject: x\n---\n", "campaigns/a.en.md", "---\nsubject: x\nfrom: "+from+"\n---\n")
+		c, err := Load(ws, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Freeze(ws, c, s, "UTC")
+	}
+	c, err := freeze("shop")
+	if err != nil || c.Variants[1].Sender != nil {
+		t.Fatalf("%v %+v", err, c.Variants)
+	}
+	if v := c.Variants[0]; v.Front.From != "Shop <shop@example.com>" || v.Sender.Organization != "Shop Ltd." || v.Sender.PostalAddress != "Tokyo" || v.Sender.ReplyTo != "" {
+		t.Errorf("shop: %+v %+v", v.Front, v.Sender)
+	}
+	if c, err := freeze("second"); err != nil || c.Variants[0].Sender.ReplyTo != "info@example.com" {
+		t.Errorf("second: %v", err)
+	}
+	if c, err := freeze("Any <any@example.com>"); err != nil || c.Variants[0].Sender != nil || c.Variants[0].Front.From != "Any <any@example.com>" {
+		t.Errorf("an address: %v", err)
+	}
+	if _, err := freeze("shpo"); err == nil || !strings.Contains(err.Error(), `campaigns/a.en.md:3: from "shpo" is no address and no identity`) || !strings.Contains(err.Error(), `did you mean "shop"?`) {
+		t.Errorf("unknown: %v", err)
+	}
+	s.Identities["shop"] = Sender{From: "Shop <shop@example.com>", Organization: "Shop Inc."}
+	now, _ := freeze("shop")
+	if d := Diff(c, now); len(d) != 1 || !strings.Contains(d[0], "organization") || c.Hash() == now.Hash() {
+		t.Errorf("%v", d)
+	}
 }

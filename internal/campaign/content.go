@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"mailer/internal/address"
+	"mailer/internal/spelling"
 	"mailer/templates"
 )
 
@@ -33,15 +36,19 @@ type Sender struct {
 	ReplyTo       string `json:"reply_to,omitempty"`
 	Organization  string `json:"organization,omitempty"`
 	PostalAddress string `json:"postal_address,omitempty"`
+
+	Identities map[string]Sender `json:"-"` // the others that from: may name
 }
 
 // Variant is one document with what its message takes in. A nil layout: the body is the whole part.
 type Variant struct {
 	Document
-	HTMLLayout *Layout `json:"html_layout,omitempty"`
-	TextLayout *Layout `json:"text_layout,omitempty"`
-	Attach     []File  `json:"attach_files,omitempty"`
-	Embed      []File  `json:"embed_files,omitempty"`
+	Sender     *Sender   `json:"sender,omitempty"` // whom from: names; nil: the campaign's
+	HTMLLayout *Layout   `json:"html_layout,omitempty"`
+	TextLayout *Layout   `json:"text_layout,omitempty"`
+	Partials   []Partial `json:"partials,omitempty"` // by name
+	Attach     []File    `json:"attach_files,omitempty"`
+	Embed      []File    `json:"embed_files,omitempty"`
 	// AttachPaths are templates of paths: each recipient's own files, which are read when the message is made.
 	AttachPaths []string `json:"attach_paths,omitempty"`
 }
@@ -94,13 +101,53 @@ func Freeze(workspace fs.FS, c *Campaign, s Sender, timezone string) (Content, e
 	out := Content{ID: c.ID, Class: c.Class, Sender: s, Timezone: timezone,
 		LanguageField: c.Front.LanguageField, DefaultLanguage: c.Front.DefaultLanguage}
 	for _, d := range c.Variants {
+		identity, err := d.identify(s)
+		if err != nil {
+			return Content{}, err
+		}
 		v, err := freeze(workspace, d)
 		if err != nil {
 			return Content{}, err
 		}
+		v.Sender = identity
 		out.Variants = append(out.Variants, v)
 	}
 	return out, nil
+}
+
+// identify resolves a from: that is the name of an identity. What that one does not say is the workspace's.
+func (d *Document) identify(s Sender) (*Sender, error) {
+	name := d.Front.From
+	if name == "" || strings.Contains(name, "@") {
+		return nil, nil
+	}
+	i, ok := s.Identities[name]
+	if !ok {
+		names := slices.Sorted(maps.Keys(s.Identities))
+		hint := "it is an address, or the name of one of sender.identities in mailer.yaml"
+		if near := spelling.Nearest(name, names); near != "" {
+			hint += fmt.Sprintf("; did you mean %q?", near)
+		}
+		return nil, d.errorAt("from", fmt.Sprintf("from %q is no address and no identity", name), hint)
+	}
+	d.Front.From = i.From
+	if i.Organization == "" {
+		i.Organization = s.Organization
+	}
+	if i.PostalAddress == "" {
+		i.PostalAddress = s.PostalAddress
+	}
+	if i.ReplyTo == "" && sameAddress(i.From, s.From) {
+		i.ReplyTo = s.ReplyTo
+	}
+	return &i, nil
+}
+
+// sameAddress: answers to another address than the sender's go there, unless the identity says where.
+func sameAddress(a, b string) bool {
+	x, errX := address.Parse(a)
+	y, errY := address.Parse(b)
+	return errX == nil && errY == nil && x.Key == y.Key
 }
 
 func freeze(workspace fs.FS, d Document) (Variant, error) {
@@ -112,6 +159,7 @@ func freeze(workspace fs.FS, d Document) (Variant, error) {
 			return v, err
 		}
 	}
+	v.Partials = partials(workspace, &v)
 	var err error
 	var common []string
 	for _, p := range d.Front.Attach {
@@ -170,16 +218,29 @@ func layout(workspace fs.FS, file string) (*Layout, error) {
 	if !fs.ValidPath(file) || strings.Contains(file, "/") {
 		return nil, fs.ErrNotExist
 	}
-	source, err := fs.ReadFile(workspace, path.Join("templates/layouts", file))
-	own := err == nil
+	own, err := readLayout(workspace, "templates/layouts/"+file)
 	if errors.Is(err, fs.ErrNotExist) {
-		source, err = fs.ReadFile(templates.FS, path.Join("layouts", file))
+		return embedded("layouts/" + file)
 	}
+	return own, err
+}
+
+func readLayout(workspace fs.FS, name string) (*Layout, error) {
+	source, err := fs.ReadFile(workspace, name)
 	if err != nil {
 		return nil, err
 	}
 	text := strings.ReplaceAll(strings.TrimPrefix(string(source), "\ufeff"), "\r\n", "\n")
-	return &Layout{Name: "templates/layouts/" + file, Source: text, Builtin: !own}, nil
+	return &Layout{Name: name, Source: text}, nil
+}
+
+// embedded is one that mailer brings along.
+func embedded(name string) (*Layout, error) {
+	l, err := readLayout(templates.FS, name)
+	if err == nil {
+		l.Name, l.Builtin = "templates/"+name, true
+	}
+	return l, err
 }
 
 func builtin() []string {
@@ -232,6 +293,8 @@ func (c Content) Hash() string {
 		v := &c.Variants[i]
 		v.Path, v.BodyLine, v.Lines = "", 0, nil
 		v.HTMLLayout, v.TextLayout = v.HTMLLayout.identity(), v.TextLayout.identity()
+		v.Partials = ownPartials(v.Partials)
+		v.TextPath = ""
 	}
 	b, err := json.Marshal(c)
 	if err != nil { // strings, numbers and bytes only
@@ -291,12 +354,16 @@ func (d *diff) variant(old, now Variant) {
 	d.value(now.Path+": format", old.Format, now.Format)
 	d.value(now.Path+": lang", old.Lang, now.Lang)
 	before, after := old.Front.pairs(), now.Front.pairs()
+	d.value(now.Path+": utm", old.Front.UTM.String(), now.Front.UTM.String())
 	for i := range before {
 		d.value(now.Path+": "+before[i][0], before[i][1], after[i][1])
 	}
 	d.text(now.Path, now.BodyLine, old.Body, now.Body)
+	d.identity(now.Path, old.Sender, now.Sender)
+	d.text(now.TextPath, 1, old.TextBody, now.TextBody)
 	d.layout(old.HTMLLayout, now.HTMLLayout)
 	d.layout(old.TextLayout, now.TextLayout)
+	d.partials(old, now)
 	d.files("attachment", old.Attach, now.Attach)
 	d.files("embedded file", old.Embed, now.Embed)
 }
@@ -306,7 +373,7 @@ func (f Front) pairs() [][2]string {
 	headers, _ := json.Marshal(f.Headers)
 	return [][2]string{{"subject", f.Subject}, {"from", f.From}, {"reply_to", f.ReplyTo}, {"to_name", f.ToName},
 		{"preheader", f.Preheader}, {"layout", f.Layout}, {"segment", f.Segment}, {"list", f.List}, {"charset", f.Charset},
-		{"headers", string(headers)}, {"text", f.Text}, {"id", f.ID}, {"front matter lang", f.Lang},
+		{"headers", string(headers)}, {"text", f.Text}, {"text_links", f.TextLinks}, {"base_url", f.BaseURL}, {"id", f.ID}, {"front matter lang", f.Lang},
 		{"attach", strings.Join(f.Attach, ", ")}, {"embed", strings.Join(f.Embed, ", ")}}
 }
 
@@ -327,6 +394,19 @@ func (d *diff) text(file string, line int, old, now string) {
 		return "nothing"
 	}
 	d.add("%s:%d: the line was %s, is now %s", file, line+i, at(a), at(b))
+}
+
+func (d *diff) identity(file string, old, now *Sender) {
+	var was, is Sender
+	if old != nil {
+		was = *old
+	}
+	if now != nil {
+		is = *now
+	}
+	d.value(file+": reply_to of the identity", was.ReplyTo, is.ReplyTo)
+	d.value(file+": organization of the identity", was.Organization, is.Organization)
+	d.value(file+": postal_address of the identity", was.PostalAddress, is.PostalAddress)
 }
 
 func (d *diff) layout(old, now *Layout) {

@@ -3,6 +3,7 @@ package campaign
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,9 +20,7 @@ const fence = "---"
 // Parse reads one campaign file. file is its path, for messages and for the format.
 func Parse(file string, source []byte) (Document, error) {
 	name := splitName(file)
-	text := strings.TrimPrefix(string(source), "\ufeff")
-	text = strings.ReplaceAll(text, "\r\n", "\n")
-	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\r", "\n")
+	text := plainText(source)
 	head, body, bodyLine, err := splitFront(file, text)
 	if err != nil {
 		return Document{}, err
@@ -38,6 +37,13 @@ func Parse(file string, source []byte) (Document, error) {
 		d.Lang = guessLang(d.Front.Subject + d.Body)
 	}
 	return d, d.check()
+}
+
+// plainText is a file without a byte order mark, its lines ending in \n.
+func plainText(source []byte) string {
+	text := strings.TrimPrefix(string(source), "\ufeff")
+	text = strings.ReplaceAll(text, "\r\n", "\n")
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\r", "\n")
 }
 
 // splitFront cuts the front matter off. The opening fence is blanked instead of removed, so that the YAML reader
@@ -119,6 +125,8 @@ func (d *Document) set(head string, v *ast.MappingValueNode) error {
 		*field, ok = paths(v.Value)
 	case *Headers:
 		*field, ok = headers(v.Value)
+	case *UTM:
+		return d.utm(head, v.Value, field)
 	}
 	if !ok {
 		return d.errorIn(head, v.Value, key+" has a value of the wrong kind", "")
@@ -237,6 +245,12 @@ func (d *Document) check() error {
 		return d.errorAt("class", fmt.Sprintf("class is %q", f.Class), "it is marketing or operational")
 	case f.Charset != "" && !strings.EqualFold(f.Charset, "utf-8"):
 		return d.errorAt("charset", fmt.Sprintf("charset is %q", f.Charset), "every message is written in utf-8; leave the key out")
+	}
+	if f.TextLinks != "" && f.TextLinks != Inline && f.TextLinks != Footnotes {
+		return d.errorAt("text_links", fmt.Sprintf("text_links is %q", f.TextLinks), "it is inline or footnotes")
+	}
+	if u, err := url.Parse(f.BaseURL); f.BaseURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		return d.errorAt("base_url", fmt.Sprintf("base_url is %q", f.BaseURL), "it is the address that relative links are meant from, such as https://www.example.com/")
 	}
 	for i, h := range f.Headers {
 		if err := checkHeaderName(h.Name); err != nil {

@@ -120,6 +120,7 @@ func loadStem(workspace fs.FS, dir, stem string) (*Campaign, error) {
 		return nil, fmt.Errorf("list campaigns: %w", err)
 	}
 	var docs []Document
+	texts := map[string]string{} // path -> text parts
 	for _, e := range entries {
 		n := splitName(e.Name())
 		if e.IsDir() || !n.isCampaign() || n.stem != stem {
@@ -130,13 +131,49 @@ func loadStem(workspace fs.FS, dir, stem string) (*Campaign, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read campaign: %w", err)
 		}
+		if n.format == Text && !hasFront(source) && hasRich(entries, n) {
+			texts[file] = plainText(source)
+			continue
+		}
 		d, err := Parse(file, source)
 		if err != nil {
 			return nil, err
 		}
 		docs = append(docs, d)
 	}
+	if err := addTexts(docs, texts); err != nil {
+		return nil, err
+	}
 	return join(stem, docs)
+}
+
+// hasFront tells a campaign from a text part, which is text from its first line on.
+func hasFront(source []byte) bool {
+	first, _, _ := strings.Cut(plainText(source), "\n")
+	return strings.TrimRight(first, " \t") == fence
+}
+
+// hasRich reports whether a .md or .html file of the same campaign and language lies beside.
+func hasRich(entries []fs.DirEntry, n fileName) bool {
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		o := splitName(e.Name())
+		return !e.IsDir() && o.stem == n.stem && o.lang == n.lang && (o.format == Markdown || o.format == HTML)
+	})
+}
+
+// addTexts gives each document its own text part.
+func addTexts(docs []Document, texts map[string]string) error {
+	for file, text := range texts {
+		for i := range docs {
+			if d := &docs[i]; d.Language == splitName(file).lang {
+				if d.Front.Text != "" {
+					return d.errorAt("text", "there is a text part here and in "+file, "keep one of them")
+				}
+				d.TextPath, d.TextBody = file, text
+			}
+		}
+	}
+	return nil
 }
 
 // join makes one campaign of its documents; what is a campaign's and not a message's must be the same in all.

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 	_ "time/tzdata" // Windows and bare containers have no zone files
@@ -59,6 +60,20 @@ type Sender struct {
 	PostalAddress     string `yaml:"postal_address"`
 	UnsubscribeURL    string `yaml:"unsubscribe_url"`
 	UnsubscribeMailto string `yaml:"unsubscribe_mailto"` // an address, fixed or with {token}; empty: the return path
+
+	Identities Identities `yaml:"identities"` // other senders, by the name that from: of a campaign may have
+}
+
+// Identities are in the order of the file.
+type Identities []Identity
+
+// Identity is another sender. What it does not say is the sender's, but answers go to its own address.
+type Identity struct {
+	Name          string `yaml:",key"`
+	From          string `yaml:"from"`
+	ReplyTo       string `yaml:"reply_to"`
+	Organization  string `yaml:"organization"`
+	PostalAddress string `yaml:"postal_address"`
 }
 
 // Relays are in the order of the file; the first is the one used when none is named.
@@ -122,18 +137,61 @@ type Lane struct {
 	Rates       []Rate `yaml:"rates"`
 }
 
-// Checks says what each rule of the preflight does.
+// Checks says what each rule of the preflight does. Package message says what each rule is.
 type Checks struct {
-	MissingField  Level `yaml:"missing_field"`
-	Template      Level `yaml:"template"`
-	Attachment    Level `yaml:"attachment"`
-	Sender        Level `yaml:"sender"`
-	PostalAddress Level `yaml:"postal_address"`
-	Unsubscribe   Level `yaml:"unsubscribe"`
-	DKIM          Level `yaml:"dkim"`
-	Consent       Level `yaml:"consent"`
-	BounceMailbox Level `yaml:"bounce_mailbox"`
-	DNS           Level `yaml:"dns"`
+	MissingField    Level `yaml:"missing_field"`
+	EmptyField      Level `yaml:"empty_field"`
+	Template        Level `yaml:"template"`
+	Attachment      Level `yaml:"attachment"`
+	AttachmentSize  Level `yaml:"attachment_size"`
+	Sender          Level `yaml:"sender"`
+	PostalAddress   Level `yaml:"postal_address"`
+	Contact         Level `yaml:"contact"`
+	Unsubscribe     Level `yaml:"unsubscribe"`
+	UnsubscribeText Level `yaml:"unsubscribe_text"`
+	EmptySubject    Level `yaml:"empty_subject"`
+	Subject         Level `yaml:"subject"`
+	Reply           Level `yaml:"reply"`
+	ObsoleteMark    Level `yaml:"obsolete_mark"`
+	EmptyBody       Level `yaml:"empty_body"`
+	TextPart        Level `yaml:"text_part"`
+	Size            Level `yaml:"size"`
+	Alt             Level `yaml:"alt"`
+	ImageOnly       Level `yaml:"image_only"`
+	Link            Level `yaml:"link"`
+	LinkHTTP        Level `yaml:"link_http"`
+	LinkShort       Level `yaml:"link_short"`
+	LinkText        Level `yaml:"link_text"`
+	LinkBroken      Level `yaml:"link_broken"`
+	LinkUnchecked   Level `yaml:"link_unchecked"`
+	Leftover        Level `yaml:"leftover"`
+	HTMLFeature     Level `yaml:"html_feature"`
+	DKIM            Level `yaml:"dkim"`
+	FromDomain      Level `yaml:"from_domain"`
+	Consent         Level `yaml:"consent"`
+	BounceMailbox   Level `yaml:"bounce_mailbox"`
+	DNS             Level `yaml:"dns"`
+}
+
+// Levels are the levels by the rules' names.
+func (c Checks) Levels() map[string]string {
+	all := map[string]string{}
+	for _, f := range fields(reflect.ValueOf(&c).Elem()) {
+		all[f.name] = f.value.String()
+	}
+	return all
+}
+
+// defaultChecks: an error is what goes wrong for a recipient or breaks the law, everything else warns.
+func defaultChecks() Checks {
+	var c Checks
+	for _, f := range fields(reflect.ValueOf(&c).Elem()) {
+		f.value.SetString(string(LevelWarn))
+	}
+	c.MissingField, c.Template, c.Attachment = LevelError, LevelError, LevelError
+	c.Sender, c.PostalAddress, c.Unsubscribe = LevelError, LevelError, LevelError
+	c.EmptySubject, c.EmptyBody = LevelError, LevelError
+	return c
 }
 
 // Default is what holds where nothing else is said.
@@ -144,11 +202,7 @@ func Default() Config {
 		Retry: []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute,
 			time.Hour, 2 * time.Hour, 4 * time.Hour},
 		Bounces: Bounces{Mailbox: Mailbox{Protocol: "imap", Folder: "INBOX", Processed: "Processed", Timeout: time.Minute}},
-		Checks: Checks{
-			MissingField: LevelError, Template: LevelError, Attachment: LevelError, Sender: LevelError,
-			PostalAddress: LevelError, Unsubscribe: LevelError,
-			DKIM: LevelWarn, Consent: LevelWarn, BounceMailbox: LevelWarn, DNS: LevelWarn,
-		},
+		Checks:  defaultChecks(),
 	}
 }
 

@@ -351,3 +351,26 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestIdentities(t *testing.T) {
+	const head = "sender:\n  from: news@example.com\n  identities:\n"
+	for _, c := range []struct{ yaml, want string }{
+		{"    shop: {from: Shop <shop@example.com>, reply_to: help@example.com}\n    ceo: {from: ceo@example.com, organization: Other}\n", ""},
+		{"    shop: {reply_to: help@example.com}\n", "sender.identities.shop"},
+		{"    shop: {from: nobody}\n", "sender.identities.shop.from"},
+		{"    shop: {from: a@example.com, phone: 1}\n", `unknown key "phone"`},
+		{"    a@b.example: {from: a@example.com}\n", "not an address"},
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, FileName), []byte(head+c.yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w, err := Load(dir, func(string) (string, bool) { return "", false })
+		switch {
+		case c.want == "" && err != nil, c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v, want %q", c.yaml, err, c.want)
+		case c.want == "" && (len(w.Config.Sender.Identities) != 2 || w.Config.Sender.Identities[0].Name != "shop" || w.Config.Sender.Identities[1].Organization != "Other"):
+			t.Errorf("%+v", w.Config.Sender.Identities)
+		}
+	}
+}

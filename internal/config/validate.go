@@ -101,6 +101,17 @@ func (c *checker) check() {
 func (c *checker) sender(s Sender) {
 	c.address("sender.from", s.From)
 	c.address("sender.reply_to", s.ReplyTo)
+	for _, i := range s.Identities {
+		key := join("sender.identities", i.Name)
+		switch {
+		case strings.Contains(i.Name, "@"):
+			c.bad(key, "the name of an identity is a word such as shop, not an address")
+		case i.From == "":
+			c.bad(key, "the identity has no from")
+		}
+		c.address(join(key, "from"), i.From)
+		c.address(join(key, "reply_to"), i.ReplyTo)
+	}
 	c.pattern("sender.unsubscribe_mailto", s.UnsubscribeMailto)
 	if s.UnsubscribeURL == "" {
 		return

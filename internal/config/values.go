@@ -66,8 +66,11 @@ const (
 	LevelOff   Level = "off"
 )
 
-// UnmarshalText reads a level.
+// UnmarshalText reads a level. The findings themselves say "warning", so that is taken too.
 func (l *Level) UnmarshalText(b []byte) error {
+	if string(b) == "warning" {
+		b = []byte(LevelWarn)
+	}
 	return oneOf(l, string(b), LevelError, LevelWarn, LevelOff)
 }
 

@@ -152,6 +152,9 @@ func ListItems(cell string) (items []string, ok bool) {
 	return items, cell != "" && cell == strings.Join(items, listJoin)
 }
 
+// SplitList is the items of a cell, whatever stands between them.
+func SplitList(cell string) []string { return splitList(cell) }
+
 // splitList takes the items of a list cell apart.
 func splitList(s string) []string {
 	var items []string

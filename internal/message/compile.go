@@ -6,6 +6,7 @@ import (
 	"fmt"
 	htmltemplate "html/template"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,9 +32,10 @@ type Template struct {
 
 // document is one language of it.
 type document struct {
-	variant  campaign.Variant
-	id       string
-	class    string
+	variant campaign.Variant
+	id      string
+	class   string
+	linking
 	from     address.Address
 	replyTo  *address.Address
 	sender   senderInfo
@@ -58,7 +60,18 @@ type compiled struct {
 	root    *parse.ListNode // of a text template
 	plan    *plan           // of a part; nil: it runs whole
 	base64  bool            // how a part is encoded
-	size    atomic.Int64    // room for the next execution's output
+	link    func(string) string
+	page    bool
+	size    atomic.Int64 // room for the next execution's output
+}
+
+// split gives the pieces of an executed part that are encoded by themselves. In HTML nothing is wrapped, and a paragraph's
+// mark is a character like others: html/template decodes the \\f of a value in a style.
+func (c *compiled) split(s string) []string {
+	if c.page {
+		return strings.Split(s, slotMark)
+	}
+	return segments(s)
 }
 
 type executor interface {
@@ -70,8 +83,9 @@ type headerTemplate struct {
 	*compiled
 }
 
-// Compile prepares a campaign. signers are the workspace's DKIM keys; each document takes those for its From.
-func Compile(c campaign.Content, signers []Signer) (*Template, error) {
+// Compile prepares a campaign. signers are the workspace's DKIM keys; each document takes those for its From. links change
+// its links, after the parameters of utm: are added.
+func Compile(c campaign.Content, signers []Signer, links ...LinkRewriter) (*Template, error) {
 	location, err := time.LoadLocation(c.Timezone)
 	if err != nil {
 		return nil, fmt.Errorf("compile %s: %w", c.ID, err)
@@ -80,9 +94,14 @@ func Compile(c campaign.Content, signers []Signer) (*Template, error) {
 	for _, v := range c.Variants {
 		d := &document{variant: v, id: c.ID, class: c.Class, location: location,
 			program: newProgram(v.Lang, c.Class, location)}
-		if err := d.setSender(c.Sender, signers); err != nil {
+		sender := c.Sender
+		if v.Sender != nil {
+			sender = *v.Sender
+		}
+		if err := d.setSender(sender, signers); err != nil {
 			return nil, err
 		}
+		d.setRewriters(links)
 		if err := d.compile(); err != nil {
 			return nil, err
 		}
@@ -167,6 +186,9 @@ func (d *document) setSender(s campaign.Sender, signers []Signer) error {
 	if d.replyTo != nil {
 		d.sender["reply_to"] = d.replyTo.Text
 	}
+	for key, value := range d.sender {
+		d.sender[key] = unmarked(value)
+	}
 	return errors.Join(checkHeaderText(d.from.Name), checkHeaderText(d.sender["reply_to"]))
 }
 
@@ -247,7 +269,7 @@ func (d *document) textTemplate(t *trees, name string) (*compiled, error) {
 		}
 	}
 	out = out.Lookup(name)
-	return &compiled{executor: out, sources: t.sources, root: out.Root}, nil
+	return &compiled{executor: out, sources: t.sources, root: out.Root, link: func(s string) string { return s }}, nil
 }
 
 // Names of the templates that a layout puts together: {{template "body" .}}.
@@ -255,11 +277,12 @@ const (
 	nameBody      = "body"
 	nameSubject   = "subject"
 	namePreheader = "preheader"
+	nameSpace     = "preheader_space"
 	nameLayout    = "layout"
 )
 
 // frame parses what the layout may call, then the layout, then the body, whose definitions take precedence.
-func (d *document) frame(layout *campaign.Layout, body *source) (*trees, string, error) {
+func (d *document) frame(p pieceSources) (*trees, string, error) {
 	t, f, root := newTrees(), d.variant.Front, nameBody
 	if err := d.program.add(t, nameSubject, d.front("subject", f.Subject)); err != nil {
 		return nil, "", err
@@ -267,13 +290,24 @@ func (d *document) frame(layout *campaign.Layout, body *source) (*trees, string,
 	if err := d.program.add(t, namePreheader, d.front("preheader", f.Preheader)); err != nil {
 		return nil, "", err
 	}
-	if layout != nil {
-		root = nameLayout
-		if err := d.program.add(t, root, newSource(layout.Name, 1, layout.Source)); err != nil {
+	if f.Preheader != "" {
+		f.Preheader = preheaderSpace
+	}
+	if err := d.program.add(t, nameSpace, newSource("", 1, f.Preheader)); err != nil {
+		return nil, "", err
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.partials)) {
+		if err := d.program.add(t, name, p.partials[name]); err != nil {
 			return nil, "", err
 		}
 	}
-	return t, root, d.program.add(t, nameBody, body)
+	if p.layout != nil {
+		root = nameLayout
+		if err := d.program.add(t, root, p.layout); err != nil {
+			return nil, "", err
+		}
+	}
+	return t, root, d.program.add(t, nameBody, p.body)
 }
 
 func (d *document) compileHTML() error {
@@ -281,17 +315,15 @@ func (d *document) compileHTML() error {
 	if v.Format == campaign.Text {
 		return nil
 	}
-	body := d.body()
-	if v.Format == campaign.Markdown {
-		held, text := hold(v.Body)
-		page, err := markdownToHTML(text, held)
-		if err != nil {
-			return fmt.Errorf("%s: markdown: %w", v.Path, err)
-		}
-		body = held.restore(page, v.Path, v.BodyLine)
-	}
-	t, root, err := d.frame(v.HTMLLayout, body)
+	sources, err := d.htmlSources()
 	if err != nil {
+		return err
+	}
+	t, root, err := d.frame(sources)
+	if err != nil {
+		return err
+	}
+	if err := d.rewriteLinks(t, root, PartHTML); err != nil {
 		return err
 	}
 	if err := t.closed(); err != nil {
@@ -305,7 +337,7 @@ func (d *document) compileHTML() error {
 		}
 	}
 	page = page.Lookup(root)
-	d.html = &compiled{executor: page, sources: t.sources, plan: plan}
+	d.html = &compiled{executor: page, sources: t.sources, plan: plan, link: d.linkEmbedded, page: true}
 	d.html.decide(t, false)
 	return d.escape(page, t)
 }
@@ -324,8 +356,8 @@ func (d *document) escape(page *htmltemplate.Template, t *trees) error {
 		out.Line, out.Col = s.position(int(e.Node.Position()))
 	}
 	out.msg = e.Description
-	if out.File == "" { // it was noticed in the layout's text behind the body
-		out.File = d.variant.Path
+	if out.File == "" || d.isBuiltin(out.File) { // it was noticed in the layout's text behind the body
+		out.File, out.Line, out.Col = d.variant.Path, 0, 0
 		out.msg += "; a tag or an attribute of the body may not be closed"
 	}
 	return out
@@ -351,25 +383,17 @@ func (c *compiled) decide(t *trees, trim bool) {
 	}
 }
 
-// compileText takes the text part from, in this order: the front matter's text, the body of a .txt campaign, the HTML.
+// compileText makes the text part of what the author wrote for it, or of the rest.
 func (d *document) compileText() error {
-	v, body := d.variant, d.body()
-	switch {
-	case v.Front.Text != "":
-		body = newSource(v.Path, max(1, v.Lines["text"]), v.Front.Text)
-		body.inFront = true
-	case v.Format != campaign.Text:
-		held, text := hold(v.Body)
-		if v.Format == campaign.Markdown {
-			page, err := markdownToHTML(text, held)
-			if err != nil {
-				return fmt.Errorf("%s: markdown: %w", v.Path, err)
-			}
-			text = page
-		}
-		body = held.restore(htmlToText(text, held), v.Path, v.BodyLine)
+	sources, err := d.textSources()
+	if err != nil {
+		return err
 	}
-	t, root, err := d.frame(v.TextLayout, body)
+	body := sources.body
+	t, root, err := d.frame(sources)
+	if err == nil {
+		err = d.rewriteLinks(t, root, PartText)
+	}
 	if err == nil {
 		d.text, err = d.textTemplate(t, root)
 	}
@@ -486,10 +510,10 @@ func (d *document) execute(r Recipient, m Mark) (output, error) {
 	for _, p := range d.personal {
 		out.paths = append(out.paths, line("attach", p.compiled))
 	}
-	out.pieces[0] = finishSegments(segments(run(d.text)), true)
+	out.pieces[0] = finishSegments(d.text.split(run(d.text)), true)
 	out.text = strings.Join(out.pieces[0], "")
 	if d.html != nil {
-		list := strings.Split(run(d.html), slotMark)
+		list := d.html.split(run(d.html))
 		for i := range list {
 			list[i] = d.linkEmbedded(list[i])
 		}

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -109,8 +110,11 @@ func TestAttachmentsAreShared(t *testing.T) {
 	if err != nil || one[0] != two[0] {
 		t.Error("the recipient's file was encoded again")
 	}
-	allocated := testing.AllocsPerRun(3, func() { render(t, tmpl, map[string]string{"n": "2"}) })
-	if !bytes.HasSuffix(first.Raw, []byte("--\r\n")) || allocated > 100 { // the race detector has some of its own
+	allocated := math.Inf(1)
+	for range 10 { // the race detector makes a sync.Pool forget now and then
+		allocated = min(allocated, testing.AllocsPerRun(1, func() { render(t, tmpl, map[string]string{"n": "2"}) }))
+	}
+	if !bytes.HasSuffix(first.Raw, []byte("--\r\n")) || allocated > 20 {
 		t.Errorf("%v allocations", allocated)
 	}
 }

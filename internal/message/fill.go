@@ -16,6 +16,7 @@ type filler struct {
 	rest  bounded
 	rests []string
 	raw   []byte
+	quads []byte
 	out   []byte
 	bare  bool // behind a paragraph that came out empty: the blank lines behind it go too
 }
@@ -40,17 +41,24 @@ type fixed struct {
 	text        []byte
 	qp          []byte // in quoted-printable,
 	open, white bool   // and how that ends (see appendQPPiece)
-	crlf        []byte // as it is put into base64,
-	head        []byte // and the lines of base64 that it fills where it begins the part
+	base64      constant64
 }
 
 // fill executes a part's ops; false: the template package has to say what is wrong.
-func (f *filler) fill(p *plan) bool {
+func (f *filler) fill(c *compiled) bool {
 	f.segs, f.bare = f.segs[:0], false
+	p := c.plan
+	if p == nil {
+		if !f.execute(c.executor) {
+			return false
+		}
+		for _, s := range c.split(f.rest.String()) {
+			f.add(c.link(s))
+		}
+		return true
+	}
 	if p.rest != nil {
-		f.rest.Reset()
-		scope := f.scope // on the heap only here
-		if err := p.rest.Execute(&f.rest, &scope); err != nil {
+		if !f.execute(p.rest) {
 			return false
 		}
 		f.rests = f.rests[:0]
@@ -61,10 +69,17 @@ func (f *filler) fill(p *plan) bool {
 			return false
 		}
 	}
-	return f.run(p.ops, p.link)
+	return f.run(p.ops, c)
 }
 
-func (f *filler) run(ops []op, link func(string) string) bool {
+// execute runs a template into rest.
+func (f *filler) execute(t executor) bool {
+	f.rest.Reset()
+	scope := f.scope // on the heap only here
+	return t.Execute(&f.rest, &scope) == nil
+}
+
+func (f *filler) run(ops []op, c *compiled) bool {
 	for i := range ops {
 		o := &ops[i]
 		switch o.kind {
@@ -78,13 +93,13 @@ func (f *filler) run(ops []op, link func(string) string) bool {
 			f.add(s)
 		case opIf, opWith:
 			list, dot, ok := f.choose(o)
-			if !ok || !f.run(list, link) {
+			if !ok || !f.run(list, c) {
 				return false
 			}
 			f.dot = dot
 		case opRest:
-			s := link(f.rests[o.rest])
-			if !strings.ContainsAny(s, marks) {
+			s := c.link(f.rests[o.rest])
+			if c.page || !strings.ContainsAny(s, marks) {
 				f.add(s)
 				continue
 			}
@@ -99,7 +114,7 @@ func (f *filler) run(ops []op, link func(string) string) bool {
 			if !f.inline(o.then) {
 				return false
 			}
-			if f.bare = isBlank(f.para); !f.bare {
+			if f.bare = isBlankLine(f.para); !f.bare {
 				from := len(f.buf)
 				f.buf = appendWrapped(f.buf, f.para, o.first, o.next)
 				f.clean(from)
@@ -226,7 +241,7 @@ func trimRight(s []byte) []byte {
 	return s
 }
 
-func isBlank(s []byte) bool { return len(bytes.TrimSpace(s)) == 0 }
+func isBlankLine(s []byte) bool { return len(bytes.TrimSpace(s)) == 0 }
 
 // finishSegments is the same for the segments of an executed template.
 func finishSegments(list []string, trim bool) []string {
@@ -281,19 +296,18 @@ func (f *filler) appendPart(b []byte, base64 bool) []byte {
 }
 
 func (f *filler) appendBase64(b []byte) []byte {
-	f.raw = f.raw[:0]
-	for i, s := range f.segs {
-		switch {
-		case i == 0 && s.whole():
-			b = append(b, s.op.fixed.head...)
-			f.raw = append(f.raw, s.op.fixed.crlf[len(s.op.fixed.crlf)/base64Chunk*base64Chunk:]...)
-		case s.whole():
-			f.raw = append(f.raw, s.op.fixed.crlf...)
-		default:
-			f.raw = appendCRLF(f.raw, f.text(s))
+	e := encoder64{b: b, quads: f.quads}
+	for _, s := range f.segs {
+		if s.whole() {
+			e.constant(s.op.fixed.base64)
+			continue
 		}
+		f.raw = appendCRLF(f.raw[:0], f.text(s))
+		e.bytes(f.raw)
 	}
-	return appendBase64(b, f.raw)
+	b = e.close()
+	f.quads = e.quads
+	return b
 }
 
 func appendCRLF(b, text []byte) []byte {
@@ -326,8 +340,7 @@ func prepare(ops []op, base64 bool) {
 		}
 		o.fixed = &fixed{text: []byte(o.text)}
 		if base64 {
-			o.fixed.crlf = appendCRLF(nil, o.fixed.text)
-			o.fixed.head = appendBase64(nil, o.fixed.crlf[:len(o.fixed.crlf)/base64Chunk*base64Chunk])
+			o.fixed.base64 = newConstant64(o.fixed.text)
 		} else {
 			o.fixed.qp, o.fixed.open, o.fixed.white = appendQPPiece(nil, o.fixed.text)
 		}

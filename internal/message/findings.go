@@ -3,8 +3,6 @@ package message
 import (
 	"errors"
 	"fmt"
-	htmltemplate "html/template"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -45,28 +43,39 @@ func (f Finding) Text() string {
 	return text
 }
 
-// Rules that have a level under checks: in mailer.yaml.
+// The rules. Each has a level under checks: in mailer.yaml.
 const (
-	RuleMissingField  = "missing_field"
-	RuleTemplate      = "template"
-	RuleAttachment    = "attachment"
-	RuleSender        = "sender"
-	RulePostalAddress = "postal_address"
-	RuleUnsubscribe   = "unsubscribe"
-	RuleDKIM          = "dkim"
-	RuleConsent       = "consent"
-	RuleBounceMailbox = "bounce_mailbox"
-)
-
-// The other rules: they warn, except for an empty subject.
-const (
-	ruleEmptySubject = "empty_subject"
-	ruleSubject      = "subject"
-	ruleEmptyBody    = "empty_body"
-	ruleSize         = "size"
-	ruleLeftover     = "leftover"
-	ruleLink         = "link"
-	ruleAlt          = "alt"
+	RuleMissingField    = "missing_field"
+	RuleEmptyField      = "empty_field"
+	RuleTemplate        = "template"
+	RuleAttachment      = "attachment"
+	RuleAttachmentSize  = "attachment_size"
+	RuleSender          = "sender"
+	RulePostalAddress   = "postal_address"
+	RuleContact         = "contact"
+	RuleUnsubscribe     = "unsubscribe"
+	RuleUnsubscribeText = "unsubscribe_text"
+	RuleEmptySubject    = "empty_subject"
+	RuleSubject         = "subject"
+	RuleReply           = "reply"
+	RuleMark            = "obsolete_mark"
+	RuleEmptyBody       = "empty_body"
+	RuleTextPart        = "text_part"
+	RuleSize            = "size"
+	RuleAlt             = "alt"
+	RuleImageOnly       = "image_only"
+	RuleLink            = "link"
+	RuleLinkHTTP        = "link_http"
+	RuleLinkShort       = "link_short"
+	RuleLinkText        = "link_text"
+	RuleLinkBroken      = "link_broken"
+	RuleLinkUnchecked   = "link_unchecked"
+	RuleLeftover        = "leftover"
+	RuleHTMLFeature     = "html_feature"
+	RuleDKIM            = "dkim"
+	RuleFromDomain      = "from_domain"
+	RuleConsent         = "consent"
+	RuleBounceMailbox   = "bounce_mailbox"
 )
 
 // Facts are what the rules cannot see in the campaign.
@@ -74,12 +83,57 @@ type Facts struct {
 	Fields        []string          // the columns of all contacts; nil: not known
 	BounceMailbox bool              // one is configured
 	Levels        map[string]string // rule -> error, warn or off; absent: the default
+	Links         bool              // the links' addresses are gathered, to be fetched
 }
 
-// defaults are the levels where mailer.yaml is silent: what would go wrong for a recipient, or break the law, stops a send.
-var defaults = map[string]string{
-	RuleMissingField: LevelError, RuleTemplate: LevelError, RuleAttachment: LevelError, RuleSender: LevelError,
-	RulePostalAddress: LevelError, RuleUnsubscribe: LevelError, ruleEmptySubject: LevelError, ruleEmptyBody: LevelError,
+// Rule is one thing that is looked for.
+type Rule struct {
+	Name, Level, About string // Level: the default
+}
+
+// Rules lists all rules. What would go wrong for a recipient, or break the law, stops a send; the rest warns.
+func Rules() []Rule {
+	return []Rule{
+		{RuleMissingField, LevelError, "a field that a contact, or every contact, lacks"},
+		{RuleTemplate, LevelError, "a template that cannot be executed"},
+		{RuleAttachment, LevelError, "a file of attach: or embed: that cannot be read, or over 25 MB"},
+		{RuleEmptySubject, LevelError, "a subject without a word"},
+		{RuleEmptyBody, LevelError, "nothing below the front matter"},
+		{RuleUnsubscribe, LevelError, "marketing mail without a way out in the text and the HTML"},
+		{RuleSender, LevelError, "marketing mail that does not name the sender in both"},
+		{RulePostalAddress, LevelError, "marketing mail without the postal address in both"},
+		{RuleContact, LevelWarning, "marketing mail that does not say how the sender is reached"},
+		{RuleUnsubscribeText, LevelWarning, "Japanese marketing mail without a word beside the way out"},
+		{RuleConsent, LevelWarning, "recipients of marketing mail without a consent record"},
+		{RuleMark, LevelWarning, "未承諾広告※, the mark of the law before 2008"},
+		{RuleSubject, LevelWarning, "a subject over 50 letters, or 30 full-width ones"},
+		{RuleReply, LevelWarning, "a subject that begins like a reply: Re:, Fwd:"},
+		{RuleEmptyField, LevelWarning, "a value that is blank, or NULL, N/A and the like"},
+		{RuleLeftover, LevelWarning, "draft or template text: {{, lorem ipsum, TODO, *|NAME|*, 〇〇様"},
+		{RuleTextPart, LevelWarning, "a text part that is empty or says far less than the HTML"},
+		{RuleSize, LevelWarning, "HTML over 80 KB; Gmail cuts it at 102"},
+		{RuleAttachmentSize, LevelWarning, "files over 2 MB in a message"},
+		{RuleAlt, LevelWarning, "a picture without alt text"},
+		{RuleImageOnly, LevelWarning, "pictures and hardly a word"},
+		{RuleHTMLFeature, LevelWarning, "what mail programs drop: scripts, forms, flex, data: pictures"},
+		{RuleLink, LevelWarning, "a link or picture that leads nowhere from a mail"},
+		{RuleLinkHTTP, LevelWarning, "a link or picture that is not https"},
+		{RuleLinkShort, LevelWarning, "a link through a shortener"},
+		{RuleLinkText, LevelWarning, "a link that says one host and goes to another"},
+		{RuleLinkBroken, LevelWarning, "with --links: a page or host that is not there"},
+		{RuleLinkUnchecked, LevelWarning, "with --links: a link of which nobody can tell"},
+		{RuleFromDomain, LevelWarning, "From at a freemail provider"},
+		{RuleDKIM, LevelWarning, "no DKIM key for the domain of From"},
+		{RuleBounceMailbox, LevelWarning, "no mailbox for bounces"},
+	}
+}
+
+func defaultLevels() map[string]string {
+	all := map[string]string{}
+	for _, r := range Rules() {
+		all[r.Name] = r.Level
+	}
+	return all
 }
 
 // Preflight looks at every message of a campaign before one is sent. Look may be called from several goroutines, the rest
@@ -89,12 +143,19 @@ type Preflight struct {
 	facts    Facts
 	findings []*Finding
 	index    map[findingKey]*Finding
-	seen     map[*document]int
+	defaults map[string]string
+	told     map[string]int // distinct findings by rule
+	asked    map[*document][]string
+	links    *linkSet
 }
 
 // NewPreflight begins with what is known without any recipient.
 func NewPreflight(t *Template, f Facts) *Preflight {
-	p := &Preflight{template: t, facts: f, index: map[findingKey]*Finding{}, seen: map[*document]int{}}
+	p := &Preflight{template: t, facts: f, index: map[findingKey]*Finding{}, told: map[string]int{}, defaults: defaultLevels(),
+		asked: map[*document][]string{}, links: newLinkSet()}
+	for _, d := range t.documents {
+		p.asked[d] = d.asks()
+	}
 	p.campaign()
 	return p
 }
@@ -105,33 +166,50 @@ type findingKey struct {
 	line, column        int
 }
 
+// Examples is how many contacts a finding names.
+const Examples = 3
+
+// maxTold bounds the findings of one rule: a personal link or value in their text would make one for everybody.
+const maxTold = 20
+
 // add enters a finding for a recipient, or for the campaign when address is "".
 func (p *Preflight) add(rule, address string, at *RenderError) {
-	level := p.facts.Levels[rule]
-	if level == "" {
-		level = defaults[rule]
-	}
-	switch level {
-	case "off":
+	level := p.level(rule)
+	if level == "off" {
 		return
-	case LevelError:
-	default:
-		level = LevelWarning
 	}
 	key := findingKey{rule, at.Reason(), at.File, at.Line, at.Col}
 	f := p.index[key]
+	if f == nil && p.told[rule] >= maxTold {
+		key = findingKey{rule: rule, message: fmt.Sprintf("more findings of the rule %s, with other values", rule)}
+		f = p.index[key]
+	}
 	if f == nil {
-		f = &Finding{Level: level, Rule: rule, Message: key.message, File: at.File, Line: at.Line, Column: at.Col}
+		f = &Finding{Level: level, Rule: rule, Message: key.message, File: key.file, Line: key.line, Column: key.column}
 		p.index[key] = f
 		p.findings = append(p.findings, f)
+		p.told[rule]++
 	}
 	if address == "" {
 		return
 	}
 	f.Count++
-	if len(f.Contacts) < 3 {
+	if len(f.Contacts) < Examples {
 		f.Contacts = append(f.Contacts, address)
 	}
+}
+
+// level is error, warning or off.
+func (p *Preflight) level(rule string) string {
+	level := p.facts.Levels[rule]
+	if level == "" {
+		level = p.defaults[rule]
+	}
+	switch level {
+	case "off", LevelError:
+		return level
+	}
+	return LevelWarning
 }
 
 // note enters a finding about a document as a whole.
@@ -139,25 +217,39 @@ func (p *Preflight) note(d *document, rule, address, format string, args ...any)
 	p.add(rule, address, &RenderError{File: d.variant.Path, msg: fmt.Sprintf(format, args...)})
 }
 
-// Seen is the message of one recipient, executed.
+// Seen is what is remarkable in the message of one recipient.
 type Seen struct {
 	recipient Recipient
-	out       output
+	doc       *document
+	faults    []fault
+	links     []string
 	err       error
 }
 
-// Look executes the message of one recipient: the costly part of the check.
+// Look makes the message of one recipient and holds it against the rules: the costly part of the check.
 func (p *Preflight) Look(r Recipient, m Mark) Seen {
 	out, err := p.template.check(r, m)
-	return Seen{r, out, err}
+	if err != nil {
+		return Seen{recipient: r, err: err}
+	}
+	x := opened{marketing: out.doc.class == campaign.Marketing, lang: out.doc.variant.Lang, from: out.doc.from.Domain(), sender: out.doc.sender,
+		unsub: out.unsub, subject: out.subject, text: out.text, html: out.html, values: r.Values, asked: p.asked[out.doc]}
+	for _, f := range out.doc.variant.Embed {
+		x.embedded = append(x.embedded, contentID(f.Name, out.doc.from.Domain()))
+	}
+	s := Seen{recipient: r, doc: out.doc, faults: inspectOpened(&x)}
+	if p.facts.Links {
+		s.links = x.addresses()
+	}
+	return s
 }
 
 // Add checks the message of one recipient.
 func (p *Preflight) Add(r Recipient, m Mark) { p.Enter(p.Look(r, m)) }
 
-// Enter holds what was seen against the rules.
+// Enter counts what was seen.
 func (p *Preflight) Enter(s Seen) {
-	r, out, err := s.recipient, s.out, s.err
+	r, err := s.recipient, s.err
 	var e *RenderError
 	switch {
 	case errors.As(err, &e) && e.Field != "":
@@ -168,8 +260,26 @@ func (p *Preflight) Enter(s Seen) {
 		p.add(RuleTemplate, r.Address, e)
 	case err != nil:
 		p.add(RuleTemplate, r.Address, &RenderError{msg: err.Error()})
-	default:
-		p.message(r, out)
+	}
+	for _, f := range s.faults {
+		address := r.Address
+		if f.all {
+			address = ""
+		}
+		p.note(s.doc, f.rule, address, "%s", f.text)
+	}
+	p.links.add(s.doc, s.links, r.Address)
+}
+
+// NoConsent enters how many recipients have no consent record, and some of them.
+func (p *Preflight) NoConsent(n int64, some []string) {
+	for _, address := range some {
+		p.add(RuleConsent, address, &RenderError{msg: "there is no consent record: import with --list and --consent-source (the law wants to know when and how they agreed)"})
+	}
+	for _, f := range p.findings {
+		if f.Rule == RuleConsent {
+			f.Count = n
+		}
 	}
 }
 
@@ -194,10 +304,13 @@ func (p *Preflight) campaign() {
 			p.note(d, RuleDKIM, "", "no DKIM key signs mail from %s: large providers refuse or filter it; mailer dkim keygen makes one (your relay signs? set checks.dkim to off)", d.from.Domain())
 		}
 		if strings.TrimSpace(d.variant.Body) == "" && len(d.variant.Attach) == 0 {
-			p.note(d, ruleEmptyBody, "", "there is no text below the front matter; a layout that says everything itself wants {{/* nothing */}} there")
+			p.note(d, RuleEmptyBody, "", "there is no text below the front matter; a layout that says everything itself wants {{/* nothing */}} there")
 		}
 		if size := d.attachmentSize(); size > 2<<20 { // base64 makes a third more of it; some carriers take 3 MB
-			p.note(d, ruleSize, "", "the attached files have %.1f MB: some receivers refuse messages over 3 MB", float64(size)/(1<<20))
+			p.note(d, RuleAttachmentSize, "", "the attached files have %.1f MB: some receivers refuse messages over 3 MB", float64(size)/(1<<20))
+		}
+		if isFreemail(d.from.Domain()) {
+			p.note(d, RuleFromDomain, "", "From is at %s, whose owner does not let other servers send for it: use an address of your own domain", d.from.Domain())
 		}
 		if d.class != campaign.Marketing {
 			continue
@@ -239,102 +352,14 @@ func (d *document) attachmentSize() int {
 	return size
 }
 
-// deepChecks is how many messages of a document are searched for what hardly differs from one to the next.
-const deepChecks = 100
-
-var (
-	fakeReply = regexp.MustCompile(`(?i)^(re|fwd?|aw|wg|返信|転送)\s*[:：]`)
-	image     = regexp.MustCompile(`(?i)<img\b[^>]*>`)
-	alt       = regexp.MustCompile(`(?i)\salt\s*=`)
-)
-
-// Limits of practice, not of a standard: Gmail cuts HTML at 102 KB, and phones show about 35 full-width characters.
-const (
-	maxHTML    = 102 << 10
-	maxSubject = 70
-)
-
-// message holds one executed message against the rules.
-func (p *Preflight) message(r Recipient, out output) {
-	d := out.doc
-	switch {
-	case out.subject == "":
-		p.note(d, ruleEmptySubject, r.Address, "the subject is empty")
-	case columns(out.subject) > maxSubject:
-		p.note(d, ruleSubject, r.Address, "the subject is wider than %d columns (full-width characters are two); phones cut it", maxSubject)
-	case fakeReply.MatchString(out.subject):
-		p.note(d, ruleSubject, r.Address, "the subject looks like a reply or a forwarded mail, which it is not")
-	}
-	if d.class == campaign.Marketing {
-		p.unsubscribe(r, out)
-	}
-	for _, part := range []string{out.subject, out.text, out.html} {
-		if strings.Contains(part, "{{") || strings.Contains(part, "}}") || strings.Contains(part, "<no value>") {
-			p.note(d, ruleLeftover, r.Address, "there is template text left in the message ({{ or }})")
-			break
+// asks lists the fields that a message must have.
+func (d *document) asks() (fields []string) {
+	for _, r := range d.program.refs {
+		if r.Field != "" && !r.Optional && (r.Own || !slices.Contains(Reserved, r.Field)) && !slices.Contains(fields, r.Field) {
+			fields = append(fields, r.Field)
 		}
 	}
-	if strings.Contains(out.html, "ZgotmplZ") || strings.Contains(out.text, "#ZgotmplZ") {
-		p.note(d, ruleLink, r.Address, "a field's value cannot be a link (only http, https and mailto): the link leads nowhere")
-	}
-	if p.seen[d]++; p.seen[d] <= deepChecks {
-		p.deep(r, out)
-	}
-}
-
-// unsubscribe: both parts must show the way out (特定電子メール法 article 4, CAN-SPAM section 5(a)(5)).
-func (p *Preflight) unsubscribe(r Recipient, out output) {
-	d := out.doc
-	if out.unsub == "" {
-		p.note(d, RuleUnsubscribe, "", "marketing mail must have a way to unsubscribe; set bounces.return_path, sender.unsubscribe_mailto or sender.unsubscribe_url in mailer.yaml")
-		return
-	}
-	to := mailtoAddress(out.unsub)
-	if !strings.Contains(out.text, out.unsub) && (to == "" || !strings.Contains(out.text, to)) {
-		p.note(d, RuleUnsubscribe, r.Address, "the text part has no unsubscribe address; put {{.unsubscribe_url}} into it, or use a layout")
-	}
-	if d.html != nil && !strings.Contains(out.html, out.unsub) && !strings.Contains(out.html, escapeHTML(out.unsub)) {
-		p.note(d, RuleUnsubscribe, r.Address, `the HTML part has no unsubscribe link; put <a href="{{.unsubscribe_url}}"> into it, or use a layout`)
-	}
-}
-
-func (p *Preflight) deep(r Recipient, out output) {
-	d := out.doc
-	if d.class == campaign.Marketing {
-		p.shown(r, out, RuleSender, "organization", "the sender's organization")
-		p.shown(r, out, RulePostalAddress, "postal_address", "the postal address")
-	}
-	if len(out.html) > maxHTML {
-		p.note(d, ruleSize, r.Address, "the HTML part is larger than %d KB: Gmail cuts it there", maxHTML>>10)
-	}
-	for _, tag := range image.FindAllString(out.html, -1) {
-		if !alt.MatchString(tag) {
-			p.note(d, ruleAlt, r.Address, `an image has no alt text; most programs show that first: ![what it shows](...)`)
-			break
-		}
-	}
-	if strings.Contains(out.subject, "未承諾広告") {
-		p.note(d, ruleSubject, r.Address, "未承諾広告※ in the subject is a mark of the law before 2008; consent is needed now")
-	}
-}
-
-// shown: what the law wants shown stands in the part that people read.
-func (p *Preflight) shown(r Recipient, out output, rule, key, what string) {
-	want := out.doc.sender[key]
-	if want == "" {
-		return // noted once for the campaign
-	}
-	if !strings.Contains(squeeze(out.text), squeeze(want)) {
-		p.note(out.doc, rule, r.Address, "the text part does not show %s; put {{.sender.%s}} into it, or use a layout", what, key)
-	}
-	if out.doc.html != nil && !strings.Contains(squeeze(out.html), squeeze(escapeHTML(want))) {
-		p.note(out.doc, rule, r.Address, "the HTML part does not show %s; put {{.sender.%s}} into it, or use a layout", what, key)
-	}
-}
-
-// escapeHTML is what html/template makes of s, in text and in a quoted attribute.
-func escapeHTML(s string) string {
-	return strings.ReplaceAll(htmltemplate.HTMLEscapeString(s), "+", "&#43;")
+	return fields
 }
 
 // squeeze takes the white space out: a wrapped address is still the address.

@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"regexp"
 	"strings"
 	"text/template"
 	"time"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/language"
+
+	cells "mailer/internal/contact"
 )
 
 // scope is what a template sees of one recipient: the dot. Names are looked up in it by the functions below only.
@@ -37,24 +40,67 @@ func (e *fieldError) Error() string { return fmt.Sprintf("the contact has no %q"
 
 // newProgram makes the functions of one document.
 func newProgram(lang, class string, loc *time.Location) *program {
-	p := &program{public: template.FuncMap{
+	dates := calendar{strings.ToLower(lang), loc}
+	numbers := numerals{language.Make(lang)}
+	constants := map[string]string{"lang": lang, "language": strings.ToLower(primary(lang)), "class": class}
+	p := &program{constants: constants, public: template.FuncMap{
 		"default": fallback,
 		"upper":   strings.ToUpper,
 		"lower":   strings.ToLower,
 		"title":   title,
-		"date":    func(layout string, v any) (string, error) { return date(layout, v, loc) },
-		"sama":    func(names ...any) string { return honorific("様", "お客様", names) },
-		"onchu":   func(names ...any) string { return honorific("御中", "ご担当者様", names) },
-		"split":   split,
-		"mailto":  mailtoAddress,
-		"lang":    func() string { return lang },
-		"class":   func() string { return class },
+		"trim":    strings.TrimSpace,
+		"replace": replace,
+		"print":   func(v ...any) (string, error) { return capped(fmt.Sprint(v...)) },
+		"println": func(v ...any) (string, error) { return capped(fmt.Sprintln(v...)) },
+		"printf":  printf,
+
+		"date":     dates.date,
+		"dateIn":   dates.dateIn,
+		"weekday":  dates.weekday,
+		"wareki":   dates.wareki,
+		"number":   numbers.number,
+		"currency": numbers.currency,
+		"plural":   numbers.plural,
+
+		"sama":  func(names ...any) string { return honorific("様", "お客様", names) },
+		"onchu": func(names ...any) string { return honorific("御中", "ご担当者様", names) },
+		"sei":   func(name string) string { family, _ := splitName(name); return family },
+		"mei":   func(name string) string { _, given := splitName(name); return given },
+
+		"split": split,
+		"join":  joinItems,
+
+		"mailto":   mailtoAddress,
+		"lang":     func() string { return constants["lang"] },
+		"language": func() string { return constants["language"] },
+		"class":    func() string { return constants["class"] },
+		"include":  func(string) (string, error) { return "", nil }, // replaced by a call of the partial
 		// These two are replaced in the tree by functions that see the contact; here for the parser.
 		"field": func(string) string { return "" },
 		"has":   func(string) bool { return false },
+		// And these two by ones that see the time of the message.
+		"relative": func(any) (string, error) { return "", nil },
+		"days":     func(any) (int, error) { return 0, nil },
 	}}
 	p.all = template.FuncMap{
 		"_get": p.get, "_opt": p.opt, "_field": p.field, "_fieldopt": p.fieldOpt, "_has": p.has, "_items": items,
+		"_eq": equal, "_ne": notEqual,
+		"_lt": compared(func(n int) bool { return n < 0 }), "_le": compared(func(n int) bool { return n <= 0 }),
+		"_gt": compared(func(n int) bool { return n > 0 }), "_ge": compared(func(n int) bool { return n >= 0 }),
+		"_relative": func(of, v any) (string, error) {
+			now, err := moment(of)
+			if err != nil {
+				return "", err
+			}
+			return dates.relative(now, v)
+		},
+		"_days": func(of, v any) (int, error) {
+			now, err := moment(of)
+			if err != nil {
+				return 0, err
+			}
+			return dates.daysUntil("days", now, v)
+		},
 		"_head": urlHead, "_path": urlPath, "_arg": urlArg,
 	}
 	maps.Copy(p.all, p.public)
@@ -96,17 +142,24 @@ func lookup(of any, name string) (v any, ok bool, err error) {
 	return nil, false, fmt.Errorf(".%s is looked up in a value, not in the contact; inside range and with write $.%s", name, name)
 }
 
-// column is a field of the contact. The three control characters frame paragraphs of the text part (wrap.go).
+// unmarked is a text without the control characters that frame slots (slots.go) and paragraphs (wrap.go). No value, no
+// text in an action and no function gives one to a template.
+func unmarked(s string) string {
+	if !strings.ContainsAny(s, marks) {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune(marks, r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// column is a field of the contact.
 func column(s *scope, name string) (v string, ok bool, err error) {
 	v, ok = s.values[name]
-	if strings.ContainsAny(v, marks) {
-		v = strings.Map(func(r rune) rune {
-			if strings.ContainsRune(marks, r) {
-				return -1
-			}
-			return r
-		}, v)
-	}
+	v = unmarked(v)
 	return v, ok && v != "", nil
 }
 
@@ -149,18 +202,39 @@ func (p *program) has(of any, _ int, name string) (bool, error) {
 	return ok, err
 }
 
-// items lets range run over lists only: a number would make it count.
+// moment is when the message is made. of is that itself in a slot.
+func moment(of any) (time.Time, error) {
+	if t, ok := of.(time.Time); ok {
+		return t, nil
+	}
+	s, err := contact(of)
+	if err != nil {
+		return time.Time{}, err
+	}
+	now, _ := s.own["now"].(time.Time) // always set but while a template is compiled
+	return now, nil
+}
+
+// maxItems bounds a list, and with the bound on nested ranges (rewrite.go) the time that a template can take.
+const maxItems = 1000
+
+// items lets range run over lists only: a number would make it count. A field is a list if it has what stands between
+// the items of a list: a comma, a semicolon, a bar, an ideographic comma or a line end.
 func items(v any) (any, error) {
 	switch v := v.(type) {
 	case []string:
 		return v, nil
 	case string:
-		if v == "" {
-			return []string(nil), nil
-		}
-		return nil, errors.New(`range wants a list; make one of a text with split: {{range split "," .tags}}`)
+		return bound(cells.SplitList(v))
 	}
 	return nil, fmt.Errorf("range wants a list, not %T", v)
+}
+
+func bound(list []string) ([]string, error) {
+	if len(list) > maxItems {
+		return nil, fmt.Errorf("a list has %d items, more than the %d that a template takes", len(list), maxItems)
+	}
+	return list, nil
 }
 
 // fallback is {{default "x" .name}}.
@@ -172,15 +246,64 @@ func fallback(other, v any) any {
 }
 
 // split makes a list of a text: its parts without the white space around them, and without empty ones.
-func split(sep, s string) []string {
+func split(sep, s string) ([]string, error) {
 	var parts []string
 	for _, part := range strings.Split(s, sep) {
 		if part = strings.TrimSpace(part); part != "" {
 			parts = append(parts, part)
 		}
 	}
-	return parts
+	return bound(parts)
 }
+
+// joinItems is {{join ", " .tags}}, of a list or of a field that holds one.
+func joinItems(sep string, v any) (string, error) {
+	list, err := items(v)
+	if err != nil {
+		return "", err
+	}
+	parts, _ := list.([]string)
+	return capped(strings.Join(parts, sep))
+}
+
+func replace(old, by, s string) (string, error) {
+	if len(by) > 0 && strings.Count(s, old)*len(by) > maxText {
+		return "", errTooLong
+	}
+	return capped(strings.ReplaceAll(s, old, by))
+}
+
+// maxText bounds what a function makes: {{$x = print $x $x}} in a range doubles it each time.
+const maxText = 1 << 20
+
+var errTooLong = fmt.Errorf("a text becomes longer than %d MB", maxText>>20)
+
+func capped(s string) (string, error) {
+	if len(s) > maxText {
+		return "", errTooLong
+	}
+	return s, nil
+}
+
+// printf refuses a format whose result could not be held: each verb prints an argument, which is at most maxText long, or
+// a number with a width.
+func printf(format string, args ...any) (string, error) {
+	longest := 0
+	for _, a := range args {
+		if s, ok := a.(string); ok {
+			longest = max(longest, len(s))
+		}
+	}
+	if wide.MatchString(format) {
+		return "", fmt.Errorf("printf: %q has a width of more than 999", format)
+	}
+	if strings.Count(format, "%")*(longest+1000) > 16*maxText {
+		return "", errTooLong
+	}
+	return capped(unmarked(fmt.Sprintf(format, args...))) // %c makes any character
+}
+
+var wide = regexp.MustCompile(`%[^%A-Za-z]*(?:[0-9]{4}|\*)`)
 
 func title(s string) string { return cases.Title(language.Und).String(s) }
 
@@ -197,7 +320,7 @@ func honorific(suffix, missing string, names []any) string {
 	if name == "" {
 		return missing
 	}
-	for _, s := range []string{"様", "さま", "さん", "殿", "御中", "各位", "先生"} {
+	for _, s := range []string{"様", "さま", "さん", "ちゃん", "殿", "御中", "各位", "先生"} {
 		if strings.HasSuffix(name, s) {
 			return name
 		}
@@ -205,29 +328,18 @@ func honorific(suffix, missing string, names []any) string {
 	return name + " " + suffix
 }
 
-// dateForms are the forms that a date may have in a field.
-var dateForms = []string{"2006-01-02", "2006/1/2", "2006.1.2", "2006年1月2日", "20060102",
-	"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006/1/2 15:04:05", "2006/1/2 15:04", time.RFC3339}
-
-// date prints a time, or a field that holds one, in Go's layout: {{date "2006年1月2日" .birthday}}. The time zone is the
-// workspace's; a field without a time of day stays the day that it is.
-func date(layout string, v any, loc *time.Location) (string, error) {
-	switch v := v.(type) {
-	case time.Time:
-		return v.In(loc).Format(layout), nil
-	case string:
-		v = strings.TrimSpace(v)
-		if v == "" {
-			return "", nil
-		}
-		for _, form := range dateForms {
-			if t, err := time.ParseInLocation(form, v, loc); err == nil {
-				return t.In(loc).Format(layout), nil
-			}
-		}
-		return "", fmt.Errorf("date: %q is no date", v)
+// splitName takes 姓 and 名 of a whole name apart, at its white space. A name without any is all family name; one in
+// Latin letters has the family name last, unless there is a comma behind it.
+func splitName(name string) (family, given string) {
+	parts := strings.Fields(name) // an ideographic space is white space, too
+	switch {
+	case len(parts) == 0:
+		return "", ""
+	case strings.HasSuffix(parts[0], ",") || len(parts) == 1 || isCJK([]rune(name)[0]):
+		return strings.TrimSuffix(parts[0], ","), strings.Join(parts[1:], " ")
 	}
-	return "", fmt.Errorf("date: %T is no date", v)
+	last := len(parts) - 1
+	return parts[last], strings.Join(parts[:last], " ")
 }
 
 // mailtoAddress is the address of a mailto: URI of which nothing else matters, else "". "unsubscribe" as the subject does
@@ -241,7 +353,7 @@ func mailtoAddress(uri string) string {
 	if err != nil {
 		return ""
 	}
-	return to
+	return unmarked(to)
 }
 
 // The three below escape values in the URLs of the text part as html/template does in the HTML part.

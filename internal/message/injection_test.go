@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"fmt"
 	"net/mail"
 	"slices"
 	"strings"
@@ -266,7 +267,9 @@ func FuzzValue(f *testing.F) {
 func FuzzCompile(f *testing.F) {
 	for _, s := range []string{"subject: x\n---\n{{.a}}", "subject: '{{.x}}'\n---\n- {{range split \",\" .a}}\n- {{.}}\n{{end}}", "subject: x\n---\n<a href=\"{{.x}}\">{{if .y}}</a>{{end}}",
 		"subject: x\n---\n&#123;&#123; {{`}}`}} {{/* }} */}}", "subject: x\n---\n{{define \"a\"}}x{{end}}{{template \"a\" .}}", "subject: x\n---\n{{with $x := .a}}{{$x}}{{end}}",
-		"subject: x\n---\n<style>{{.x}}</style><script>{{.y}}</script>", "subject: x\n---\n{{.a.b.c}}{{(index .a 1).b}}{{$.a}}", "subject: x\n---\n{{break}}{{else}}"} {
+		"subject: x\n---\n<style>{{.x}}</style><script>{{.y}}</script>", "subject: x\n---\n{{.a.b.c}}{{(index .a 1).b}}{{$.a}}", "subject: x\n---\n{{break}}{{else}}",
+		"subject: x\n---\n<style>p, .a > b:hover { color: {{.x}}; margin: 0 !important } @media x { p { top: 1px } }</style><p {{if .a}}class=a{{end}} style='x:y'><b>{{.y}}",
+		"subject: x\nbase_url: https://a.example/\ntext_links: footnotes\n---\n[x](/y){.button} {{include \"footer\"}} {{wareki .a}} {{relative .now}} {{number .a}}"} {
 		f.Add(s)
 	}
 	values := map[string]string{"a": "1", "x": "<b>", "y": "日本"}
@@ -279,7 +282,13 @@ func FuzzCompile(f *testing.F) {
 				}
 				continue
 			}
-			if m, err := tmpl.Render(Recipient{"taro@example.jp", values}, mark); err == nil {
+			r := Recipient{"taro@example.jp", values}
+			m, err := tmpl.Render(r, mark)
+			plain, errPlain := tmpl.plain(tmpl.documents[0], r, mark)
+			if fmt.Sprint(err) != fmt.Sprint(errPlain) || !bytes.Equal(m.Raw, plain.Raw) {
+				t.Errorf("%v, plain: %v\n%s\n--- plain\n%s", err, errPlain, m.Raw, plain.Raw)
+			}
+			if err == nil {
 				checkBytes(t, m.Raw)
 			}
 		}

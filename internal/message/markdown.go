@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"regexp"
 	"unicode"
 	"unicode/utf8"
 
@@ -25,7 +26,7 @@ func markdownToHTML(body string, t *tokens) (string, error) {
 		),
 		goldmark.WithParserOptions(
 			parser.WithBlockParsers(util.Prioritized(blocks, 50)),
-			parser.WithASTTransformers(util.Prioritized(blocks, 500), util.Prioritized(lineBreaks{t}, 900)),
+			parser.WithASTTransformers(util.Prioritized(blocks, 500), util.Prioritized(linkAttributes{}, 600), util.Prioritized(lineBreaks{t}, 900)),
 			parser.WithInlineParsers(util.Prioritized(cjkEmphasis{parser.NewEmphasisParser()}, 450)),
 		),
 		goldmark.WithRendererOptions(
@@ -124,6 +125,40 @@ func join(l *ast.List) {
 		}
 		next.Parent().RemoveChild(next.Parent(), next)
 	}
+}
+
+// linkAttributes takes what stands in braces right behind a link or a picture for its attributes:
+//
+//	[Save your seat](https://example.com/){.button}
+//	![The team](cid:team.jpg){width=280}
+type linkAttributes struct{}
+
+var attributeBraces = regexp.MustCompile(`^\{((?:\s*(?:\.[\w-]+|(?:width|height)=\d+))+)\s*\}`)
+
+func (linkAttributes) Transform(doc *ast.Document, r text.Reader, _ parser.Context) {
+	_ = ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		t, ok := n.NextSibling().(*ast.Text)
+		if kind := n.Kind(); !entering || !ok || kind != ast.KindLink && kind != ast.KindImage {
+			return ast.WalkContinue, nil
+		}
+		m := attributeBraces.FindSubmatch(t.Value(r.Source()))
+		if m == nil {
+			return ast.WalkContinue, nil
+		}
+		t.Segment = t.Segment.WithStart(t.Segment.Start + len(m[0]))
+		var classes [][]byte
+		for _, word := range bytes.Fields(m[1]) {
+			if key, value, ok := bytes.Cut(word, []byte("=")); ok {
+				n.SetAttribute(key, value)
+			} else {
+				classes = append(classes, word[1:])
+			}
+		}
+		if classes != nil {
+			n.SetAttributeString("class", bytes.Join(classes, []byte(" ")))
+		}
+		return ast.WalkContinue, nil
+	})
 }
 
 // lineBreaks joins the lines of a paragraph without a space where Japanese or Chinese goes on over the end of a line, and

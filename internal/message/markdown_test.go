@@ -36,3 +36,19 @@ func TestMarkdownLineBreaks(t *testing.T) {
 		}
 	}
 }
+
+func TestLinkAttributes(t *testing.T) {
+	for source, want := range map[string]string{
+		"[Go](https://a.example/){.button}":              `<p><a href="https://a.example/" class="button">Go</a></p>`,
+		"[Go](https://a.example/){.button .big} on":      `<p><a href="https://a.example/" class="button big">Go</a> on</p>`,
+		"![x](https://a.example/x.png){width=280}":       `<p><img src="https://a.example/x.png" alt="x" width="280"></p>`,
+		"[Go](https://a.example/) {.button}":             `<p><a href="https://a.example/">Go</a> {.button}</p>`,
+		"[Go](https://a.example/){onclick=1}":            `<p><a href="https://a.example/">Go</a>{onclick=1}</p>`,
+		"[Go](https://a.example/){{.v}}":                 `<p><a href="https://a.example/">Go</a>V</p>`,
+		"[{{.v}}](https://a.example/?v={{.v}}){.button}": `<p><a href="https://a.example/?v=V" class="button">V</a></p>`,
+	} {
+		if got := strings.TrimSpace(render(t, bare(t, source), map[string]string{"v": "V"}).HTML); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", source, got, want)
+		}
+	}
+}

@@ -1,7 +1,8 @@
 // Package message makes the exact bytes of each message.
 //
 //	Compile  campaign.Content -> Template, once: parse, Markdown to HTML, HTML to text, layouts, DKIM keys
-//	Render   Template + Recipient + Mark -> Message, once a recipient: execute, encode, sign
+//	         and take apart into constants, encoded now, and slots (slots.go)
+//	Compose  Template + Recipient + Mark -> Message, once a recipient: fill the slots, sign. Render: with its parts, to look at
 //	Check    the same without the bytes; Preflight gathers its findings over all recipients
 //
 // How a contact's value is kept from being anything but itself:
@@ -131,8 +132,8 @@ func (t *Template) filler(d *document, r Recipient, m Mark) *filler {
 	if f == nil {
 		f = &filler{}
 	}
-	f.person = person{scope: scope{values: r.Values}, address: r.Address, unsub: m.unsubscribe()}
-	if d.text.plan.rest != nil || d.html != nil && d.html.plan.rest != nil {
+	f.person = person{scope: scope{values: r.Values}, address: r.Address, unsub: m.unsubscribe(), now: m.Date.In(d.location)}
+	if d.skeleton.runs {
 		f.own = d.own(r, m, f.unsub)
 	}
 	return f

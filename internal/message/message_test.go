@@ -166,12 +166,12 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 		{"call", "a.md", "subject: x", "a {{.email 1}}", "a field is no function"},
 		{"inside range", "a.md", "subject: x", "{{range split \",\" .email}}{{.plan}}{{end}}", "inside range and with write $.plan"},
 		{"endless range", "a.md", "subject: x", "{{range 1000000000}}x{{end}}", "range wants a list"},
-		{"range over text", "a.md", "subject: x", "{{range .email}}x{{end}}", `range wants a list; make one of a text with split`},
 		{"no date", "a.md", "subject: x", "a\n{{date \"2006\" .email}}", `campaigns/a.md:5:3: date: "taro@example.jp" is no date`},
 		{"fallback missing", "a.md", "subject: x", "{{default .a .b}}", `the contact has no "a"`},
 		{"or missing", "a.md", "subject: x", "{{or .a .b}}", `the contact has no "b"`},
 		{"sender", "a.md", "subject: x", "{{.sender.phone}}", `the sender has no "phone"`},
 		{"html context", "a.html", "subject: x", "<p>\n<a {{if .x}}href=\"{{end}}>", "campaigns/a.md:5:"},
+		{"not closed", "a.html", "subject: x", "<p>\n<script>", "campaigns/a.md: "},
 		{"line break", "a.md", "subject: '{{.email}}{{\"\\n\"}}Bcc: x'", "x", "a header field cannot hold a line break"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -285,6 +285,32 @@ func TestErrorInLayout(t *testing.T) {
 	_, err = tmpl.Render(Recipient{"a@b.jp", nil}, mark)
 	if err == nil || !strings.Contains(err.Error(), `templates/layouts/mine.html:2:3: the contact has no "nmae"`) {
 		t.Error(err)
+	}
+}
+
+func TestIdentityIsTheSender(t *testing.T) {
+	c, err := campaign.Load(workspace("a.md", "---\nsubject: x\nfrom: shop\n---\nx"), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := sender
+	from.Identities = map[string]campaign.Sender{"shop": {From: "Shop <shop@shop.example>", Organization: "Shop Ltd.", ReplyTo: "help@shop.example"}}
+	content, err := campaign.Freeze(workspace(), c, from, "UTC")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl, err := Compile(content, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := render(t, tmpl, nil)
+	for _, want := range []string{"From: Shop <shop@shop.example>\r\n", "Reply-To: help@shop.example\r\n"} {
+		if !strings.Contains(string(m.Raw), want) {
+			t.Errorf("no %q in\n%s", want, m.Raw)
+		}
+	}
+	if !strings.Contains(m.Text, "Shop Ltd.") || !strings.Contains(m.Text, "1-1 Chiyoda") || !strings.Contains(m.HTML, "Shop Ltd.") {
+		t.Errorf("footer: %s", m.Text)
 	}
 }
 

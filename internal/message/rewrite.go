@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"strconv"
+	"strings"
 	"text/template"
 	"text/template/parse"
 
+	"mailer/internal/campaign"
 	"mailer/internal/spelling"
 )
 
@@ -23,9 +24,10 @@ import (
 //
 // The number is an index into refs.
 type program struct {
-	refs   []Ref
-	public template.FuncMap // what an author may call
-	all    template.FuncMap
+	refs      []Ref
+	constants map[string]string // lang, language and class
+	public    template.FuncMap  // what an author may call
+	all       template.FuncMap
 }
 
 // Ref is one place where a template asks for a field.
@@ -60,11 +62,15 @@ func (p *program) add(t *trees, name string, s *source) error {
 		return explain(locate(t.sources, err), p)
 	}
 	t.list[name] = &parse.Tree{Name: name, ParseName: name, Root: &parse.ListNode{NodeType: parse.NodeList}}
+	maker, err := newNodeMaker(name, s.text)
+	if err != nil {
+		return locate(t.sources, err)
+	}
 	for _, d := range tmpl.Templates() {
 		if d.Tree == nil || d.Name() != name && parse.IsEmptyTree(d.Root) {
 			continue
 		}
-		w := &rewriter{program: p, source: s, tree: d.Tree}
+		w := &rewriter{program: p, source: s, make: maker}
 		w.list(d.Root, d.Name() == name)
 		if w.err != nil {
 			return w.err
@@ -78,8 +84,10 @@ func (p *program) add(t *trees, name string, s *source) error {
 type rewriter struct {
 	*program
 	source *source
-	tree   *parse.Tree
+	make   *nodeMaker
 	root   bool // the dot is the contact
+	piped  bool // the command takes what the one before it gave
+	moved  int  // how many with and range are around: the dot is not what the template was called with
 	err    error
 }
 
@@ -95,12 +103,17 @@ func (w *rewriter) list(l *parse.ListNode, root bool) {
 	if l == nil {
 		return
 	}
-	for _, n := range l.Nodes {
+	l.Nodes = w.foldAll(l.Nodes)
+	for i, n := range l.Nodes {
 		w.root = root
 		switch n := n.(type) {
 		case *parse.TextNode:
 			n.Text = bytes.ReplaceAll(n.Text, []byte(slotMark), nil)
 		case *parse.ActionNode:
+			if call := w.include(n); call != nil {
+				l.Nodes[i] = call
+				continue
+			}
 			if c := n.Pipe.Cmds; root && len(n.Pipe.Decl) == 0 && len(c) == 1 && c[0].Args[0].Type() == parse.NodeDot {
 				w.fail(n.Pos, "{{.}} is the whole contact here; name a field: {{.email}}")
 			}
@@ -110,13 +123,64 @@ func (w *rewriter) list(l *parse.ListNode, root bool) {
 		case *parse.IfNode:
 			w.branch(&n.BranchNode, root, root)
 		case *parse.WithNode:
+			w.moved++
 			w.branch(&n.BranchNode, false, root)
+			w.moved--
 		case *parse.RangeNode:
+			w.moved++
 			w.branch(&n.BranchNode, false, root)
-			items := parse.NewIdentifier("_items").SetPos(n.Pipe.Pos).SetTree(w.tree)
-			n.Pipe.Cmds = append(n.Pipe.Cmds, command(n.Pipe.Pos, items))
+			w.moved--
+			items := w.make.function(n.Pipe.Pos, "_items")
+			n.Pipe.Cmds = append(n.Pipe.Cmds, w.make.command(n.Pipe.Pos, items))
 		}
 	}
+}
+
+// foldAll puts the branch that holds in the place of every {{if eq lang "ja"}}: a document's language and class never
+// change, and a footer in ten languages would cost every recipient ten comparisons.
+func (w *rewriter) foldAll(nodes []parse.Node) []parse.Node {
+	var out []parse.Node
+	for _, n := range nodes {
+		branch, known := w.fold(n)
+		switch {
+		case !known:
+			out = append(out, n)
+		case branch != nil:
+			out = append(out, w.foldAll(branch.Nodes)...)
+		}
+	}
+	return out
+}
+
+// fold is the branch that holds, nil for none; known is false where that hangs on the contact.
+func (w *rewriter) fold(n parse.Node) (branch *parse.ListNode, known bool) {
+	f, ok := n.(*parse.IfNode)
+	if !ok || len(f.Pipe.Decl) > 0 || len(f.Pipe.Cmds) != 1 || len(f.Pipe.Cmds[0].Args) != 3 {
+		return nil, false
+	}
+	args := f.Pipe.Cmds[0].Args
+	op := function(f.Pipe.Cmds[0])
+	name, isName := args[1].(*parse.IdentifierNode)
+	want, isText := args[2].(*parse.StringNode)
+	if !isName || !isText || op != "eq" && op != "ne" {
+		return nil, false
+	}
+	value, ok := w.constants[name.Ident]
+	if !ok {
+		return nil, false
+	}
+	branch = f.ElseList
+	if (value == want.Text) == (op == "eq") {
+		branch = f.List
+	}
+	if branch != nil {
+		for _, n := range branch.Nodes { // its variables would come out of their scope
+			if a, ok := n.(*parse.ActionNode); ok && len(a.Pipe.Decl) > 0 && !a.Pipe.IsAssign {
+				return nil, false
+			}
+		}
+	}
+	return branch, true
 }
 
 func (w *rewriter) branch(n *parse.BranchNode, body, otherwise bool) {
@@ -130,15 +194,35 @@ func (w *rewriter) pipe(p *parse.PipeNode, lenient bool) {
 	if p == nil {
 		return
 	}
+	for _, v := range p.Decl {
+		if v.Ident[0] == "$" { // field, relative and the like find the contact there
+			w.fail(v.Pos, "$ is the contact and stays it; give the variable a name: {{$x := ...}}")
+		}
+	}
 	for i, c := range p.Cmds {
+		w.piped = i > 0
 		w.command(c, lenient || slices.ContainsFunc(p.Cmds[i+1:], takesMissing))
 	}
+}
+
+// isNumeric: the argument is a number, beside which a field is compared as one.
+func isNumeric(n parse.Node) bool {
+	switch n := n.(type) {
+	case *parse.NumberNode:
+		return true
+	case *parse.PipeNode:
+		f := function(n.Cmds[len(n.Cmds)-1])
+		return f == "_days" || f == "len"
+	case *parse.VariableNode:
+		return true // it may be one
+	}
+	return false
 }
 
 // takesMissing: the function says what stands for a missing field that is piped into it.
 func takesMissing(c *parse.CommandNode) bool {
 	f := function(c)
-	return f == "default" || f == "sama" || f == "onchu"
+	return f == "default" || isHonorific(f)
 }
 
 func function(c *parse.CommandNode) string {
@@ -149,13 +233,25 @@ func function(c *parse.CommandNode) string {
 }
 
 func (w *rewriter) command(c *parse.CommandNode, lenient bool) {
-	name, last := function(c), len(c.Args)-1
+	name, last, piped := function(c), len(c.Args)-1, w.piped
+	if name == "include" {
+		w.fail(c.Pos, `include stands alone in its action, with the name of a partial in quotes: {{include "footer"}}`)
+		return
+	}
 	for i, arg := range c.Args {
 		c.Args[i] = w.arg(arg, lenient || argMayMiss(name, i, last))
 	}
 	switch name {
 	case "field", "has":
 		w.contactFunction(c, name, lenient)
+	case "eq", "ne", "lt", "le", "gt", "ge":
+		if name != "eq" && name != "ne" || slices.ContainsFunc(c.Args[1:], isNumeric) || piped {
+			c.Args[0] = w.make.function(c.Pos, "_"+name) // compare.go
+		}
+	case "relative", "days": // they see the time of the message
+		id := w.make.function(c.Pos, "_"+name)
+		root := w.make.variable(c.Pos, "$")
+		c.Args = append([]parse.Node{id, root}, c.Args[1:]...)
 	case "":
 		w.unwrap(c)
 	}
@@ -169,8 +265,15 @@ func argMayMiss(function string, i, last int) bool {
 		return i == last && i > 1
 	case "or":
 		return i > 0 && i < last
-	case "sama", "onchu":
-		return i > 0
+	}
+	return isHonorific(function) && i > 0
+}
+
+// isHonorific: the functions for names, which have a fallback of their own or hand "" on to one that has.
+func isHonorific(function string) bool {
+	switch function {
+	case "sama", "onchu", "sei", "mei":
+		return true
 	}
 	return false
 }
@@ -186,8 +289,8 @@ func (w *rewriter) contactFunction(c *parse.CommandNode, name string, lenient bo
 			field = s.Text
 		}
 	}
-	id := parse.NewIdentifier("_" + name).SetPos(c.Pos).SetTree(w.tree)
-	root := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: c.Pos, Ident: []string{"$"}}
+	id := w.make.function(c.Pos, "_"+name)
+	root := w.make.variable(c.Pos, "$")
 	ref := w.ref(c.Pos, Ref{Field: field, Optional: name != "field", Own: true})
 	c.Args = append([]parse.Node{id, root, ref}, c.Args[1:]...)
 }
@@ -208,12 +311,14 @@ func (w *rewriter) unwrap(c *parse.CommandNode) {
 // arg rewrites one argument.
 func (w *rewriter) arg(n parse.Node, lenient bool) parse.Node {
 	switch n := n.(type) {
+	case *parse.StringNode:
+		n.Text = unmarked(n.Text)
 	case *parse.FieldNode:
-		dot := &parse.DotNode{NodeType: parse.NodeDot, Pos: n.Pos}
+		dot := w.make.dot(n.Pos)
 		return w.get(n.Pos, dot, n.Ident, lenient)
 	case *parse.VariableNode:
 		if len(n.Ident) > 1 {
-			v := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: n.Pos, Ident: n.Ident[:1]}
+			v := w.make.variable(n.Pos, n.Ident[0])
 			return w.get(n.Pos, v, n.Ident[1:], lenient)
 		}
 	case *parse.ChainNode:
@@ -236,16 +341,9 @@ func (w *rewriter) get(pos parse.Pos, of parse.Node, names []string, lenient boo
 		if i > 0 || of.Type() == parse.NodeDot && !w.root || of.Type() == parse.NodeVariable && of.String() != "$" {
 			ref.Field = ""
 		}
-		id := parse.NewIdentifier(function).SetPos(pos).SetTree(w.tree)
-		text := &parse.StringNode{NodeType: parse.NodeString, Pos: pos, Quoted: strconv.Quote(name), Text: name}
-		of = &parse.PipeNode{NodeType: parse.NodePipe, Pos: pos, Cmds: []*parse.CommandNode{
-			command(pos, id, of, w.ref(pos, ref), text)}}
+		of = w.make.pipeline(pos, w.make.function(pos, function), of, w.ref(pos, ref), w.make.text(pos, name))
 	}
 	return of
-}
-
-func command(pos parse.Pos, args ...parse.Node) *parse.CommandNode {
-	return &parse.CommandNode{NodeType: parse.NodeCommand, Pos: pos, Args: args}
 }
 
 // ref enters a place in the table and gives the constant that stands for it.
@@ -254,7 +352,7 @@ func (w *rewriter) ref(pos parse.Pos, r Ref) parse.Node {
 	r.Line, r.Col = w.source.position(int(pos))
 	w.refs = append(w.refs, r)
 	i := len(w.refs) - 1
-	return &parse.NumberNode{NodeType: parse.NodeNumber, Pos: pos, IsInt: true, Int64: int64(i), Text: strconv.Itoa(i)}
+	return w.make.number(pos, i)
 }
 
 // closed checks that every {{template}} is there and none comes back to itself: a template's run is bounded.
@@ -268,6 +366,9 @@ func (t *trees) closed() error {
 			line, col := s.position(int(call.Pos))
 			at := &RenderError{File: s.file, Line: line, Col: col}
 			switch {
+			case t.list[call.Name] == nil && strings.HasPrefix(call.Name, partialPrefix):
+				at.msg = campaign.MissingPartial(strings.TrimPrefix(call.Name, partialPrefix))
+				return at
 			case t.list[call.Name] == nil:
 				at.msg = fmt.Sprintf("there is no template %q", call.Name)
 				if near := spelling.Nearest(call.Name, t.names()); near != "" {
@@ -275,7 +376,7 @@ func (t *trees) closed() error {
 				}
 				return at
 			case state[call.Name] == 1:
-				at.msg = fmt.Sprintf("the template %q calls itself", call.Name)
+				at.msg = fmt.Sprintf("the template %q calls itself", strings.TrimPrefix(call.Name, partialPrefix))
 				return at
 			case state[call.Name] == 0:
 				if err := visit(call.Name); err != nil {
@@ -291,6 +392,51 @@ func (t *trees) closed() error {
 			if err := visit(name); err != nil {
 				return err
 			}
+		}
+	}
+	return t.bounded()
+}
+
+// maxSteps bounds the nodes that a template can come to, every list counted as full. Two ranges in each other pass, with
+// a hundred nodes within; three do not.
+const maxSteps = 100 * maxItems * maxItems
+
+// bounded checks what a run can cost at most. No template calls itself here, so it is a number.
+func (t *trees) bounded() error {
+	known := map[string]int{}
+	var cost func(l *parse.ListNode) int
+	call := func(name string) int {
+		n, ok := known[name]
+		if !ok && t.list[name] != nil {
+			n = cost(t.list[name].Root)
+			known[name] = n
+		}
+		return n
+	}
+	cost = func(l *parse.ListNode) (sum int) {
+		if l == nil {
+			return 0
+		}
+		for _, n := range l.Nodes {
+			sum++
+			switch n := n.(type) {
+			case *parse.TemplateNode:
+				sum += call(n.Name)
+			case *parse.IfNode:
+				sum += cost(n.List) + cost(n.ElseList)
+			case *parse.WithNode:
+				sum += cost(n.List) + cost(n.ElseList)
+			case *parse.RangeNode:
+				sum += maxItems*cost(n.List) + cost(n.ElseList)
+			}
+			sum = min(sum, 2*maxSteps)
+		}
+		return sum
+	}
+	for _, name := range t.names() {
+		if call(name) > maxSteps {
+			s := t.sources[t.list[name].ParseName]
+			return &RenderError{File: s.file, Line: s.line, msg: "the template can run for too long: there are ranges within ranges within ranges, or templates that call others many times"}
 		}
 	}
 	return nil

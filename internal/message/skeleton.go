@@ -23,6 +23,7 @@ type skeleton struct {
 	headers   []line // of the front matter
 	parts     [][]byte
 	paths     []line // of the recipient's own files
+	runs      bool   // the template package is needed for something
 	end       []byte // closes the message: those files go before it
 }
 
@@ -32,10 +33,11 @@ type line struct {
 	key   string // of the front matter
 	text  string
 	bytes []byte
-	ops   []op // nil: it is fixed
+	ops   []op     // nil: it is fixed
+	run   executor // or it needs the template package
 }
 
-// build makes the skeleton; without one each message is composed by the plain encoder.
+// build makes the skeleton.
 func (d *document) build() {
 	s := &skeleton{}
 	var ok [2]bool
@@ -44,7 +46,7 @@ func (d *document) build() {
 	if d.toName != nil {
 		s.toName, ok[1] = d.line("", "to_name", d.toName)
 	}
-	if !ok[0] || !ok[1] || d.text.plan == nil || d.html != nil && d.html.plan == nil {
+	if !ok[0] || !ok[1] {
 		return
 	}
 	for _, h := range d.headers {
@@ -72,6 +74,12 @@ func (d *document) build() {
 		return nil
 	}
 	s.parts = append(s.parts, d.structure(output{}).append(append(chunk, "MIME-Version: 1.0\r\n"...), d.seed(), cut))
+	for _, l := range slices.Concat([]line{s.subject, s.toName}, s.headers, s.paths) {
+		s.runs = s.runs || l.run != nil
+	}
+	for _, c := range []*compiled{d.text, d.html} {
+		s.runs = s.runs || c != nil && (c.plan == nil || c.plan.rest != nil)
+	}
 	if len(s.paths) > 0 {
 		s.end = []byte("--" + boundary(d.seed()) + "--\r\n")
 		last := &s.parts[len(s.parts)-1]
@@ -80,13 +88,14 @@ func (d *document) build() {
 	d.skeleton = s
 }
 
-// line takes a header field apart; false: it needs the template package, or is wrong for everybody.
+// line takes a header field apart; false: it is wrong for everybody.
 func (d *document) line(name, key string, c *compiled) (line, bool) {
 	l := line{name: name, key: key}
 	b := planner{d: d}
 	ops, _ := b.takeApart(c.root.CopyList())
 	if len(b.rests) > 0 {
-		return l, false
+		l.run = c.executor
+		return l, true
 	}
 	if len(ops) > 1 || len(ops) == 1 && ops[0].kind != opConstant {
 		l.ops = ops
@@ -108,10 +117,16 @@ func headerValue(s string) string { return strings.TrimSpace(strings.ToValidUTF8
 
 // value is the field's text for a recipient.
 func (f *filler) value(l line) (string, bool) {
-	if l.ops == nil {
+	s, ok := "", false
+	switch {
+	case l.run != nil:
+		ok = f.execute(l.run)
+		s = f.rest.String()
+	case l.ops != nil:
+		s, ok = f.line(l.ops)
+	default:
 		return l.text, true
 	}
-	s, ok := f.line(l.ops)
 	if !ok || checkHeaderText(s) != nil {
 		return "", false
 	}
@@ -121,11 +136,11 @@ func (f *filler) value(l line) (string, bool) {
 // plan takes a template apart; nil: it runs whole.
 func (d *document) plan(t *trees, root string, page bool) *plan {
 	marked, tree := d.instance(t, root, page)
-	if marked == nil || !page && !wellMarked(tree.Nodes, false) {
+	if marked == nil || !page && !t.wellMarked(tree.Nodes, false) {
 		return nil
 	}
 	b := planner{d: d}
-	p := &plan{marked: marked, link: func(s string) string { return s }}
+	p := &plan{marked: marked}
 	var nodes []parse.Node
 	p.ops, nodes = b.takeApart(tree)
 	if p.rests = b.rests; len(p.rests) > 0 {
@@ -140,7 +155,7 @@ func (d *document) plan(t *trees, root string, page bool) *plan {
 	tree.Nodes = nodes
 	var ok bool
 	if page {
-		p.link, ok = d.linkEmbedded, d.linkConstants(p.ops)
+		ok = d.linkConstants(p.ops)
 	} else {
 		p.ops, ok = paragraphs(p.ops)
 	}
@@ -195,7 +210,7 @@ func (d *document) linkConstants(ops []op) bool {
 
 // wellMarked reports whether every paragraph of the text part begins and ends in the same list of nodes: no branch takes one
 // of its marks away. inside: a paragraph is open around the list.
-func wellMarked(nodes []parse.Node, inside bool) bool {
+func (t *trees) wellMarked(nodes []parse.Node, inside bool) bool {
 	open := inside
 	for _, n := range nodes {
 		lists := []*parse.ListNode{}
@@ -216,7 +231,7 @@ func wellMarked(nodes []parse.Node, inside bool) bool {
 				}
 			}
 		case *parse.TemplateNode:
-			if open {
+			if open || !t.wellMarked(t.list[n.Name].Root.Nodes, false) {
 				return false
 			}
 		case *parse.IfNode:
@@ -227,7 +242,7 @@ func wellMarked(nodes []parse.Node, inside bool) bool {
 			lists = append(lists, n.List, n.ElseList)
 		}
 		for _, l := range lists {
-			if l != nil && !wellMarked(l.Nodes, open) {
+			if l != nil && !t.wellMarked(l.Nodes, open) {
 				return false
 			}
 		}
@@ -310,7 +325,7 @@ func (d *document) fill(f *filler, files *files, r Recipient, m Mark, full bool)
 			continue
 		}
 		b = append(b, s.parts[i]...)
-		if !f.fill(part.plan) {
+		if !f.fill(part) {
 			return Message{}, false, nil
 		}
 		f.finish(i == 0)
@@ -386,7 +401,7 @@ func (d *document) look(f *filler) (out output, ok bool) {
 		if part == nil {
 			continue
 		}
-		if !f.fill(part.plan) {
+		if !f.fill(part) {
 			return out, false
 		}
 		f.finish(i == 0)
@@ -412,7 +427,7 @@ func (d *document) fillHeader(f *filler, r Recipient, m Mark, subject string) ([
 	b = append(m.Date.In(d.location).AppendFormat(b, dateLayout), "\r\n"...)
 	b = append(b, s.mailboxes...)
 	b = appendMailbox(b, "To", toName, r.Address)
-	if s.subject.ops == nil {
+	if s.subject.bytes != nil {
 		b = append(b, s.subject.bytes...)
 	} else {
 		b = appendText(b, "Subject", subject)
@@ -429,7 +444,7 @@ func (d *document) fillHeader(f *filler, r Recipient, m Mark, subject string) ([
 		case !ok:
 			return nil, false, nil
 		case v == "":
-		case l.ops == nil:
+		case l.bytes != nil:
 			b = append(b, l.bytes...)
 		default:
 			b = appendText(b, l.name, v)

@@ -101,7 +101,7 @@ type action struct {
 	control bool // prints nothing itself: if, else, end, range, with, define, template, block, a comment or an assignment
 }
 
-var controlWord = regexp.MustCompile(`^(?:(?:if|else|end|range|with|define|template|block|break|continue)(?:\s|$)|/\*|\$\w*\s*(?:,\s*\$\w+\s*)?:?=)`)
+var controlWord = regexp.MustCompile(`^(?:(?:if|else|end|range|with|define|template|include|block|break|continue)(?:\s|$)|/\*|\$\w*\s*(?:,\s*\$\w+\s*)?:?=)`)
 
 // actions finds the actions of a text that parses as a template, by the rules of text/template's lexer.
 func actions(text string) []action {

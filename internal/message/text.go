@@ -2,6 +2,7 @@ package message
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -9,13 +10,14 @@ import (
 
 // htmlToText makes the text part's template from HTML whose actions are held as tokens. It reads the stream of tags and
 // builds no tree: a tree would move a {{range}} that stands between the rows of a table out of it.
-func htmlToText(page string, t *tokens) string {
-	w := &textWriter{tokens: t, newlines: 2}
+func htmlToText(page string, t *tokens, o textOptions) string {
+	w := &textWriter{tokens: t, textOptions: o, newlines: 2}
 	z := html.NewTokenizer(strings.NewReader(page))
 	for {
 		switch z.Next() {
 		case html.ErrorToken: // the end: the reader has no other error
 			w.flush(1)
+			w.writeNotes()
 			return strings.TrimRight(w.out.String(), "\n") + "\n"
 		case html.TextToken:
 			w.text(string(z.Text()))
@@ -27,8 +29,17 @@ func htmlToText(page string, t *tokens) string {
 	}
 }
 
+// textOptions are what the front matter says about the text part.
+type textOptions struct {
+	base      string // what relative links are meant from
+	footnotes bool   // links are numbered, and listed at the end
+}
+
 type textWriter struct {
+	textOptions
 	tokens   *tokens
+	notes    []string
+	depth    int // open actions: a link within one is there for some contacts only
 	out      strings.Builder
 	newlines int // at the end of out
 	para     strings.Builder
@@ -197,14 +208,53 @@ func (w *textWriter) endLink() {
 	w.links = w.links[:len(w.links)-1]
 	para := w.para.String()
 	text := strings.TrimSpace(para[min(l.from, len(para)):])
-	href := strings.TrimSpace(l.href)
+	href := absoluteURL(w.base, strings.TrimSpace(l.href), w.tokens)
 	switch {
 	case href == "" || strings.HasPrefix(href, "#"):
 	case text == href || "mailto:"+text == href || "tel:"+text == href:
 	case text == "":
 		w.text(w.tokens.inURL(href))
+	case w.footnotes && w.depth == 0:
+		w.text(fmt.Sprintf(" [%d]", w.note(w.tokens.inURL(href))))
 	default:
 		w.text(" <" + w.tokens.inURL(href) + ">")
+	}
+}
+
+// note is the number of a link in the list at the end.
+func (w *textWriter) note(href string) int {
+	i := slices.Index(w.notes, href)
+	if i < 0 {
+		i = len(w.notes)
+		w.notes = append(w.notes, href)
+	}
+	return i + 1
+}
+
+func (w *textWriter) writeNotes() {
+	if len(w.notes) > 0 {
+		w.feed(2)
+	}
+	for i, href := range w.notes {
+		w.raw(fmt.Sprintf("[%d] %s", i+1, href))
+		w.feed(1)
+	}
+}
+
+// follow counts the actions that are open behind s.
+func (w *textWriter) follow(s string) {
+	for {
+		_, end, i, _ := w.tokens.next(s)
+		if end < 0 || i < 0 {
+			return
+		}
+		switch word, _ := verb(w.tokens.actions[i]); word {
+		case "if", "range", "with", "block", "define":
+			w.depth++
+		case "end":
+			w.depth--
+		}
+		s = s[end:]
 	}
 }
 
@@ -214,6 +264,7 @@ func (w *textWriter) text(s string) {
 		return
 	}
 	s = clean(s)
+	w.follow(s)
 	if w.pre > 0 {
 		w.para.WriteString(s)
 		return

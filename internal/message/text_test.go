@@ -159,7 +159,7 @@ func FuzzText(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, page string) {
 		held := &tokens{prefix: prefixFor(page)}
-		got := htmlToText(page, held)
+		got := htmlToText(page, held, textOptions{})
 		if !strings.HasSuffix(got, "\n") || strings.ContainsAny(got, marks) {
 			t.Errorf("%q", got)
 		}

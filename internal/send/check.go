@@ -2,13 +2,14 @@ package send
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"mailer/internal/config"
+	"mailer/internal/campaign"
 	"mailer/internal/contact"
 	"mailer/internal/message"
 	"mailer/internal/store"
@@ -17,9 +18,16 @@ import (
 // Finding is one thing that the check before sending found.
 type Finding = message.Finding
 
+// Looking is how closely Check looks.
+type Looking struct {
+	Links    bool        // fetch the links
+	Private  bool        // from this machine and private networks too
+	Progress func(int64) // is told how many messages were done; nil: nobody wants to know
+}
+
 // Check renders the message of every recipient of a new campaign and holds them against the rules, before anybody is
-// mailed. progress is told how many were done.
-func (s *Sender) Check(ctx context.Context, p *Plan, progress func(int64)) ([]Finding, error) {
+// mailed.
+func (s *Sender) Check(ctx context.Context, p *Plan, o Looking) ([]Finding, error) {
 	c, err := s.composer(ctx, p)
 	if err != nil {
 		return nil, err
@@ -28,8 +36,10 @@ func (s *Sender) Check(ctx context.Context, p *Plan, progress func(int64)) ([]Fi
 	if err != nil {
 		return nil, err
 	}
-	flight := message.NewPreflight(c.template, message.Facts{Fields: names(fields), BounceMailbox: s.Workspace.Config.Bounces.Mailbox.Configured(), Levels: levels(s.Workspace.Config.Checks)})
-	look := &lookout{composer: c, flight: flight, progress: progress}
+	conf := s.Workspace.Config
+	flight := message.NewPreflight(c.template, message.Facts{Fields: names(fields), BounceMailbox: conf.Bounces.Mailbox.Configured(),
+		Levels: conf.Checks.Levels(), Links: o.Links})
+	look := &lookout{composer: c, flight: flight, progress: o.Progress}
 	err = s.Store.EachContact(ctx, p.Audience.Sendable(), func(x contact.Contact) error {
 		look.add(x)
 		return ctx.Err()
@@ -38,13 +48,27 @@ func (s *Sender) Check(ctx context.Context, p *Plan, progress func(int64)) ([]Fi
 		return nil, err
 	}
 	look.flush()
-	findings := flight.Findings()
-	if f, ok, err := s.consent(ctx, p); err != nil {
-		return nil, err
-	} else if ok {
-		findings = append(findings, f)
+	if o.Links {
+		list, more := flight.Addresses()
+		newFetcher(o.Private).check(ctx, list, flight)
+		flight.Skipped(more)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 	}
-	return findings, nil
+	if err := s.consent(ctx, p, flight); err != nil {
+		return nil, err
+	}
+	return flight.Findings(), nil
+}
+
+// Links lists the links of a campaign as its templates have them, before utm: is added.
+func (s *Sender) Links(ctx context.Context, p *Plan) ([]message.Link, error) {
+	c, err := s.composer(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return c.template.Links(), nil
 }
 
 // lookout executes messages on all cores, a batch at a time, and enters what was seen in the order of the contacts: the
@@ -83,25 +107,33 @@ func (l *lookout) flush() {
 	}
 	l.done += int64(len(l.batch))
 	l.batch = l.batch[:0]
-	l.progress(l.done)
+	if l.progress != nil {
+		l.progress(l.done)
+	}
 }
 
 // consent counts the recipients of whom nobody wrote down that they agreed. Whether they did no program can tell.
-func (s *Sender) consent(ctx context.Context, p *Plan) (Finding, bool, error) {
-	level := s.Workspace.Config.Checks.Consent
-	if level == config.LevelOff || p.Campaign.Class != "marketing" {
-		return Finding{}, false, nil
+func (s *Sender) consent(ctx context.Context, p *Plan, flight *message.Preflight) error {
+	if p.Campaign.Class != campaign.Marketing {
+		return nil
 	}
-	n, err := s.Store.CountContacts(ctx, p.Audience.Sendable().And(store.WithoutConsent()))
+	without := p.Audience.Sendable().And(store.WithoutConsent())
+	n, err := s.Store.CountContacts(ctx, without)
 	if err != nil || n == 0 {
-		return Finding{}, false, err
+		return err
 	}
-	f := Finding{Level: message.LevelWarning, Rule: message.RuleConsent, Message: fmt.Sprintf(
-		"%d recipients have no consent record: import them with --list and --consent-source (the law wants to know when and how they agreed)", n)}
-	if level == config.LevelError {
-		f.Level = message.LevelError
+	var some []string
+	err = s.Store.EachContact(ctx, without, func(c contact.Contact) error {
+		if some = append(some, c.Address); len(some) == message.Examples {
+			return errStop
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errStop) {
+		return err
 	}
-	return f, true, nil
+	flight.NoConsent(n, some)
+	return nil
 }
 
 func names(fields []contact.Field) []string {
@@ -110,15 +142,6 @@ func names(fields []contact.Field) []string {
 		all = append(all, f.Name)
 	}
 	return all
-}
-
-// levels passes the configured levels on, by the rules' names.
-func levels(c config.Checks) map[string]string {
-	return map[string]string{
-		message.RuleMissingField: string(c.MissingField), message.RuleTemplate: string(c.Template), message.RuleAttachment: string(c.Attachment),
-		message.RuleSender: string(c.Sender), message.RulePostalAddress: string(c.PostalAddress), message.RuleUnsubscribe: string(c.Unsubscribe),
-		message.RuleDKIM: string(c.DKIM), message.RuleBounceMailbox: string(c.BounceMailbox),
-	}
 }
 
 // Pace says in words how long n messages take.

@@ -156,8 +156,13 @@ func (s *Sender) prepareFrozen(p *Plan, frozen store.Campaign, c *campaign.Campa
 // content is what the files hold today.
 func (s *Sender) content(c *campaign.Campaign) (campaign.Content, error) {
 	conf := s.Workspace.Config
+	others := map[string]campaign.Sender{}
+	for _, i := range conf.Sender.Identities {
+		others[i.Name] = campaign.Sender{From: i.From, ReplyTo: i.ReplyTo, Organization: i.Organization, PostalAddress: i.PostalAddress}
+	}
 	return campaign.Freeze(os.DirFS(s.Workspace.Dir), c, campaign.Sender{
 		From: conf.Sender.From, ReplyTo: conf.Sender.ReplyTo, Organization: conf.Sender.Organization, PostalAddress: conf.Sender.PostalAddress,
+		Identities: others,
 	}, conf.Timezone)
 }
 

@@ -1,0 +1,8 @@
+package message
+
+import _ "embed"
+
+// Help is the manual of writing campaigns, Markdown.
+//
+//go:embed help.md
+var Help string
