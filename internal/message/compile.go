@@ -2,11 +2,15 @@ package message
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"html"
 	htmltemplate "html/template"
 	"io"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -408,7 +412,7 @@ func (d *document) compileText() error {
 	return err
 }
 
-// cidLink is a reference to an embedded file.
+// cidUnsafe is what cannot stand in a content id.
 var cidUnsafe = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 
 func (d *document) compileFiles() {
@@ -420,19 +424,36 @@ func (d *document) compileFiles() {
 	}
 }
 
-// contentID names an embedded file as RFC 2392 asks: like a Message-ID.
+// contentID names an embedded file as RFC 2392 asks: like a Message-ID. Names of which not all can stand there get a mark of
+// their own, or 写真.png and ロゴ.png would be the same picture.
 func contentID(name, domain string) string {
-	return cidUnsafe.ReplaceAllString(name, "_") + "@" + domain
+	id := cidUnsafe.ReplaceAllString(name, "_")
+	if id != name {
+		sum := sha256.Sum256([]byte(name))
+		id = hex.EncodeToString(sum[:4]) + id
+	}
+	return id + "@" + domain
 }
 
-// linkEmbedded makes cid:logo.png in the HTML the file's content id.
+var wholeCID = regexp.MustCompile(`"cid:[^"]*"|'cid:[^']*'`)
+
+// linkEmbedded makes cid:logo.png in the HTML the file's content id. A name may stand there as Markdown and HTML write it:
+// escaped.
 func (d *document) linkEmbedded(page string) string {
-	for _, f := range d.variant.Embed {
-		for _, quote := range []string{`"`, `'`} {
-			page = strings.ReplaceAll(page, quote+"cid:"+f.Name+quote, quote+"cid:"+contentID(f.Name, d.from.Domain())+quote)
-		}
+	if len(d.variant.Embed) == 0 || !strings.Contains(page, "cid:") {
+		return page
 	}
-	return page
+	return wholeCID.ReplaceAllStringFunc(page, func(whole string) string {
+		quote, link := whole[:1], whole[len(`"cid:`):len(whole)-1]
+		name := html.UnescapeString(link)
+		plain, err := url.PathUnescape(name)
+		for _, f := range d.variant.Embed {
+			if f.Name == name || err == nil && f.Name == plain {
+				return quote + "cid:" + contentID(f.Name, d.from.Domain()) + quote
+			}
+		}
+		return whole
+	})
 }
 
 // output is an executed document.

@@ -394,3 +394,36 @@ func TestQuotedPrintableShortCut(t *testing.T) {
 		}
 	}
 }
+
+// The pictures of a letter are told apart whatever their names are, and found however Markdown and HTML write those.
+func TestEmbeddedPicturesOfAnyName(t *testing.T) {
+	names := []string{"ロゴ.png", "写真.png", "my logo.png", "a&b.png", "100%.png", "logo.png"}
+	front, body, files := "embed: [", "", []string{}
+	for _, n := range names {
+		front += "'f/" + n + "', "
+		body += "![" + n + "](<cid:" + strings.ReplaceAll(n, "%", "%25") + ">)\n"
+		files = append(files, "f/"+n, "picture "+n)
+	}
+	body += "\n<img src='cid:ロゴ.png' alt='by hand'>\n"
+	tmpl, err := compileFS(workspace(append(files, "a.md", "---\nsubject: x\n"+front+"]\n---\n"+body+"{{.name}}")...), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := render(t, tmpl, map[string]string{"name": "x"})
+	checkBytes(t, m.Raw)
+	_, _, leaves := readStd(t, m.Raw)
+	ids := map[string]bool{}
+	for _, l := range leaves {
+		if l.id == "" {
+			continue
+		}
+		id := strings.Trim(l.id, "<>")
+		if ids[id] || !strings.Contains(m.HTML, "cid:"+id) {
+			t.Errorf("%s: %s is there twice, or not shown", l.filename, id)
+		}
+		ids[id] = true
+	}
+	if shown := strings.Count(m.HTML, "@example.com\" alt") + strings.Count(m.HTML, "@example.com' alt"); len(ids) != len(names) || shown != len(names)+1 {
+		t.Errorf("%d pictures, %d shown:\n%s", len(ids), shown, m.HTML)
+	}
+}
