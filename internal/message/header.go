@@ -17,6 +17,7 @@ const (
 	maxWordLine   = 76
 	maxWord       = 75
 	wordFrame     = len("=?utf-8?B??=")
+	maxWholeWord  = 900 // 998 octets are a line's limit, and the field's name is on it
 )
 
 // checkHeaderText refuses what would end a header field: a value of a contact can never add one.
@@ -37,7 +38,11 @@ func checkHeaderText(s string) error {
 func appendText(b []byte, name, value string) []byte {
 	value = strings.TrimSpace(strings.ReplaceAll(value, "\t", " "))
 	b = append(b, name+": "...)
-	if needsWords(value) {
+	most := maxHeaderLine - 2
+	if name != "Subject" { // the author's own may be URIs or JSON, in which an encoded-word says nothing
+		most = maxWholeWord
+	}
+	if needsWords(value, most) {
 		b, _ = appendWords(b, len(name)+2, value)
 	} else {
 		b, _ = appendFolded(b, len(name)+2, value)
@@ -46,12 +51,12 @@ func appendText(b []byte, name, value string) []byte {
 }
 
 // needsWords: not ASCII, looking like an encoded-word itself, or with spaces or a length that folding would not keep.
-func needsWords(s string) bool {
+func needsWords(s string, most int) bool {
 	if !isASCII(s) || strings.Contains(s, "=?") || strings.Contains(s, "  ") {
 		return true
 	}
 	for word := range strings.SplitSeq(s, " ") {
-		if len(word) > maxHeaderLine-2 {
+		if len(word) > most {
 			return true
 		}
 	}
@@ -124,7 +129,7 @@ func appendNamed(b []byte, name, display, id string) []byte {
 	switch {
 	case display == "":
 		return append(b, "<"+id+">\r\n"...)
-	case needsWords(display):
+	case needsWords(display, maxHeaderLine-2):
 		b, column = appendWords(b, column, display)
 	case isPhrase(display):
 		b, column = appendFolded(b, column, display)
@@ -189,7 +194,7 @@ func checkURI(u string) error {
 // appendParameter writes one MIME parameter on a line of its own, in RFC 2231's form and in pieces where it is not plain
 // ASCII or too long.
 func appendParameter(b []byte, name, value string) []byte {
-	if isASCII(value) && len(name)+len(value)+6 <= maxHeaderLine {
+	if isASCII(value) && checkHeaderText(value) == nil && len(name)+len(value)+6 <= maxHeaderLine {
 		return append(b, ";\r\n "+name+"="+quote(value)...)
 	}
 	encoded := percentPieces(value, maxHeaderLine-len(name)-len("utf-8''")-10)

@@ -427,3 +427,33 @@ func TestEmbeddedPicturesOfAnyName(t *testing.T) {
 		t.Errorf("%d pictures, %d shown:\n%s", len(ids), shown, m.HTML)
 	}
 }
+
+// A URI or JSON in a header of the author's own goes out as it is: there are no encoded-words within either.
+func TestLongWordsInHeadersOfTheAuthor(t *testing.T) {
+	uri, json := "<https://www.example.com/"+strings.Repeat("help/", 20)+">", `{"category":"`+strings.Repeat("n", 800)+`"}`
+	tmpl, err := compileFS(workspace("a.md", "---\nsubject: x\nheaders: {List-Help: '"+uri+"', X-SMTPAPI: '"+json+"', X-Looks: '=?utf-8?B?eA==?=', X-Name: '{{.name}}'}\n---\nx"), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := render(t, tmpl, map[string]string{"name": strings.Repeat("n", 1000)})
+	checkBytes(t, m.Raw)
+	for _, want := range []string{"\r\nList-Help: " + uri + "\r\n", "\r\nX-SMTPAPI: " + json + "\r\n", "\r\nX-Looks: =?utf-8?B?PT91", "\r\nX-Name: =?utf-8?B?bm5u"} {
+		if !strings.Contains(string(m.Raw), want) {
+			t.Errorf("%.60q is not in %.3000s", want, m.Raw)
+		}
+	}
+}
+
+// A file's name cannot add a header field.
+func TestFileNamesInHeaders(t *testing.T) {
+	for _, name := range []string{"a\nX-Evil: y.pdf", "a\r\n\r\nx.pdf", "a\x00.pdf", "a\"; b=\".pdf", "a\\.pdf"} {
+		p := filePart(name, nil, "")
+		if head := p.kind + p.fields; strings.Contains(head, "\nX") || strings.Contains(head, "\n\r") || strings.Contains(head, "\x00") {
+			t.Errorf("%q: %q", name, head)
+		}
+		_, params, err := mime.ParseMediaType(strings.NewReplacer("\r\n", "").Replace(strings.TrimPrefix(p.fields, "Content-Disposition: ")))
+		if err != nil || params["filename"] != name {
+			t.Errorf("%q became %q: %v", name, params["filename"], err)
+		}
+	}
+}
