@@ -231,8 +231,9 @@ func TestMessageIDsAndURIsAreChecked(t *testing.T) {
 		{MessageID: "a@b.example", UnsubscribeURL: "https://a.example/>, <https://evil.example"},
 		{MessageID: "a@b.example", UnsubscribeURL: "https://a.example/" + strings.Repeat("x", 1000)},
 	} {
-		if _, err := tmpl.Render(Recipient{"a@b.jp", nil}, m); err == nil {
-			t.Errorf("%+v was taken", m)
+		_, err := tmpl.Render(Recipient{"a@b.jp", nil}, m)
+		if checked := tmpl.Check(Recipient{"a@b.jp", nil}, m); err == nil || checked == nil {
+			t.Errorf("%+v was taken: %v, checked: %v", m, err, checked)
 		}
 	}
 }

@@ -162,6 +162,9 @@ func (t *Template) check(r Recipient, m Mark) (output, error) {
 	if err == nil {
 		err = d.checkFiles(&t.files, out.paths)
 	}
+	if err == nil {
+		err = d.checkMark(m)
+	}
 	return out, withContact(err, r.Address)
 }
 

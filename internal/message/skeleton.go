@@ -487,6 +487,15 @@ func (d *document) stream(b []byte, names []string) []byte {
 	return b
 }
 
+// checkMark says whether the header can be written.
+func (d *document) checkMark(m Mark) error {
+	if err := checkMessageID(m.MessageID); err != nil {
+		return err
+	}
+	_, err := d.unsubscribe(nil, m)
+	return err
+}
+
 // unsubscribe writes how to leave the stream.
 func (d *document) unsubscribe(b []byte, m Mark) ([]byte, error) {
 	if d.class == campaign.Operational {

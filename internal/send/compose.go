@@ -2,6 +2,7 @@ package send
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"net/url"
@@ -53,6 +54,16 @@ type workspaceFiles string
 
 func (w workspaceFiles) Open(name string) (fs.File, error) {
 	return os.OpenInRoot(string(w), filepath.FromSlash(name))
+}
+
+// Stat opens nothing: a named pipe would wait for its writer.
+func (w workspaceFiles) Stat(name string) (fs.FileInfo, error) {
+	root, err := os.OpenRoot(string(w))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.Stat(filepath.FromSlash(name))
 }
 
 // fromDomain is the domain that the campaign is sent from; Message-IDs are made in it, because it is ours.
@@ -126,7 +137,21 @@ func (c *composer) mailto(token string) string {
 		subject += " " + token
 	}
 	// RFC 6068: "+" needs no escape in the address, and a space in a header value is %20.
-	return "mailto:" + to + "?subject=" + url.PathEscape(subject)
+	return "mailto:" + escapeAddress(to) + "?subject=" + url.PathEscape(subject)
+}
+
+// escapeAddress escapes what RFC 6068 section 2 does not let stand in an address, all beyond ASCII with it.
+func escapeAddress(to string) string {
+	var b strings.Builder
+	for i := range len(to) {
+		c := to[i]
+		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("-._~!$'*+@", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 func (c *composer) envelope(id int64, to string, m message.Message) relay.Envelope {
