@@ -20,6 +20,7 @@ import (
 	"time"
 	_ "time/tzdata" // Windows and bare containers have no zone files
 
+	"mailer/internal/address"
 	"mailer/internal/spelling"
 )
 
@@ -211,8 +212,14 @@ func (r *Relay) setDefaults() {
 	*r = Relay{Auth: AuthAuto, Connections: 10, Pipelining: PipeliningAuto, Weight: 1, Timeout: 5 * time.Minute}
 }
 
-// derive fills what follows from other keys: TLS from a well-known port, the port from TLS.
+// derive fills what follows from other keys, TLS from a well-known port and the port from TLS, and writes domains as DNS has
+// them.
 func (c *Config) derive() {
+	for i := range c.DKIM { // a From's domain is compared with it, and d= holds nothing but ASCII
+		if a, err := address.Parse("x@" + c.DKIM[i].Domain); err == nil {
+			c.DKIM[i].Domain = a.Domain()
+		}
+	}
 	for i := range c.Relays {
 		r := &c.Relays[i]
 		r.TLS, r.Port = tlsAndPort(r.TLS, r.Port, 465, 587, 25)

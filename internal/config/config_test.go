@@ -338,6 +338,20 @@ func TestSigner(t *testing.T) {
 	}
 }
 
+// A domain as people write it signs: From has it as DNS does.
+func TestSignerOfAnIDN(t *testing.T) {
+	w, err := load(t, "dkim: [{domain: 例え.jp, selector: s1, key_file: k.pem}]\n", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k, ok := w.Config.Signer("news.xn--r8jz45g.jp"); !ok || k.Domain != "xn--r8jz45g.jp" {
+		t.Errorf("%+v", w.Config.DKIM)
+	}
+	if _, err := load(t, "dkim: [{domain: example.jp, selector: 選択, key_file: k.pem}]\n", nil); err == nil {
+		t.Error("a selector that no header can hold was taken")
+	}
+}
+
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(design))
 	f.Add([]byte("a: &a [*a]\nrelays: {<<: *a}"))

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const tokenMark = "{token}"
@@ -236,7 +237,7 @@ func (c *checker) dkim(key string, k DKIM) {
 	if !isDomain(k.Domain) {
 		c.bad(key+".domain", "%q is not a domain name", k.Domain)
 	}
-	if !isDomain(k.Selector) {
+	if !isDomain(k.Selector) || strings.ContainsFunc(k.Selector, func(r rune) bool { return r >= utf8.RuneSelf }) {
 		c.bad(key+".selector", "%q is not a selector; it is the s= part, such as s2026", k.Selector)
 	}
 	if k.KeyFile == "" {

@@ -160,6 +160,9 @@ func (c *composer) envelope(id int64, to string, m message.Message) relay.Envelo
 	if from == "" {
 		from = m.From
 	}
+	if parsed, err := address.Parse(from); err == nil && !ascii(from) {
+		from = parsed.Text // a domain in ASCII needs no SMTPUTF8
+	}
 	a := address.Wire(to)
 	return relay.Envelope{From: address.Wire(from), To: a, ENVID: token, SMTPUTF8: m.SMTPUTF8 || !ascii(from+a)}
 }

@@ -11,6 +11,7 @@ import (
 	"mailer/internal/config"
 	"mailer/internal/delivery"
 	"mailer/internal/mailtest"
+	"mailer/internal/message"
 )
 
 // The address to unsubscribe at may be any that the configuration takes; what goes into the header is a URI.
@@ -32,6 +33,16 @@ func TestMailtoOfAnyAddress(t *testing.T) {
 	}
 	if got := (&composer{bounces: config.Bounces{ReturnPathPattern: "bounce+{token}@example.com"}, keys: delivery.Keys{}}).mailto("x"); got != "mailto:bounce+x@example.com?subject=unsubscribe" {
 		t.Error(got)
+	}
+}
+
+// A domain with letters beyond ASCII goes out as DNS has it, and needs no SMTPUTF8; a local part does.
+func TestEnvelopeOfAnIDN(t *testing.T) {
+	for pattern, utf8 := range map[string]bool{"bounce@例え.jp": false, "bounce@example.jp": false, "返送@例え.jp": true} {
+		e := (&composer{bounces: config.Bounces{ReturnPathPattern: pattern}, keys: delivery.Keys{1: make([]byte, 32)}}).envelope(1, "a@example.com", message.Message{})
+		if e.SMTPUTF8 != utf8 || strings.HasSuffix(e.From, "@例え.jp") {
+			t.Errorf("%s: %+v", pattern, e)
+		}
 	}
 }
 
