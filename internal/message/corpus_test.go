@@ -149,15 +149,13 @@ func TestCorpus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ what, program, install string }{
-		{"mime", "python3", "apt-get install python3"}, {"dkim", "dkimverify", "apt-get install python3-dkim"},
-	} {
-		t.Run(c.what, func(t *testing.T) {
-			python := mailtest.Need(t, c.program, c.install)
-			if c.what == "dkim" {
-				python = "/usr/bin/python3" // Debian's own: another python3 may come first in PATH
+	for _, what := range []string{"mime", "dkim"} {
+		t.Run(what, func(t *testing.T) {
+			python := mailtest.Need(t, "python3", "apt-get install python3")
+			if what == "dkim" {
+				python = pythonWithDKIM(t, python)
 			}
-			cmd := exec.Command(python, "testdata/strict.py", c.what)
+			cmd := exec.Command(python, "testdata/strict.py", what)
 			cmd.Stdin = bytes.NewReader(in)
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
@@ -170,4 +168,17 @@ func TestCorpus(t *testing.T) {
 			}
 		})
 	}
+}
+
+// pythonWithDKIM is the python3 that dkimpy is installed for, with what it needs for Ed25519: the one in PATH, or the system's
+// own behind it.
+func pythonWithDKIM(t *testing.T, first string) string {
+	t.Helper()
+	for _, python := range []string{first, "/usr/bin/python3"} {
+		if exec.Command(python, "-c", "import dkim, nacl").Run() == nil {
+			return python
+		}
+	}
+	mailtest.Skip(t, "dkimpy is missing (apt-get install python3-dkim)")
+	return ""
 }
