@@ -306,6 +306,11 @@ func (p *Preflight) campaign() {
 		if strings.TrimSpace(d.variant.Body) == "" && len(d.variant.Attach) == 0 {
 			p.note(d, RuleEmptyBody, "", "there is no text below the front matter; a layout that says everything itself wants {{/* nothing */}} there")
 		}
+		for i, f := range d.variant.Embed {
+			if slices.ContainsFunc(d.variant.Embed[:i], func(o campaign.File) bool { return o.Name == f.Name }) {
+				p.note(d, RuleAttachment, "", "two files of embed: are called %s: cid:%[1]s shows one of them; give one another name", f.Name)
+			}
+		}
 		if size := d.attachmentSize(); size > 2<<20 { // base64 makes a third more of it; some carriers take 3 MB
 			p.note(d, RuleAttachmentSize, "", "the attached files have %.1f MB: some receivers refuse messages over 3 MB", float64(size)/(1<<20))
 		}

@@ -50,6 +50,17 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// cid: has a file's name without its folder.
+func TestEmbeddedFilesOfOneName(t *testing.T) {
+	tmpl, err := compileFS(workspace("a.md", "---\nsubject: x\nembed: [f/logo.png, g/logo.png]\n---\n![x](cid:logo.png)", "f/logo.png", "1", "g/logo.png", "2"), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := NewPreflight(tmpl, Facts{}).Findings()[0]; f.Rule != RuleAttachment || f.Level != LevelError || !strings.Contains(f.Text(), "two files of embed: are called logo.png: cid:logo.png") {
+		t.Errorf("%+v", f)
+	}
+}
+
 // A campaign as it should be gives no finding at all.
 func TestNoFindings(t *testing.T) {
 	key, _ := testKeys(t)
