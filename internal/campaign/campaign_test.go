@@ -215,7 +215,8 @@ func TestFreezeRefuses(t *testing.T) {
 		{"layout: ../../x", "there is no layout"},
 		{"attach: gone.pdf", "campaigns/a.md:3: attach gone.pdf: there is no such file"},
 		{"attach: /etc/passwd", "attach /etc/passwd"},
-		{"attach: ../secret", "attach ../secret"},
+		{"attach: ../secret", "attach ../secret: the path leads out of the workspace"},
+		{"embed: gone.png", "campaigns/a.md:3: embed gone.png: there is no such file"},
 	} {
 		ws := files("campaigns/a.md", "---\nsubject: x\n"+c.front+"\n---\n")
 		loaded, err := Load(ws, "a")
@@ -225,6 +226,33 @@ func TestFreezeRefuses(t *testing.T) {
 		_, err = Freeze(ws, loaded, sender, "UTC")
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.front, err, c.want)
+		}
+	}
+}
+
+// What is not UTF-8 would reach everybody as rubbish, whichever file it stands in; and a file of the user's that cannot be
+// read must not be replaced by mailer's own in silence.
+func TestOnlyReadableFiles(t *testing.T) {
+	const cp932 = "a\n\x89\xef\x88\xf5\n"
+	for _, c := range []struct{ file, text, want string }{
+		{"campaigns/a.md", simple + cp932, "campaigns/a.md:6: the file is not UTF-8; save it as UTF-8"},
+		{"campaigns/a.md", "\xff\xfe-\x00", "campaigns/a.md:1: the file is not UTF-8"},
+		{"campaigns/a.txt", cp932, "campaigns/a.txt:2: the file is not UTF-8"},
+		{"templates/layouts/default.html", cp932, "templates/layouts/default.html:2: the file is not UTF-8"},
+		{"templates/layouts/default.txt", cp932, "templates/layouts/default.txt:2: the file is not UTF-8"},
+		{"templates/partials/footer.html", cp932, "templates/partials/footer.html:2: the file is not UTF-8"},
+		{"templates/partials/footer.txt", cp932, "templates/partials/footer.txt:2: the file is not UTF-8"},
+		{"templates/layouts/default.html/x", "", "templates/layouts/default.html: the file cannot be read"},
+		{"templates/partials/footer.txt/x", "", "templates/partials/footer.txt: the file cannot be read"},
+	} {
+		ws := files("campaigns/a.md", simple)
+		ws[c.file] = &fstest.MapFile{Data: []byte(c.text)}
+		loaded, err := Load(ws, "campaigns/a.md")
+		if err == nil {
+			_, err = Freeze(ws, loaded, sender, "UTC")
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.file, err, c.want)
 		}
 	}
 }

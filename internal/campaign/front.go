@@ -1,12 +1,14 @@
 package campaign
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -20,7 +22,10 @@ const fence = "---"
 // Parse reads one campaign file. file is its path, for messages and for the format.
 func Parse(file string, source []byte) (Document, error) {
 	name := splitName(file)
-	text := plainText(source)
+	text, err := readable(file, source)
+	if err != nil {
+		return Document{}, err
+	}
 	head, body, bodyLine, err := splitFront(file, text)
 	if err != nil {
 		return Document{}, err
@@ -43,7 +48,20 @@ func Parse(file string, source []byte) (Document, error) {
 func plainText(source []byte) string {
 	text := strings.TrimPrefix(string(source), "\ufeff")
 	text = strings.ReplaceAll(text, "\r\n", "\n")
-	return strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\r", "\n")
+	return strings.ReplaceAll(text, "\r", "\n")
+}
+
+// readable is the text of a file that people get to read. Another encoding, such as the CP932 of a Japanese editor, would
+// reach everybody as rubbish.
+func readable(file string, source []byte) (string, error) {
+	line := 1
+	for l := range bytes.Lines(source) {
+		if !utf8.Valid(l) {
+			return "", &Error{File: file, Line: line, Msg: "the file is not UTF-8", Hint: "save it as UTF-8"}
+		}
+		line++
+	}
+	return plainText(source), nil
 }
 
 // splitFront cuts the front matter off. The opening fence is blanked instead of removed, so that the YAML reader
