@@ -172,11 +172,12 @@ func showPreview(a *app, name string, who contact.Contact, m message.Message, o 
 			Campaign string `json:"campaign"`
 			To       string `json:"to"`
 			From     string `json:"from"`
+			FromName string `json:"from_name"`
 			Subject  string `json:"subject"`
 			Text     string `json:"text"`
 			HTML     string `json:"html,omitempty"`
 			Raw      string `json:"raw"`
-		}{name, who.Address, m.From, m.Subject, m.Text, m.HTML, string(m.Raw)})
+		}{name, who.Address, m.From, m.FromName, m.Subject, m.Text, m.HTML, string(m.Raw)})
 	}
 	switch o.part {
 	case "html":
@@ -192,12 +193,16 @@ func showPreview(a *app, name string, who contact.Contact, m message.Message, o 
 	if o.open || o.out != "" {
 		return nil
 	}
+	from := m.From
+	if m.FromName != "" {
+		from = fmt.Sprintf("%s <%s>", m.FromName, m.From)
+	}
 	html := "none"
 	if m.HTML != "" {
 		html = fmt.Sprintf("%d bytes (--part html, or --open)", len(m.HTML))
 	}
 	a.out.Printf("From:     %s\nTo:       %s\nSubject:  %s\nHTML:     %s\nMessage:  %d bytes (--part raw)\n\n%s",
-		ui.Clean(m.From), ui.Clean(who.Address), ui.Clean(m.Subject), html, len(m.Raw), printable(m.Text))
+		ui.Clean(from), ui.Clean(who.Address), ui.Clean(m.Subject), html, len(m.Raw), printable(m.Text))
 	return nil
 }
 
