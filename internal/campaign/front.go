@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -212,7 +213,7 @@ func (d *Document) errorIn(head string, n ast.Node, msg, hint string) error {
 	if t := n.GetToken(); t != nil {
 		e.Line, e.Col = t.Position.Line, t.Position.Column
 	}
-	return withBareAction(e, head)
+	return withQuotes(e, head)
 }
 
 // yamlError turns the reader's error into ours: file, line and column in front.
@@ -222,15 +223,31 @@ func (d *Document) yamlError(head string, err error) error {
 		return &Error{File: d.Path, Line: 1, Msg: "front matter: " + err.Error()}
 	}
 	at := e.GetToken().Position
-	return withBareAction(&Error{File: d.Path, Line: at.Line, Col: at.Column, Msg: e.GetMessage()}, head)
+	return withQuotes(&Error{File: d.Path, Line: at.Line, Col: at.Column, Msg: e.GetMessage()}, head)
 }
 
-func withBareAction(e *Error, head string) error {
-	if bareAction(head, e.Line) {
+func withQuotes(e *Error, head string) error {
+	lines := strings.Split(head, "\n")
+	line := lines[max(0, min(e.Line, len(lines))-1)]
+	switch {
+	case bareAction(head, e.Line):
 		e.Hint = `put a value that begins with {{ in quotes: subject: "{{.name}} ..."`
+	case quotesInQuotes.MatchString(line):
+		e.Hint = `put a value with a " in it in single quotes: subject: '{{default "reader" .name}} ...'`
+	case colonInValue.MatchString(line):
+		e.Hint = `put a value with a colon in it in quotes: subject: "News: ..."`
+	case signFirst.MatchString(line):
+		e.Hint = `put the whole value in quotes: subject: "[Example] News"`
 	}
 	return e
 }
+
+// What YAML takes for the end of a value, or for another key.
+var (
+	quotesInQuotes = regexp.MustCompile(`^[\w-]+:\s*"[^"]*\{\{[^"]*"[^"]*"`)
+	signFirst      = regexp.MustCompile("^[\\w-]+:\\s*[]\\[*@&%|>`'\"-]")
+	colonInValue   = regexp.MustCompile(`^[\w-]+:\s*[^\s"'{\[|>][^"]*:(\s|$)`)
+)
 
 // bareAction reports whether a value near the line begins with an unquoted {{, which YAML takes for a mapping.
 func bareAction(head string, line int) bool {
