@@ -219,6 +219,9 @@ func TestFreezeRefuses(t *testing.T) {
 		{"attach: gone.pdf", "campaigns/a.md:3: attach gone.pdf: there is no such file"},
 		{"attach: /etc/passwd", "attach /etc/passwd"},
 		{"attach: ../secret", "attach ../secret: the path leads out of the workspace"},
+		{"attach: ./mailer.db", "attach ./mailer.db: it is the workspace's own"},
+		{"attach: Mailer.yaml", "it is the workspace's own"},
+		{"attach: dkim/s1.pem", "it is the workspace's own"},
 		{"embed: gone.png", "campaigns/a.md:3: embed gone.png: there is no such file"},
 	} {
 		ws := files("campaigns/a.md", "---\nsubject: x\n"+c.front+"\n---\n")

@@ -274,12 +274,20 @@ func builtin() []string {
 	return names
 }
 
+// private are the files that hold passwords, keys and everybody's address.
+func private(file string) bool {
+	file = strings.ToLower(file)
+	return file == "mailer.yaml" || strings.HasPrefix(file, "mailer.db") || strings.HasPrefix(file, "secrets/") || strings.HasPrefix(file, "dkim/")
+}
+
 func readFiles(workspace fs.FS, d Document, key string, paths []string) ([]File, error) {
 	var files []File
 	for _, p := range paths {
 		clean := path.Clean(strings.ReplaceAll(p, `\`, "/"))
 		content, err := []byte(nil), fs.ErrInvalid
-		if fs.ValidPath(clean) {
+		if private(clean) {
+			err = errors.New("it is the workspace's own, with its keys, and is for nobody")
+		} else if fs.ValidPath(clean) {
 			content, err = fs.ReadFile(workspace, clean)
 		}
 		if err != nil {
