@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"mailer/internal/campaign"
 	"mailer/internal/contact"
 	"mailer/internal/message"
 	"mailer/internal/send"
@@ -82,6 +83,9 @@ func runPreview(ctx context.Context, a *app, name string, o previewOptions) erro
 		return err
 	}
 	defer st.Close()
+	if rel, _ := within(filepath.Join(ws.Dir, campaign.Dir), o.out); rel == "." && o.out != "" {
+		return usage("--out %s: what lies in %s/ is a campaign; name another folder", o.out, campaign.Dir)
+	}
 	s := &send.Sender{Workspace: ws, Store: st, Now: a.now}
 	o.request.Campaign = campaignArg(ws.Dir, name)
 	plan, err := s.Draft(ctx, o.request)
@@ -294,15 +298,20 @@ func campaignArg(workspace, arg string) string {
 	if _, err := os.Stat(arg); err != nil {
 		return arg
 	}
-	full, err := filepath.Abs(arg)
+	if rel, ok := within(workspace, arg); ok {
+		return filepath.ToSlash(rel)
+	}
+	return arg
+}
+
+// within is a path as it is meant from a folder that it is in.
+func within(folder, path string) (string, bool) {
+	full, err := filepath.Abs(path)
 	if err != nil {
-		return arg
+		return "", false
 	}
-	rel, err := filepath.Rel(resolved(workspace), resolved(full))
-	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
-		return arg
-	}
-	return filepath.ToSlash(rel)
+	rel, err := filepath.Rel(resolved(folder), resolved(full))
+	return rel, err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
 // resolved follows links, so that two ways to one folder are the same.
