@@ -248,6 +248,8 @@ func TestOnlyReadableFiles(t *testing.T) {
 		{"templates/layouts/default.txt", cp932, "templates/layouts/default.txt:2: the file is not UTF-8"},
 		{"templates/partials/footer.html", cp932, "templates/partials/footer.html:2: the file is not UTF-8"},
 		{"templates/partials/footer.txt", cp932, "templates/partials/footer.txt:2: the file is not UTF-8"},
+		{"templates/layouts/default.html", "<p>{{.email}}</p>", `templates/layouts/default.html: the layout leaves the campaign's text out; put {{template "body" .}}`},
+		{"templates/layouts/default.txt", "", "templates/layouts/default.txt: the layout leaves"},
 		{"templates/layouts/default.html/x", "", "templates/layouts/default.html: the file cannot be read"},
 		{"templates/partials/footer.txt/x", "", "templates/partials/footer.txt: the file cannot be read"},
 	} {
@@ -289,7 +291,7 @@ func TestDiff(t *testing.T) {
 		{"body", "campaigns/a.md", "---\nsubject: x\nattach: f.pdf\nlayout: mine\n---\nOne\n2\n", `campaigns/a.md:7: the line was "Two", is now "2"`},
 		{"shorter", "campaigns/a.md", "---\nsubject: x\nattach: f.pdf\nlayout: mine\n---\nOne", `campaigns/a.md:7: the line was "Two", is now nothing`},
 		{"attachment", "f.pdf", "newer", "the attachment f.pdf has changed (3 bytes, now 5)"},
-		{"layout", "templates/layouts/mine.html", "<i>", "templates/layouts/mine.html:1: the line was"},
+		{"layout", "templates/layouts/mine.html", "<i>{{template \"body\" .}}</i>", "templates/layouts/mine.html:1: the line was"},
 		{"class", "campaigns/a.md", "---\nsubject: x\nattach: f.pdf\nlayout: mine\nclass: operational\n---\nOne\nTwo\n", `class was "marketing", is now "operational"`},
 		{"language", "campaigns/a.ja.md", "---\nsubject: あ\n---\nOne", "campaigns/a.ja.md is new"},
 	} {

@@ -172,6 +172,11 @@ func freeze(workspace fs.FS, d Document) (Variant, error) {
 	if v.Partials, err = partials(workspace, &v); err != nil {
 		return v, err
 	}
+	for _, l := range []*Layout{v.HTMLLayout, v.TextLayout} {
+		if l != nil && !l.takesBody(v.Partials) {
+			return v, &Error{File: l.Name, Msg: "the layout leaves the campaign's text out", Hint: `put {{template "body" .}} where it belongs`}
+		}
+	}
 	var common []string
 	for _, p := range d.Front.Attach {
 		if strings.Contains(p, "{{") {
@@ -194,6 +199,15 @@ func freeze(workspace fs.FS, d Document) (Variant, error) {
 		return v, d.errorAt("attach", fmt.Sprintf("the files of one message have %d MB", size>>20), fmt.Sprintf("keep them under %d MB", MaxFiles>>20))
 	}
 	return v, nil
+}
+
+var bodyCall = regexp.MustCompile("\\{\\{-?\\s*(template|block)\\s+[\"`]body[\"`]")
+
+// takesBody: the layout has a place for the campaign's text, or a partial has.
+func (l *Layout) takesBody(partials []Partial) bool {
+	return bodyCall.MatchString(l.Source) || slices.ContainsFunc(partials, func(p Partial) bool {
+		return p.HTML != nil && bodyCall.MatchString(p.HTML.Source) || p.Text != nil && bodyCall.MatchString(p.Text.Source)
+	})
 }
 
 var wholePage = regexp.MustCompile(`(?i)^\s*(<!--.*?-->\s*)*<(!doctype|html)[\s>]`)
