@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"mailer/internal/campaign"
 	"mailer/internal/contact"
 	"mailer/internal/message"
 	"mailer/internal/send"
@@ -82,6 +83,9 @@ func runPreview(ctx context.Context, a *app, name string, o previewOptions) erro
 		return err
 	}
 	defer st.Close()
+	if rel, _ := within(filepath.Join(ws.Dir, campaign.Dir), o.out); rel == "." && o.out != "" {
+		return usage("--out %s: what lies in %s/ is a campaign; name another folder", o.out, campaign.Dir)
+	}
 	s := &send.Sender{Workspace: ws, Store: st, Now: a.now}
 	o.request.Campaign = campaignArg(ws.Dir, name)
 	plan, err := s.Draft(ctx, o.request)
@@ -172,11 +176,12 @@ func showPreview(a *app, name string, who contact.Contact, m message.Message, o 
 			Campaign string `json:"campaign"`
 			To       string `json:"to"`
 			From     string `json:"from"`
+			FromName string `json:"from_name"`
 			Subject  string `json:"subject"`
 			Text     string `json:"text"`
 			HTML     string `json:"html,omitempty"`
 			Raw      string `json:"raw"`
-		}{name, who.Address, m.From, m.Subject, m.Text, m.HTML, string(m.Raw)})
+		}{name, who.Address, m.From, m.FromName, m.Subject, m.Text, m.HTML, string(m.Raw)})
 	}
 	switch o.part {
 	case "html":
@@ -192,12 +197,16 @@ func showPreview(a *app, name string, who contact.Contact, m message.Message, o 
 	if o.open || o.out != "" {
 		return nil
 	}
+	from := m.From
+	if m.FromName != "" {
+		from = fmt.Sprintf("%s <%s>", m.FromName, m.From)
+	}
 	html := "none"
 	if m.HTML != "" {
 		html = fmt.Sprintf("%d bytes (--part html, or --open)", len(m.HTML))
 	}
 	a.out.Printf("From:     %s\nTo:       %s\nSubject:  %s\nHTML:     %s\nMessage:  %d bytes (--part raw)\n\n%s",
-		ui.Clean(m.From), ui.Clean(who.Address), ui.Clean(m.Subject), html, len(m.Raw), printable(m.Text))
+		ui.Clean(from), ui.Clean(who.Address), ui.Clean(m.Subject), html, len(m.Raw), printable(m.Text))
 	return nil
 }
 
@@ -289,15 +298,20 @@ func campaignArg(workspace, arg string) string {
 	if _, err := os.Stat(arg); err != nil {
 		return arg
 	}
-	full, err := filepath.Abs(arg)
+	if rel, ok := within(workspace, arg); ok {
+		return filepath.ToSlash(rel)
+	}
+	return arg
+}
+
+// within is a path as it is meant from a folder that it is in.
+func within(folder, path string) (string, bool) {
+	full, err := filepath.Abs(path)
 	if err != nil {
-		return arg
+		return "", false
 	}
-	rel, err := filepath.Rel(resolved(workspace), resolved(full))
-	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
-		return arg
-	}
-	return filepath.ToSlash(rel)
+	rel, err := filepath.Rel(resolved(folder), resolved(full))
+	return rel, err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
 // resolved follows links, so that two ways to one folder are the same.

@@ -184,7 +184,7 @@ func tellFindings(a *app, findings []send.Finding) (errs int) {
 		if f.Level == "error" {
 			errs++
 		}
-		fmt.Fprintf(a.out.Stderr(), "%s: %s\n", f.Level, clean(f.Text()))
+		fmt.Fprintf(a.out.Stderr(), "%s: %s [%s]\n", f.Level, clean(f.Text()), f.Rule)
 	}
 	return errs
 }

@@ -55,6 +55,9 @@ func TestParseRefuses(t *testing.T) {
 		{"empty", "", "does not begin with front matter"},
 		{"no subject", "---\nfrom: a@example.com\n---\n", "the campaign has no subject"},
 		{"nothing in it", "---\n---\n", "the campaign has no subject"},
+		{"quotes in quotes", "---\nsubject: \"{{default \"Reader\" .name}}, news\"\n---\n", `in single quotes: subject: '{{default "reader" .name}} ...'`},
+		{"colon", "---\nsubject: News: winter\n---\n", `a.md:2:10: mapping value is not allowed in this context; put a value with a colon in it in quotes`},
+		{"bracket", "---\nsubject: [Example] News\n---\n", `put the whole value in quotes: subject: "[Example] News"`},
 		{"unknown key", "---\nsubject: x\nsubjct: y\n---\n", `a.md:3:1: unknown key "subjct"; did you mean "subject"?`},
 		{"key far off", "---\nsubject: x\ncolour: y\n---\n", `unknown key "colour"; the keys are id, subject`},
 		{"twice", "---\nsubject: x\nsubject: y\n---\n", "a.md:3:1:"},
@@ -215,7 +218,11 @@ func TestFreezeRefuses(t *testing.T) {
 		{"layout: ../../x", "there is no layout"},
 		{"attach: gone.pdf", "campaigns/a.md:3: attach gone.pdf: there is no such file"},
 		{"attach: /etc/passwd", "attach /etc/passwd"},
-		{"attach: ../secret", "attach ../secret"},
+		{"attach: ../secret", "attach ../secret: the path leads out of the workspace"},
+		{"attach: ./mailer.db", "attach ./mailer.db: it is the workspace's own"},
+		{"attach: Mailer.yaml", "it is the workspace's own"},
+		{"attach: dkim/s1.pem", "it is the workspace's own"},
+		{"embed: gone.png", "campaigns/a.md:3: embed gone.png: there is no such file"},
 	} {
 		ws := files("campaigns/a.md", "---\nsubject: x\n"+c.front+"\n---\n")
 		loaded, err := Load(ws, "a")
@@ -225,6 +232,35 @@ func TestFreezeRefuses(t *testing.T) {
 		_, err = Freeze(ws, loaded, sender, "UTC")
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.front, err, c.want)
+		}
+	}
+}
+
+// What is not UTF-8 would reach everybody as rubbish, whichever file it stands in; and a file of the user's that cannot be
+// read must not be replaced by mailer's own in silence.
+func TestOnlyReadableFiles(t *testing.T) {
+	const cp932 = "a\n\x89\xef\x88\xf5\n"
+	for _, c := range []struct{ file, text, want string }{
+		{"campaigns/a.md", simple + cp932, "campaigns/a.md:6: the file is not UTF-8; save it as UTF-8"},
+		{"campaigns/a.md", "\xff\xfe-\x00", "campaigns/a.md:1: the file is not UTF-8"},
+		{"campaigns/a.txt", cp932, "campaigns/a.txt:2: the file is not UTF-8"},
+		{"templates/layouts/default.html", cp932, "templates/layouts/default.html:2: the file is not UTF-8"},
+		{"templates/layouts/default.txt", cp932, "templates/layouts/default.txt:2: the file is not UTF-8"},
+		{"templates/partials/footer.html", cp932, "templates/partials/footer.html:2: the file is not UTF-8"},
+		{"templates/partials/footer.txt", cp932, "templates/partials/footer.txt:2: the file is not UTF-8"},
+		{"templates/layouts/default.html", "<p>{{.email}}</p>", `templates/layouts/default.html: the layout leaves the campaign's text out; put {{template "body" .}}`},
+		{"templates/layouts/default.txt", "", "templates/layouts/default.txt: the layout leaves"},
+		{"templates/layouts/default.html/x", "", "templates/layouts/default.html: the file cannot be read"},
+		{"templates/partials/footer.txt/x", "", "templates/partials/footer.txt: the file cannot be read"},
+	} {
+		ws := files("campaigns/a.md", simple)
+		ws[c.file] = &fstest.MapFile{Data: []byte(c.text)}
+		loaded, err := Load(ws, "campaigns/a.md")
+		if err == nil {
+			_, err = Freeze(ws, loaded, sender, "UTC")
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.file, err, c.want)
 		}
 	}
 }
@@ -255,7 +291,7 @@ func TestDiff(t *testing.T) {
 		{"body", "campaigns/a.md", "---\nsubject: x\nattach: f.pdf\nlayout: mine\n---\nOne\n2\n", `campaigns/a.md:7: the line was "Two", is now "2"`},
 		{"shorter", "campaigns/a.md", "---\nsubject: x\nattach: f.pdf\nlayout: mine\n---\nOne", `campaigns/a.md:7: the line was "Two", is now nothing`},
 		{"attachment", "f.pdf", "newer", "the attachment f.pdf has changed (3 bytes, now 5)"},
-		{"layout", "templates/layouts/mine.html", "<i>", "templates/layouts/mine.html:1: the line was"},
+		{"layout", "templates/layouts/mine.html", "<i>{{template \"body\" .}}</i>", "templates/layouts/mine.html:1: the line was"},
 		{"class", "campaigns/a.md", "---\nsubject: x\nattach: f.pdf\nlayout: mine\nclass: operational\n---\nOne\nTwo\n", `class was "marketing", is now "operational"`},
 		{"language", "campaigns/a.ja.md", "---\nsubject: あ\n---\nOne", "campaigns/a.ja.md is new"},
 	} {

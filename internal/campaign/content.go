@@ -70,6 +70,7 @@ type File struct {
 type AttachmentError struct {
 	Campaign string // the campaign's file
 	Line     int
+	Key      string // attach or embed
 	Path     string
 	Err      error
 }
@@ -80,14 +81,22 @@ func (e *AttachmentError) Error() string {
 
 // Reason is the error without its place.
 func (e *AttachmentError) Reason() string {
-	err := e.Err
-	if p := (*fs.PathError)(nil); errors.As(err, &p) {
-		err = p.Err
-	}
-	if errors.Is(err, fs.ErrNotExist) {
+	err := reason(e.Err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		err = errors.New("there is no such file")
+	case errors.Is(err, fs.ErrInvalid):
+		err = errors.New("the path leads out of the workspace")
 	}
-	return fmt.Sprintf("attach %s: %v; paths are meant from the workspace's folder", e.Path, err)
+	return fmt.Sprintf("%s %s: %v; paths are meant from the workspace's folder", e.Key, e.Path, err)
+}
+
+// reason is a file's error without its path.
+func reason(err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 // Unwrap gives the underlying error.
@@ -159,8 +168,15 @@ func freeze(workspace fs.FS, d Document) (Variant, error) {
 			return v, err
 		}
 	}
-	v.Partials = partials(workspace, &v)
 	var err error
+	if v.Partials, err = partials(workspace, &v); err != nil {
+		return v, err
+	}
+	for _, l := range []*Layout{v.HTMLLayout, v.TextLayout} {
+		if l != nil && !l.takesBody(v.Partials) {
+			return v, &Error{File: l.Name, Msg: "the layout leaves the campaign's text out", Hint: `put {{template "body" .}} where it belongs`}
+		}
+	}
 	var common []string
 	for _, p := range d.Front.Attach {
 		if strings.Contains(p, "{{") {
@@ -185,6 +201,15 @@ func freeze(workspace fs.FS, d Document) (Variant, error) {
 	return v, nil
 }
 
+var bodyCall = regexp.MustCompile("\\{\\{-?\\s*(template|block)\\s+[\"`]body[\"`]")
+
+// takesBody: the layout has a place for the campaign's text, or a partial has.
+func (l *Layout) takesBody(partials []Partial) bool {
+	return bodyCall.MatchString(l.Source) || slices.ContainsFunc(partials, func(p Partial) bool {
+		return p.HTML != nil && bodyCall.MatchString(p.HTML.Source) || p.Text != nil && bodyCall.MatchString(p.Text.Source)
+	})
+}
+
 var wholePage = regexp.MustCompile(`(?i)^\s*(<!--.*?-->\s*)*<(!doctype|html)[\s>]`)
 
 // layout is the name of the layout: a body that is a whole HTML page needs none.
@@ -198,17 +223,21 @@ func (d Document) layout() string {
 	return "default"
 }
 
-// layouts finds NAME.html and NAME.txt. A layout of the user's own without a text side takes the default one's, so
+// layouts finds NAME.html and NAME.txt. A file that is there and cannot be used is an error: mailer's own in its place
+// would be a surprise. A layout of the user's own without a text side takes the default one's, so
 // that the text part has its footer too.
 func layouts(workspace fs.FS, d Document, name string) (html, text *Layout, err error) {
-	if html, err = layout(workspace, name+".html"); err != nil && d.Format != Text {
+	if d.Format != Text {
+		html, err = layout(workspace, name+".html")
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, d.errorAt("layout", fmt.Sprintf("there is no layout %q", name),
 			fmt.Sprintf("write templates/layouts/%s.html, or use one of %s, or none", name, strings.Join(builtin(), ", ")))
 	}
-	if d.Format == Text {
-		html = nil
+	if err != nil {
+		return nil, nil, err
 	}
-	if text, err = layout(workspace, name+".txt"); err != nil {
+	if text, err = layout(workspace, name+".txt"); errors.Is(err, fs.ErrNotExist) {
 		text, err = layout(workspace, "default.txt")
 	}
 	return html, text, err
@@ -227,10 +256,15 @@ func layout(workspace fs.FS, file string) (*Layout, error) {
 
 func readLayout(workspace fs.FS, name string) (*Layout, error) {
 	source, err := fs.ReadFile(workspace, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	} else if err != nil {
+		return nil, &Error{File: name, Msg: fmt.Sprintf("the file cannot be read: %v", reason(err))}
+	}
+	text, err := readable(name, source)
 	if err != nil {
 		return nil, err
 	}
-	text := strings.ReplaceAll(strings.TrimPrefix(string(source), "\ufeff"), "\r\n", "\n")
 	return &Layout{Name: name, Source: text}, nil
 }
 
@@ -254,13 +288,24 @@ func builtin() []string {
 	return names
 }
 
+// private are the files that hold passwords, keys and everybody's address.
+func private(file string) bool {
+	file = strings.ToLower(file)
+	return file == "mailer.yaml" || strings.HasPrefix(file, "mailer.db") || strings.HasPrefix(file, "secrets/") || strings.HasPrefix(file, "dkim/")
+}
+
 func readFiles(workspace fs.FS, d Document, key string, paths []string) ([]File, error) {
 	var files []File
 	for _, p := range paths {
 		clean := path.Clean(strings.ReplaceAll(p, `\`, "/"))
-		content, err := fs.ReadFile(workspace, clean)
+		content, err := []byte(nil), fs.ErrInvalid
+		if private(clean) {
+			err = errors.New("it is the workspace's own, with its keys, and is for nobody")
+		} else if fs.ValidPath(clean) {
+			content, err = fs.ReadFile(workspace, clean)
+		}
 		if err != nil {
-			return nil, &AttachmentError{Campaign: d.Path, Line: d.Lines[key], Path: p, Err: err}
+			return nil, &AttachmentError{Campaign: d.Path, Line: d.Lines[key], Key: key, Path: p, Err: err}
 		}
 		files = append(files, File{Name: path.Base(clean), Content: content})
 	}

@@ -1,12 +1,15 @@
 package campaign
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -20,7 +23,10 @@ const fence = "---"
 // Parse reads one campaign file. file is its path, for messages and for the format.
 func Parse(file string, source []byte) (Document, error) {
 	name := splitName(file)
-	text := plainText(source)
+	text, err := readable(file, source)
+	if err != nil {
+		return Document{}, err
+	}
 	head, body, bodyLine, err := splitFront(file, text)
 	if err != nil {
 		return Document{}, err
@@ -43,7 +49,20 @@ func Parse(file string, source []byte) (Document, error) {
 func plainText(source []byte) string {
 	text := strings.TrimPrefix(string(source), "\ufeff")
 	text = strings.ReplaceAll(text, "\r\n", "\n")
-	return strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\r", "\n")
+	return strings.ReplaceAll(text, "\r", "\n")
+}
+
+// readable is the text of a file that people get to read. Another encoding, such as the CP932 of a Japanese editor, would
+// reach everybody as rubbish.
+func readable(file string, source []byte) (string, error) {
+	line := 1
+	for l := range bytes.Lines(source) {
+		if !utf8.Valid(l) {
+			return "", &Error{File: file, Line: line, Msg: "the file is not UTF-8", Hint: "save it as UTF-8"}
+		}
+		line++
+	}
+	return plainText(source), nil
 }
 
 // splitFront cuts the front matter off. The opening fence is blanked instead of removed, so that the YAML reader
@@ -194,7 +213,7 @@ func (d *Document) errorIn(head string, n ast.Node, msg, hint string) error {
 	if t := n.GetToken(); t != nil {
 		e.Line, e.Col = t.Position.Line, t.Position.Column
 	}
-	return withBareAction(e, head)
+	return withQuotes(e, head)
 }
 
 // yamlError turns the reader's error into ours: file, line and column in front.
@@ -204,15 +223,31 @@ func (d *Document) yamlError(head string, err error) error {
 		return &Error{File: d.Path, Line: 1, Msg: "front matter: " + err.Error()}
 	}
 	at := e.GetToken().Position
-	return withBareAction(&Error{File: d.Path, Line: at.Line, Col: at.Column, Msg: e.GetMessage()}, head)
+	return withQuotes(&Error{File: d.Path, Line: at.Line, Col: at.Column, Msg: e.GetMessage()}, head)
 }
 
-func withBareAction(e *Error, head string) error {
-	if bareAction(head, e.Line) {
+func withQuotes(e *Error, head string) error {
+	lines := strings.Split(head, "\n")
+	line := lines[max(0, min(e.Line, len(lines))-1)]
+	switch {
+	case bareAction(head, e.Line):
 		e.Hint = `put a value that begins with {{ in quotes: subject: "{{.name}} ..."`
+	case quotesInQuotes.MatchString(line):
+		e.Hint = `put a value with a " in it in single quotes: subject: '{{default "reader" .name}} ...'`
+	case colonInValue.MatchString(line):
+		e.Hint = `put a value with a colon in it in quotes: subject: "News: ..."`
+	case signFirst.MatchString(line):
+		e.Hint = `put the whole value in quotes: subject: "[Example] News"`
 	}
 	return e
 }
+
+// What YAML takes for the end of a value, or for another key.
+var (
+	quotesInQuotes = regexp.MustCompile(`^[\w-]+:\s*"[^"]*\{\{[^"]*"[^"]*"`)
+	signFirst      = regexp.MustCompile("^[\\w-]+:\\s*[]\\[*@&%|>`'\"-]")
+	colonInValue   = regexp.MustCompile(`^[\w-]+:\s*[^\s"'{\[|>][^"]*:(\s|$)`)
+)
 
 // bareAction reports whether a value near the line begins with an unquoted {{, which YAML takes for a mapping.
 func bareAction(head string, line int) bool {

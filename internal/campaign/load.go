@@ -132,7 +132,9 @@ func loadStem(workspace fs.FS, dir, stem string) (*Campaign, error) {
 			return nil, fmt.Errorf("read campaign: %w", err)
 		}
 		if n.format == Text && !hasFront(source) && hasRich(entries, n) {
-			texts[file] = plainText(source)
+			if texts[file], err = readable(file, source); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		d, err := Parse(file, source)

@@ -1,6 +1,8 @@
 package campaign
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"regexp"
@@ -25,8 +27,9 @@ var (
 
 // partials finds everything that a document's templates take in, and what that takes in. A name without a file is left
 // to Compile, which knows its place.
-func partials(workspace fs.FS, v *Variant) []Partial {
+func partials(workspace fs.FS, v *Variant) ([]Partial, error) {
 	found := map[string]Partial{}
+	var failed error
 	var scan func(text string)
 	scan = func(text string) {
 		for _, m := range includes.FindAllStringSubmatch(text, -1) {
@@ -36,8 +39,10 @@ func partials(workspace fs.FS, v *Variant) []Partial {
 			}
 			p := Partial{Name: name}
 			found[name] = p
-			p.HTML = firstLayout(workspace, name, ".html", ".md")
-			p.Text = firstLayout(workspace, name, ".txt", ".md")
+			var errHTML, errText error
+			p.HTML, errHTML = firstLayout(workspace, name, ".html", ".md")
+			p.Text, errText = firstLayout(workspace, name, ".txt", ".md")
+			failed = cmp.Or(failed, errHTML, errText)
 			found[name] = p
 			for _, l := range []*Layout{p.HTML, p.Text} {
 				if l != nil {
@@ -61,22 +66,22 @@ func partials(workspace fs.FS, v *Variant) []Partial {
 		}
 	}
 	slices.SortFunc(list, func(a, b Partial) int { return strings.Compare(a.Name, b.Name) })
-	return list
+	return list, failed
 }
 
-// firstLayout is the workspace's file of one of these kinds, else the embedded one.
-func firstLayout(workspace fs.FS, name string, kinds ...string) *Layout {
+// firstLayout is the workspace's file of one of these kinds, else the embedded one, else nil.
+func firstLayout(workspace fs.FS, name string, kinds ...string) (*Layout, error) {
 	for _, kind := range kinds {
-		if l, err := readLayout(workspace, "templates/"+partialDir+name+kind); err == nil {
-			return l
+		if l, err := readLayout(workspace, "templates/"+partialDir+name+kind); !errors.Is(err, fs.ErrNotExist) {
+			return l, err
 		}
 	}
 	for _, kind := range kinds {
 		if l, err := embedded(partialDir + name + kind); err == nil {
-			return l
+			return l, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // ownPartials are the ones that the user wrote. What came with mailer is left out of a comparison, like such a layout's

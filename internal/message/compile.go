@@ -601,7 +601,7 @@ func (d *document) compose(r Recipient, m Mark, out output) (Message, error) {
 		return Message{}, err
 	}
 	raw, err := d.signed(d.structure(out).append(head, d.seed(), nil))
-	return Message{Subject: out.subject, From: d.from.Text, HTML: out.html, Text: out.text, Raw: raw, SMTPUTF8: d.smtpUTF8(r)}, err
+	return Message{Subject: out.subject, From: d.from.Text, FromName: d.from.Name, HTML: out.html, Text: out.text, Raw: raw, SMTPUTF8: d.smtpUTF8(r)}, err
 }
 
 // signed is the finished message.

@@ -132,7 +132,7 @@ func (c calendar) date(layout string, v any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return c.format(layout, t), nil
+	return c.written("date", layout, t)
 }
 
 // dateIn is date in another time zone: {{dateIn "Europe/Paris" "15:04" .starts}}.
@@ -151,7 +151,16 @@ func (c calendar) dateIn(zone, layout string, v any) (string, error) {
 	if !day {
 		t = t.In(loc)
 	}
-	return c.format(layout, t), nil
+	return c.written("dateIn", layout, t)
+}
+
+// written refuses a layout without any part of a date, such as YYYY-MM-DD: it would be printed as it stands.
+func (c calendar) written(what, layout string, t time.Time) (string, error) {
+	s := c.format(layout, t)
+	if s == layout && c.format(layout, t.AddDate(11, 1, 1).Add(11*time.Hour+time.Minute+time.Second)) == layout {
+		return "", fmt.Errorf("%s: %q is no layout of a date; use short, long or full, or write it as 2006-01-02 15:04", what, layout)
+	}
+	return s, nil
 }
 
 // zoneCache keeps the zones that were found: loading one costs as much as rendering a message.

@@ -78,6 +78,8 @@ func TestFunctions(t *testing.T) {
 
 func TestFunctionsRefuse(t *testing.T) {
 	for _, c := range []struct{ source, want string }{
+		{`{{date "YYYY-MM-DD" .d}}`, `date: "YYYY-MM-DD" is no layout of a date; use short, long or full`},
+		{`{{dateIn "Asia/Tokyo" "medium" .d}}`, `dateIn: "medium" is no layout of a date`},
 		{`{{date "long" .text}}`, `date: "abc" is no date`},
 		{`{{dateIn "../../etc/passwd" "2006" .d}}`, `"../../etc/passwd" is no time zone`},
 		{`{{dateIn "Mars/Base" "2006" .d}}`, "is no time zone"},

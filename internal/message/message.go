@@ -42,6 +42,7 @@ type Mark struct {
 type Message struct {
 	Subject  string
 	From     string // addr-spec
+	FromName string
 	HTML     string // as it is in the message, before its transfer encoding; lines end in \n
 	Text     string
 	Raw      []byte // CRLF, signed, before dot-stuffing

@@ -315,7 +315,7 @@ func (d *document) fill(f *filler, files *files, r Recipient, m Mark, full bool)
 	if !ok {
 		return Message{}, false, nil
 	}
-	msg := Message{Subject: subject, From: d.from.Text, SMTPUTF8: d.smtpUTF8(r)}
+	msg := Message{Subject: subject, From: d.from.Text, FromName: d.from.Name, SMTPUTF8: d.smtpUTF8(r)}
 	b, ok, err := d.fillHeader(f, r, m, subject)
 	if !ok || err != nil {
 		return Message{}, ok, err
