@@ -609,7 +609,7 @@ func (d *document) signed(raw []byte) ([]byte, error) {
 	if len(d.signers) == 0 {
 		return bytes.Clone(raw), nil
 	}
-	signatures, err := sign(d.signers, raw, time.Now())
+	signatures, err := sign(d.signers, raw)
 	return append(append(make([]byte, 0, len(signatures)+len(raw)), signatures...), raw...), err
 }
 
