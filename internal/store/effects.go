@@ -291,19 +291,7 @@ func suppressedKeys(ctx context.Context, q queryer, keys []any) (map[string]bool
 }
 
 func eachString(ctx context.Context, q queryer, fn func(string), query string, args ...any) error {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return err
-		}
-		fn(s)
-	}
-	return rows.Err()
+	return eachRow(ctx, q, scanString(fn), query, args...)
 }
 
 func scanString(fn func(string)) func(*sql.Rows) error {

@@ -207,19 +207,12 @@ func (im *Import) remember(ctx context.Context, tx *sql.Tx) error {
 	if err != nil {
 		return err
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT contact FROM changes WHERE change_set = ? AND line > 0", im.ID)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	return eachRow(ctx, tx, func(rows *sql.Rows) error {
 		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return err
-		}
+		err := rows.Scan(&id)
 		im.own.add(id)
-	}
-	return rows.Err()
+		return err
+	}, "SELECT contact FROM changes WHERE change_set = ? AND line > 0", im.ID)
 }
 
 // bind looks the columns up by name: they exist now.
@@ -355,10 +348,11 @@ func (s *Store) FinishImport(ctx context.Context, im *Import, rejected int64) er
 
 // Sending reports whether a campaign is being sent right now, here or in another process: a long write then makes room.
 func (s *Store) Sending(ctx context.Context) (bool, error) {
-	var n int
-	err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM campaigns WHERE state = 'sending' AND lease_holder <> '' AND lease_expires > ?", s.millis()).Scan(&n)
-	if err != nil {
-		return false, fmt.Errorf("look for a running send: %w", explain(err))
-	}
-	return n > 0, nil
+	busy, err := s.sendingNow(ctx, s.read)
+	return busy, wrap("look for a running send", explain(err))
+}
+
+func (s *Store) sendingNow(ctx context.Context, q queryer) (busy bool, err error) {
+	err = q.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM campaigns WHERE lease_holder <> '' AND lease_expires > ?)", s.millis()).Scan(&busy)
+	return busy, err
 }

@@ -126,12 +126,6 @@ func (s *Store) bestSeek(ctx context.Context, seeks []Seek) (*contact.Field, err
 	return &seeks[best].Field, nil
 }
 
-func (s *Store) sendingNow(ctx context.Context, q queryer) (bool, error) {
-	var n int
-	err := q.QueryRowContext(ctx, "SELECT count(*) FROM campaigns WHERE lease_holder <> '' AND lease_expires > ?", s.millis()).Scan(&n)
-	return n > 0, err
-}
-
 // indexes lists the indexes on fields.
 func indexes(ctx context.Context, q queryer) ([]index, error) {
 	rows, err := q.QueryContext(ctx, `SELECT i.name, f.id IS NULL, coalesce(m.value, '0')
