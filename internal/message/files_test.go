@@ -37,7 +37,7 @@ func TestFilesOfARecipient(t *testing.T) {
 	} {
 		r := Recipient{"taro@example.jp", map[string]string{"number": c.number, "extra": c.extra}}
 		m, err := tmpl.Render(r, mark)
-		checked := tmpl.Check(r, mark)
+		_, checked := tmpl.check(r, mark)
 		if c.err != "" {
 			var e *RenderError
 			if err == nil || checked == nil || !errors.As(err, &e) || !strings.Contains(err.Error(), c.err) || err.Error() != checked.Error() || e.Line != 3 {
@@ -63,7 +63,7 @@ func TestFilesOfARecipient(t *testing.T) {
 	}
 	p := NewPreflight(tmpl, Facts{})
 	for _, number := range []string{"18", "19"} {
-		p.Add(Recipient{number + "@example.jp", map[string]string{"number": number}}, mark)
+		p.Enter(p.Look(Recipient{number + "@example.jp", map[string]string{"number": number}}, mark))
 	}
 	if f := p.Findings()[0]; f.Rule != RuleAttachment || f.Count != 2 || f.Level != LevelError {
 		t.Errorf("%+v", p.Findings())
@@ -88,7 +88,7 @@ func TestFilesThatAreTooLarge(t *testing.T) {
 	}
 	r := Recipient{"taro@example.jp", map[string]string{"n": "1"}}
 	_, err = tmpl.Render(r, mark)
-	if checked := tmpl.Check(r, mark); err == nil || checked == nil || !strings.Contains(err.Error(), "more than 25 MB") || err.Error() != checked.Error() {
+	if _, checked := tmpl.check(r, mark); err == nil || checked == nil || !strings.Contains(err.Error(), "more than 25 MB") || err.Error() != checked.Error() {
 		t.Errorf("%v, checked: %v", err, checked)
 	}
 }

@@ -244,9 +244,6 @@ func (p *Preflight) Look(r Recipient, m Mark) Seen {
 	return s
 }
 
-// Add checks the message of one recipient.
-func (p *Preflight) Add(r Recipient, m Mark) { p.Enter(p.Look(r, m)) }
-
 // Enter counts what was seen.
 func (p *Preflight) Enter(s Seen) {
 	r, err := s.recipient, s.err

@@ -12,7 +12,7 @@ func preflight(t *testing.T, name, front, body string, facts Facts, recipients .
 	t.Helper()
 	p := NewPreflight(compileFile(t, name, front, body), facts)
 	for _, r := range recipients {
-		p.Add(r, mark)
+		p.Enter(p.Look(r, mark))
 	}
 	return p.Findings()
 }
@@ -69,7 +69,7 @@ func TestNoFindings(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := NewPreflight(tmpl, Facts{Fields: []string{"name", "campaign"}, BounceMailbox: true})
-	p.Add(Recipient{"a@example.jp", map[string]string{"name": "A", "campaign": "c"}}, mark)
+	p.Enter(p.Look(Recipient{"a@example.jp", map[string]string{"name": "A", "campaign": "c"}}, mark))
 	if f := p.Findings(); len(f) > 0 {
 		t.Errorf("%+v", f)
 	}
@@ -87,7 +87,7 @@ func TestNoWayToUnsubscribe(t *testing.T) {
 	p := NewPreflight(compileFile(t, "a.md", "subject: x", "x"), Facts{})
 	m := mark
 	m.UnsubscribeMailto = ""
-	p.Add(Recipient{"a@example.jp", nil}, m)
+	p.Enter(p.Look(Recipient{"a@example.jp", nil}, m))
 	if f := p.Findings(); f[0].Rule != RuleUnsubscribe || f[0].Level != LevelError {
 		t.Errorf("%+v", f)
 	}

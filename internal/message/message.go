@@ -140,12 +140,7 @@ func (t *Template) filler(d *document, r Recipient, m Mark) *filler {
 	return f
 }
 
-// Check executes the templates for one recipient, and composes and signs nothing.
-func (t *Template) Check(r Recipient, m Mark) error {
-	_, err := t.check(r, m)
-	return err
-}
-
+// check executes the templates for one recipient, and composes and signs nothing.
 func (t *Template) check(r Recipient, m Mark) (output, error) {
 	d, err := t.document(r)
 	if err != nil {

@@ -189,7 +189,7 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 }
 
 func TestMissingFieldNamesTheContact(t *testing.T) {
-	err := bare(t, "{{.name}}").Check(Recipient{"hanako@example.jp", nil}, mark)
+	_, err := bare(t, "{{.name}}").check(Recipient{"hanako@example.jp", nil}, mark)
 	var e *RenderError
 	if !errors.As(err, &e) || e.Address != "hanako@example.jp" || e.Field != "name" || !strings.Contains(err.Error(), "hanako@example.jp") {
 		t.Errorf("%v", err)

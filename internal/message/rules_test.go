@@ -162,7 +162,7 @@ func TestFindingsOfARuleAreBounded(t *testing.T) {
 func TestAddressesToFetch(t *testing.T) {
 	p := NewPreflight(compileFile(t, "a.md", "subject: x", "[a](https://example.com/a) [p](https://example.com/p/{{.n}}) ![](https://example.com/i.png) [m](mailto:a@example.com)"), Facts{Links: true})
 	for i := range 50 {
-		p.Add(Recipient{fmt.Sprintf("r%d@example.jp", i), map[string]string{"n": fmt.Sprint(i)}}, mark)
+		p.Enter(p.Look(Recipient{fmt.Sprintf("r%d@example.jp", i), map[string]string{"n": fmt.Sprint(i)}}, mark))
 	}
 	var got []string
 	list, more := p.Addresses()

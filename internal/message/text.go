@@ -263,7 +263,7 @@ func (w *textWriter) text(s string) {
 	if w.skip != "" {
 		return
 	}
-	s = clean(s)
+	s = unmarked(s)
 	w.follow(s)
 	if w.pre > 0 {
 		w.para.WriteString(s)
@@ -428,19 +428,6 @@ func (w *textWriter) prefix() (first, other string) {
 		in.used = true
 	}
 	return first, other
-}
-
-// clean takes out what frames paragraphs.
-func clean(s string) string {
-	if !strings.ContainsAny(s, marks) {
-		return s
-	}
-	return strings.Map(func(r rune) rune {
-		if strings.ContainsRune(marks, r) {
-			return -1
-		}
-		return r
-	}, s)
 }
 
 func attribute(tag html.Token, name string) string {
