@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"mailer/internal/contact"
 	"mailer/internal/export"
@@ -45,7 +47,7 @@ func newContactsExportCmd(a *app) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runContactsExport(cmd.Context(), a, o) },
 	}
 	o.flags(cmd)
-	cmd.Flags().StringVar(&o.format, "format", "csv", "`format`: csv, xlsx or jsonl")
+	cmd.Flags().StringVar(&o.format, "format", export.CSV, "`format`: "+strings.Join(export.Formats(), ", "))
 	cmd.Flags().StringVar(&o.encoding, "encoding", "utf-8", "`encoding` of csv: utf-8 or cp932")
 	cmd.Flags().StringVarP(&o.out, "out", "o", "", "write to this `file`")
 	return cmd
@@ -53,8 +55,8 @@ func newContactsExportCmd(a *app) *cobra.Command {
 
 func (o contactsExportOptions) check(json, terminal bool) error {
 	switch {
-	case o.format != export.CSV && o.format != export.XLSX && o.format != export.JSONL:
-		return usage("--format takes csv, xlsx or jsonl, not %q", o.format)
+	case !slices.Contains(export.Formats(), o.format):
+		return usage("--format takes %s, not %q", strings.Join(export.Formats(), ", "), o.format)
 	case o.encoding != "utf-8" && o.encoding != "cp932":
 		return usage("--encoding takes utf-8 or cp932, not %q", o.encoding)
 	case o.format != export.CSV && o.encoding != "utf-8":

@@ -190,7 +190,7 @@ func TestValueThatDoesNotFitItsField(t *testing.T) {
 	if r := rejects[0]; r.Line != 3 || r.Column != 2 || !strings.Contains(r.Reason, "mailer fields set age --type text") {
 		t.Errorf("%+v", r)
 	}
-	if _, err := w.st.SetFieldType(t.Context(), "age", contact.Text); err != nil {
+	if _, err := w.st.SetField(t.Context(), "age", contact.Text, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.imported("email,age\na@example.jp,31\nb@example.jp,thirty\n", Options{}, "2 1 0 1 0 0")
@@ -378,7 +378,7 @@ func TestUndoSurvivesATypeChange(t *testing.T) {
 	w := newWorld(t)
 	w.imported("email,joined\na@example.jp,2026/1/5\n", Options{}, "1 1 0 0 0 0")
 	sum, _ := w.imported("email,joined\na@example.jp,2026/1/6\n", Options{}, "1 0 1 0 0 0")
-	if _, err := w.st.SetFieldType(t.Context(), "joined", contact.Text); err != nil {
+	if _, err := w.st.SetField(t.Context(), "joined", contact.Text, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.undo(sum.ChangeSet, "0 1 0")

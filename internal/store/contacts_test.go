@@ -132,13 +132,13 @@ func TestTwoProcessesAtOneImport(t *testing.T) {
 func TestTypeChangedDuringAnImport(t *testing.T) {
 	s, _ := openTest(t)
 	im := begin(t, s, ImportSpec{Columns: columns("n#")})
-	if _, err := s.SetFieldType(t.Context(), "other", contact.Date); err != nil {
+	if _, err := s.SetField(t.Context(), "other", contact.Date, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Apply(t.Context(), im, []Row{row(2, 1, "1")}); err != nil {
 		t.Fatalf("another field stopped the import: %v", err)
 	}
-	if _, err := s.SetFieldType(t.Context(), "n", contact.Text); err != nil {
+	if _, err := s.SetField(t.Context(), "n", contact.Text, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Apply(t.Context(), im, []Row{row(3, 2, "2")}); err == nil || !strings.Contains(err.Error(), "run the same command again") {
@@ -192,14 +192,14 @@ func TestListThatAnotherImportUsesStays(t *testing.T) {
 func TestSetFieldType(t *testing.T) {
 	s, _ := openTest(t)
 	put(t, s, ImportSpec{Columns: columns("day", "n")}, row(2, 1, "2026/1/5", "1"), row(3, 2, "", "x"), row(4, 3, "2026-01-06", ""))
-	change, err := s.SetFieldType(t.Context(), "day", contact.Date)
+	change, err := s.SetField(t.Context(), "day", contact.Date, nil, nil)
 	if err != nil || change.Rewritten != 2 || change.Created {
 		t.Fatalf("%+v, %v", change, err)
 	}
 	if got := storedFields(t, s, 1); got != `{"f1":"2026-01-05","t1":"2026/1/5","f2":"1"}` {
 		t.Errorf("stored %s", got)
 	}
-	_, err = s.SetFieldType(t.Context(), "n", contact.Number)
+	_, err = s.SetField(t.Context(), "n", contact.Number, nil, nil)
 	var misfit *FieldMisfit
 	if !errors.As(err, &misfit) || misfit.Count != 1 || misfit.Address != "p2@example.jp" {
 		t.Errorf("%v", err)
@@ -207,13 +207,13 @@ func TestSetFieldType(t *testing.T) {
 	if fields, err := s.Fields(t.Context()); err != nil || fields[1].Type != contact.Text || fields[1].Declared {
 		t.Errorf("a refused change changed the field: %+v, %v", fields, err)
 	}
-	if change, err = s.SetFieldType(t.Context(), "day", contact.Text); err != nil || change.Rewritten != 2 {
+	if change, err = s.SetField(t.Context(), "day", contact.Text, nil, nil); err != nil || change.Rewritten != 2 {
 		t.Errorf("%+v, %v", change, err)
 	}
 	if got := storedFields(t, s, 1); got != `{"f1":"2026/1/5","f2":"1"}` {
 		t.Errorf("stored %s", got)
 	}
-	if change, err = s.SetFieldType(t.Context(), "姓", contact.Text); err != nil || !change.Created || change.Field.Role != contact.LastName {
+	if change, err = s.SetField(t.Context(), "姓", contact.Text, nil, nil); err != nil || !change.Created || change.Field.Role != contact.LastName {
 		t.Errorf("%+v, %v", change, err)
 	}
 }
@@ -230,11 +230,11 @@ func TestSetFieldTypeBesideASend(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.sizes.rewrite = 1
-	if _, err := s.SetFieldType(t.Context(), "n", contact.Number); err == nil || !strings.Contains(err.Error(), "being sent right now") {
+	if _, err := s.SetField(t.Context(), "n", contact.Number, nil, nil); err == nil || !strings.Contains(err.Error(), "being sent right now") {
 		t.Errorf("got %v", err)
 	}
 	s.sizes.rewrite = 2
-	if _, err := s.SetFieldType(t.Context(), "n", contact.Number); err != nil {
+	if _, err := s.SetField(t.Context(), "n", contact.Number, nil, nil); err != nil {
 		t.Errorf("a short list: %v", err)
 	}
 }

@@ -141,11 +141,6 @@ func (e *FieldMisfit) Error() string {
 // rewriteChunk is how many contacts a type change holds in memory at a time.
 const rewriteChunk = 500
 
-// SetFieldType is SetField for the type alone.
-func (s *Store) SetFieldType(ctx context.Context, name string, typ contact.Type) (FieldChange, error) {
-	return s.SetField(ctx, name, typ, nil, nil)
-}
-
 // SetField declares the type of a field ("" leaves it), and its role (nil leaves it), and makes the field when there is
 // none. The stored values are rewritten in the same transaction: a field whose rows are half of one type would compare
 // wrongly. The error is a *FieldMisfit when a value does not fit; then nothing is changed. A role belongs to one field:
