@@ -105,25 +105,32 @@ func isMarkup(head []byte) bool {
 
 // beginsObject reports whether the text begins as JSON objects do, alone or in an array.
 func (s *source) beginsObject() bool {
-	r, err := s.reader()
-	if err != nil {
+	text := s.start()
+	if len(text) < 2 {
 		return false
 	}
-	head := make([]byte, 512)
-	n, _ := io.ReadFull(r, head)
-	text := bytes.TrimLeft(head[:n], " \t\r\n")
-	for _, next := range []string{"[", "{"} {
-		if len(text) == 0 || text[0] != next[0] {
-			continue
-		}
-		rest := bytes.TrimLeft(text[1:], " \t\r\n")
-		switch {
-		case len(rest) == 0:
-			return false
-		case next == "{":
-			return rest[0] == '"' || rest[0] == '}'
-		}
+	rest := bytes.TrimLeft(text[1:], jsonSpace)
+	switch {
+	case len(rest) == 0:
+		return false
+	case text[0] == '{':
+		return rest[0] == '"' || rest[0] == '}'
+	case text[0] == '[':
 		return rest[0] == '{' || rest[0] == ']'
 	}
 	return false
+}
+
+// jsonSpace is what may stand between the parts of JSON (RFC 8259 section 2).
+const jsonSpace = " \t\r\n"
+
+// start is the beginning of the text, without white space before it. A fault of reading shows up again when its rows are read.
+func (s *source) start() []byte {
+	r, err := s.reader()
+	if err != nil {
+		return nil
+	}
+	head := make([]byte, 512)
+	n, _ := io.ReadFull(r, head)
+	return bytes.TrimLeft(head[:n], jsonSpace)
 }

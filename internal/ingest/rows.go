@@ -286,8 +286,8 @@ type layout struct {
 	types   []contact.Inference
 }
 
-// row checks a record and puts its cells into room. The reason of a rejection is for the person who made the file. fits says that values are held against the
-// types of the fields that are there already; otherwise whoever encodes them does so.
+// row checks a record and puts its cells into room. The reason of a rejection is for the person who made the file. fits says that
+// values are held against the types of the fields that are there already; otherwise whoever encodes them does so.
 func (l *layout) row(rec record, room []string, fits bool) (row store.Row, a address.Address, column int, err error) {
 	if a, err = address.Parse(rec.cells[l.header.address]); err != nil {
 		return row, a, l.header.address + 1, err

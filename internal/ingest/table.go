@@ -1,7 +1,7 @@
 package ingest
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -35,36 +35,13 @@ func OpenTable(ctx context.Context, path string, stdin io.Reader, dir, encoding 
 	if o.Format == FormatXLSX {
 		return t, nil
 	}
-	if t.JSON, err = t.beginsJSON(); err != nil {
-		src.close()
-		return nil, err
-	}
+	start := src.start()
+	t.JSON = bytes.HasPrefix(start, []byte("{")) || bytes.HasPrefix(start, []byte("["))
 	return t, nil
 }
 
 // Close closes the file.
 func (t *Table) Close() error { return t.src.close() }
-
-func (t *Table) beginsJSON() (bool, error) {
-	r, err := t.Text()
-	if err != nil {
-		return false, err
-	}
-	in := bufio.NewReaderSize(r, 512)
-	for {
-		c, err := in.ReadByte()
-		switch {
-		case errors.Is(err, io.EOF):
-			return false, nil
-		case err != nil:
-			return false, err
-		case c == '{' || c == '[':
-			return true, nil
-		case c != ' ' && c != '\n' && c != '\r' && c != '\t':
-			return false, nil
-		}
-	}
-}
 
 // Text is the file from its start, as UTF-8. What does not decode is U+FFFD in it.
 func (t *Table) Text() (io.Reader, error) {
