@@ -106,7 +106,11 @@ func (s *source) checkWidth(rec record, width int) *Reject {
 	if len(rec.cells) == width {
 		return nil
 	}
-	return &Reject{Line: rec.line, Reason: fmt.Sprintf("%d cells where the header has %d", len(rec.cells), width), Row: s.charset.lenient(rec.bytes)}
+	have := fmt.Sprintf("%d cells", len(rec.cells))
+	if len(rec.cells) == 1 {
+		have = "1 cell"
+	}
+	return &Reject{Line: rec.line, Reason: fmt.Sprintf("%s where the header has %d", have, width), Row: s.charset.lenient(rec.bytes)}
 }
 
 // blank reports whether a row holds nothing: spreadsheets leave such rows behind a table.
@@ -217,17 +221,13 @@ func (p *parser) row(b *block, rec record, reject *Reject) {
 	} else {
 		column, err := 0, error(nil)
 		if row, a, column, err = p.layout.row(rec, p.room(), p.encode == nil); err == nil && p.encode != nil {
-			if column, err = p.encodeRow(b, row); err == nil {
-				b.ends = append(b.ends, len(p.fields))
-			}
+			column, err = p.encodeRow(row)
 		}
 		if err != nil {
 			reject = &Reject{Line: rec.line, Column: column, Reason: err.Error(), Row: p.show(rec), key: row.Key}
 		}
 	}
-	if reject != nil {
-		b.ends = append(b.ends, len(p.fields))
-	}
+	b.ends = append(b.ends, len(p.fields)) // a row that is rejected has added nothing
 	b.rows = append(b.rows, parsed{row, reject, a})
 }
 
@@ -243,7 +243,7 @@ func (p *parser) room() []string {
 }
 
 // encodeRow adds the stored form of a row to fields.
-func (p *parser) encodeRow(b *block, row store.Row) (column int, err error) {
+func (p *parser) encodeRow(row store.Row) (column int, err error) {
 	fields, err := p.encode(p.fields, row.Cells)
 	if err == nil {
 		p.fields = fields
