@@ -124,15 +124,15 @@ func tellExport(a *app, o contactsExportOptions, e *export.Export) error {
 	}
 	l := e.Losses
 	if l.Cells > 0 && o.format == export.XLSX {
-		a.out.Warnf("%d cells hold control characters that a workbook cannot hold (%s); they are written as spaces", l.Cells, l.Characters())
+		a.out.Warnf("%s control characters that a workbook cannot hold (%s); they are written as spaces", ui.Count(l.Cells, "cell holds", "cells hold"), l.Characters())
 	} else if l.Cells > 0 {
-		a.out.Warnf("%d cells hold characters that CP932 does not have (%s); they are written as 〓", l.Cells, l.Characters())
+		a.out.Warnf("%s characters that CP932 does not have (%s); they are written as 〓", ui.Count(l.Cells, "cell holds", "cells hold"), l.Characters())
 	}
 	if l.Twins > 0 {
-		a.out.Warnf("%d cells hold characters that CP932 has under another code (〜 as ～, ¥ as ￥); they read back as those", l.Twins)
+		a.out.Warnf("%s characters that CP932 has under another code (〜 as ～, ¥ as ￥); they read back as those", ui.Count(l.Twins, "cell holds", "cells hold"))
 	}
 	if l.TooLong > 0 {
-		a.out.Warnf("%d cells are longer than a cell of a workbook can be and are cut after %d characters", l.TooLong, export.MaxCell)
+		a.out.Warnf("%s longer than a cell of a workbook can be, cut after %d characters", ui.Count(l.TooLong, "cell is", "cells are"), export.MaxCell)
 	}
 	types := e.LostTypes()
 	if o.out != "" {
