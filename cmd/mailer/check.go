@@ -99,6 +99,9 @@ func runCheck(ctx context.Context, a *app, name string, o checkOptions) error {
 	}
 	errs := tellFindings(a, findings)
 	warnings := len(findings) - errs
+	if count == 0 && errs == 0 {
+		a.out.Warnf("%s: nobody is in the audience, so no message was looked at: import contacts, or look at the segment", name)
+	}
 	a.out.Printf("%s: %s, %s, %s\n", name, ui.Count(count, "message", "messages"), ui.Count(errs, "error", "errors"), ui.Count(warnings, "warning", "warnings"))
 	if err := a.out.Emit("summary", struct {
 		Campaign string `json:"campaign"`

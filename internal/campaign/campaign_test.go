@@ -215,6 +215,7 @@ func TestFreezeChoosesLayouts(t *testing.T) {
 func TestFreezeRefuses(t *testing.T) {
 	for _, c := range []struct{ front, want string }{
 		{"layout: nice", `a.md:3: there is no layout "nice"; write templates/layouts/nice.html, or use one of announcement, default, japanese, letter, newsletter, or none`},
+		{"layout: Newletter", `did you mean "newsletter"? Or write`},
 		{"layout: ../../x", "there is no layout"},
 		{"attach: gone.pdf", "campaigns/a.md:3: attach gone.pdf: there is no such file"},
 		{"attach: /etc/passwd", "attach /etc/passwd"},

@@ -231,8 +231,11 @@ func layouts(workspace fs.FS, d Document, name string) (html, text *Layout, err 
 		html, err = layout(workspace, name+".html")
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, d.errorAt("layout", fmt.Sprintf("there is no layout %q", name),
-			fmt.Sprintf("write templates/layouts/%s.html, or use one of %s, or none", name, strings.Join(builtin(), ", ")))
+		hint := fmt.Sprintf("write templates/layouts/%s.html, or use one of %s, or none", name, strings.Join(builtin(), ", "))
+		if near := spelling.Nearest(name, builtin()); near != "" {
+			hint = fmt.Sprintf("did you mean %q? Or %s", near, hint)
+		}
+		return nil, nil, d.errorAt("layout", fmt.Sprintf("there is no layout %q", name), hint)
 	}
 	if err != nil {
 		return nil, nil, err
