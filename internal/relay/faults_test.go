@@ -179,7 +179,7 @@ func TestEveryCertificateErrorIsConfiguration(t *testing.T) {
 		x509.CertificateInvalidError{Reason: x509.IncompatibleUsage}, x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign},
 		x509.UnknownAuthorityError{}, x509.ConstraintViolationError{},
 	} {
-		err := dialing{}.tlsError(&tls.CertificateVerificationError{Err: cause})
+		err := (&Dialer{}).tlsError(&tls.CertificateVerificationError{Err: cause})
 		var de *DialError
 		if !errors.As(err, &de) || !de.Config {
 			t.Errorf("%T: %+v", cause, err)

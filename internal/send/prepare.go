@@ -354,7 +354,7 @@ func (s *Sender) route(p *Plan) error {
 	if err != nil {
 		return err
 	}
-	p.dial = func(ctx context.Context) (*relay.Conn, error) { return relay.Dial(ctx, server) }
+	p.dial = relay.NewDialer(server).Dial
 	return nil
 }
 

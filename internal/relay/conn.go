@@ -1,0 +1,93 @@
+package relay
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/wneessen/go-mail/smtp"
+)
+
+// Conn is one connection to a relay. It is used by one goroutine; Abort may come from another.
+type Conn struct {
+	dialer     *Dialer // who made it, for what all connections of a run share
+	server     Server
+	client     *smtp.Client
+	raw        net.Conn
+	pipelining bool
+	sizeLimit  int64
+	limits     Limits
+	has        map[string]bool
+	plain      bool // the relay refused a parameter with 555: none that can be left out is sent any more
+	broken     bool
+	sent       int
+	last       time.Time // when the relay last answered
+	aborted    atomic.Bool
+}
+
+// learn keeps what the last EHLO offered.
+func (c *Conn) learn() {
+	c.has = map[string]bool{}
+	for _, name := range []string{"PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "DSN"} {
+		ok, param := c.client.Extension(name)
+		c.has[name] = ok
+		if name == "SIZE" && ok {
+			c.sizeLimit, _ = strconv.ParseInt(strings.TrimSpace(param), 10, 64)
+		}
+	}
+	if ok, param := c.client.Extension("LIMITS"); ok {
+		c.limits = parseLimits(param)
+	}
+	c.pipelining = c.server.Pipelining && c.has["PIPELINING"]
+	c.last = time.Now()
+}
+
+// Usable reports whether another message may be sent on this connection.
+func (c *Conn) Usable() bool { return !c.broken && !c.aborted.Load() }
+
+// Sent counts the transactions that were begun on this connection.
+func (c *Conn) Sent() int { return c.sent }
+
+// Full reports whether the connection has done its share: as many messages as the configuration or the relay (MAILMAX of
+// RFC 9422) allows on one.
+func (c *Conn) Full() bool {
+	return c.server.PerConn > 0 && c.sent >= c.server.PerConn || c.limits.MailMax > 0 && c.sent >= c.limits.MailMax
+}
+
+// Limits are what the relay said of itself.
+func (c *Conn) Limits() Limits { return c.limits }
+
+// Idle is how long the relay has not been spoken with.
+func (c *Conn) Idle() time.Duration { return time.Since(c.last) }
+
+// Alive asks whether the relay is still there. RSET is harmless between messages.
+func (c *Conn) Alive() bool {
+	if c.Usable() {
+		c.say("RSET\r\n", min(aliveTimeout, c.server.Timeouts.Command))
+	}
+	return c.Usable()
+}
+
+// aliveTimeout bounds the wait of Alive: a new connection is cheaper than a long wait for an old one.
+const aliveTimeout = 10 * time.Second
+
+// Close says QUIT when the session is in order, and closes.
+func (c *Conn) Close() error {
+	defer c.raw.Close() // go-mail leaves the socket open when QUIT fails
+	if c.Usable() {
+		c.raw.SetDeadline(time.Now().Add(quitTimeout))
+		return c.client.Quit()
+	}
+	return nil
+}
+
+// quitTimeout bounds the wait for the reply to QUIT, which nobody needs.
+const quitTimeout = 5 * time.Second
+
+// Abort closes the socket under whatever waits on it. It may be called from any goroutine.
+func (c *Conn) Abort() {
+	c.aborted.Store(true)
+	c.raw.Close()
+}
