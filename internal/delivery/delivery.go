@@ -119,6 +119,7 @@ type Attempt struct {
 	Reply Reply // zero when the connection was lost or the message was never on the wire
 	Lost  bool  // the connection broke or timed out in this phase
 	Error string
+	Again bool // nobody's fault and nothing left: the same message may be tried on another connection at once
 }
 
 // Accepted reports whether the relay took responsibility.

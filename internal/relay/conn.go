@@ -22,9 +22,16 @@ type Conn struct {
 	has        map[string]bool
 	plain      bool // the relay refused a parameter with 555: none that can be left out is sent any more
 	broken     bool
-	sent       int
+	sent       int       // transactions begun
+	answered   int       // transactions that ended with a reply
 	last       time.Time // when the relay last answered
-	aborted    atomic.Bool
+	replyBy    time.Time // when the reply that is waited for must be there
+
+	offered   *Message // its MAIL, RCPT and DATA have left, their replies are not read
+	unclean   bool     // a transaction was refused: RSET comes before the next one
+	resetting bool     // RSET has left with a group, its reply is not read
+	out       []byte   // what is being written; kept for its room
+	aborted   atomic.Bool
 }
 
 // learn keeps what the last EHLO offered.
@@ -65,7 +72,8 @@ func (c *Conn) Idle() time.Duration { return time.Since(c.last) }
 // Alive asks whether the relay is still there. RSET is harmless between messages.
 func (c *Conn) Alive() bool {
 	if c.Usable() {
-		c.say("RSET\r\n", min(aliveTimeout, c.server.Timeouts.Command))
+		c.say("RSET\r\n", min(aliveTimeout, c.server.Timeouts.Command), positive)
+		c.unclean = false
 	}
 	return c.Usable()
 }
@@ -73,10 +81,11 @@ func (c *Conn) Alive() bool {
 // aliveTimeout bounds the wait of Alive: a new connection is cheaper than a long wait for an old one.
 const aliveTimeout = 10 * time.Second
 
-// Close says QUIT when the session is in order, and closes.
+// Close says QUIT when the session is in order, and closes. A message that was only offered is forgotten by the relay: there
+// is no other way out of DATA.
 func (c *Conn) Close() error {
 	defer c.raw.Close() // go-mail leaves the socket open when QUIT fails
-	if c.Usable() {
+	if c.Usable() && c.offered == nil {
 		c.raw.SetDeadline(time.Now().Add(quitTimeout))
 		return c.client.Quit()
 	}

@@ -24,6 +24,7 @@ type Dialer struct {
 	addr     string
 	tls      *tls.Config
 	hostname string // this host's FQDN; empty when it has none
+	trust    trust
 }
 
 // NewDialer returns a Dialer for a relay.
@@ -33,7 +34,9 @@ func NewDialer(s Server) *Dialer {
 	}
 	return &Dialer{server: s, addr: net.JoinHostPort(s.Host, strconv.Itoa(s.Port)), hostname: fqdn(), tls: &tls.Config{
 		ServerName: s.Host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: s.Insecure, RootCAs: s.RootCAs,
-		ClientSessionCache: tls.NewLRUClientSessionCache(0)}}
+		ClientSessionCache:          tls.NewLRUClientSessionCache(0),
+		DynamicRecordSizingDisabled: true, // a message is one write, and small records are for pages that show before they are whole
+	}}
 }
 
 // Dial connects, secures and logs in once. For more than one connection use a Dialer.
@@ -190,5 +193,5 @@ func replyOf(err error) delivery.Reply {
 	if !errors.As(err, &te) {
 		return delivery.Reply{}
 	}
-	return newReply(te.Code, te.Msg)
+	return newReply(te.Code, strconv.Itoa(te.Code)+" "+strings.ReplaceAll(te.Msg, "\n", " "))
 }

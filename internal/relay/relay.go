@@ -49,6 +49,7 @@ type Timeouts struct {
 	Data    time.Duration // DATA to 354
 	Block   time.Duration // each write of the body
 	Dot     time.Duration // the final dot to its reply
+	Deaf    time.Duration // to the reply by which a relay first shows that it can do PIPELINING; 0: deafTime
 }
 
 // DefaultTimeouts are the minimum client values of RFC 5321 section 4.5.3.2, with a shorter wait for TCP.

@@ -2,12 +2,11 @@ package relay
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -23,45 +22,58 @@ const (
 
 var errReplyTooLong = errors.New("the relay's reply does not end")
 
+// errNoReset: a transaction that was refused could not be cleared.
+var errNoReset = errors.New("the relay did not take RSET")
+
 // reply reads one reply of one or more lines (RFC 5321 section 4.2.1: "250-" goes on, "250 " ends).
 func (c *Conn) reply(timeout time.Duration) (delivery.Reply, error) {
-	c.raw.SetDeadline(time.Now().Add(timeout))
-	var lines []string
+	c.replyBy = time.Now().Add(timeout)
+	var text string
 	size := 0
-	for {
+	for n := 1; ; n++ {
 		line, err := c.readLine()
 		if err != nil {
 			return delivery.Reply{}, err
 		}
 		size += len(line)
-		code, text, more, ok := splitReply(line)
-		if !ok {
+		code, more, ok := splitReply(line)
+		switch {
+		case !ok:
 			return delivery.Reply{}, fmt.Errorf("not an SMTP reply: %.80q", line)
+		case n == 1:
+			text = line
+		case len(line) > 4:
+			text += " " + line[4:]
 		}
-		lines = append(lines, text)
 		if !more {
 			c.last = time.Now()
-			return newReply(code, strings.Join(lines, "\n")), nil
+			return newReply(code, text), nil
 		}
-		if len(lines) >= replyLines || size >= replyBytes {
+		if n >= replyLines || size >= replyBytes {
 			return delivery.Reply{}, errReplyTooLong
 		}
 	}
 }
 
-// readLine reads a line of at most replyBytes.
+// readLine reads a line of at most replyBytes, without its end.
 func (c *Conn) readLine() (string, error) {
 	r := c.client.Text.R
+	if there, _ := r.Peek(r.Buffered()); bytes.IndexByte(there, '\n') < 0 {
+		c.raw.SetReadDeadline(c.replyBy) // only when something must come yet: setting it costs more than a reply that is there
+	}
 	var line []byte
 	for {
 		part, err := r.ReadSlice('\n')
-		line = append(line, part...)
 		switch {
+		case err == nil && line == nil:
+			return string(bytes.TrimRight(part, "\r\n")), nil
 		case err == nil:
-			return strings.TrimRight(string(line), "\r\n"), nil
-		case len(line) >= replyBytes:
+			return string(bytes.TrimRight(append(line, part...), "\r\n")), nil
+		}
+		if line = append(line, part...); len(line) >= replyBytes {
 			return "", errReplyTooLong
-		case !errors.Is(err, bufio.ErrBufferFull):
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
@@ -70,37 +82,52 @@ func (c *Conn) readLine() (string, error) {
 	}
 }
 
-// splitReply takes "250-text" apart. A bare "250" is a legal last line.
-func splitReply(line string) (code int, text string, more, ok bool) {
+// splitReply reads the code of "250-text". A bare "250" is a legal last line.
+func splitReply(line string) (code int, more, ok bool) {
 	if len(line) < 3 {
-		return 0, "", false, false
+		return 0, false, false
 	}
-	code, err := strconv.Atoi(line[:3])
-	if err != nil || code < 100 || code > 599 {
-		return 0, "", false, false
+	for i := range 3 {
+		if line[i] < '0' || line[i] > '9' {
+			return 0, false, false
+		}
+		code = 10*code + int(line[i]-'0')
 	}
-	if len(line) == 3 {
-		return code, "", false, true
+	if code < 100 || code > 599 || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
+		return 0, false, false
 	}
-	switch line[3] {
-	case ' ':
-		return code, line[4:], false, true
-	case '-':
-		return code, line[4:], true, true
-	}
-	return 0, "", false, false
+	return code, len(line) > 3 && line[3] == '-', true
 }
 
-// enhanced is the status code that RFC 2034 puts first in the text; its class must be that of the basic code.
-var enhanced = regexp.MustCompile(`^([245]\.\d{1,3}\.\d{1,3})(?:\s|$)`)
-
-// newReply keeps the whole reply as it was said, and the enhanced code where there is one.
+// newReply keeps the whole reply as it was said on one line ("250-" or "250 " before it), and the enhanced code where
+// there is one.
 func newReply(code int, text string) delivery.Reply {
-	r := delivery.Reply{Code: code, Text: strings.TrimSpace(fmt.Sprintf("%d %s", code, strings.ReplaceAll(text, "\n", " ")))}
-	if m := enhanced.FindStringSubmatch(text); m != nil {
-		r.Enhanced = m[1]
+	r := delivery.Reply{Code: code, Text: text}
+	if len(text) > 3 && text[3] == '-' {
+		r.Text = text[:3] + " " + text[4:]
 	}
+	if len(text) > 4 {
+		r.Enhanced = enhancedCode(text[4:])
+	}
+	r.Text = strings.TrimSpace(r.Text)
 	return r
+}
+
+// enhancedCode is the status code that RFC 2034 puts first in the text, as class.subject.detail.
+func enhancedCode(text string) string {
+	code, _, _ := strings.Cut(strings.TrimRight(text, "\t"), " ")
+	code, _, _ = strings.Cut(code, "\t")
+	class, rest, ok := strings.Cut(code, ".")
+	subject, detail, ok2 := strings.Cut(rest, ".")
+	if !ok || !ok2 || class != "2" && class != "4" && class != "5" || !digits(subject) || !digits(detail) {
+		return ""
+	}
+	return code
+}
+
+// digits reports whether s is one to three of them.
+func digits(s string) bool {
+	return len(s) >= 1 && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
 }
 
 // lostText says in plain words how a connection ended.

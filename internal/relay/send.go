@@ -1,9 +1,9 @@
 package relay
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -11,7 +11,14 @@ import (
 	"mailer/internal/delivery"
 )
 
-// Envelope is what the transaction says, not what the message shows.
+// Message is one message to one recipient.
+type Message struct {
+	Envelope
+	Raw []byte // CRLF line ends, no dot-stuffing
+}
+
+// Envelope is what the transaction says, not what the message shows. One RCPT a message: a transaction has one reply for
+// all its recipients, and each must have their own.
 type Envelope struct {
 	From     string // the return path, in wire form
 	To       string // one recipient, in wire form (quoted where RFC 5321 wants it)
@@ -19,39 +26,59 @@ type Envelope struct {
 	SMTPUTF8 bool   // an address or a header holds raw UTF-8 (RFC 6531)
 }
 
-// Send sends one message to one recipient and reports exactly how far it got. raw has CRLF line ends and no dot-stuffing.
-// One RCPT a message: a transaction has one reply for all its recipients, and each must have their own.
-func (c *Conn) Send(e Envelope, raw []byte) delivery.Attempt {
-	if a, ok := c.refuseLocally(e, raw); ok {
-		return a
+// Send sends one message and reports exactly how far it got.
+//
+// next, when not nil, is offered: its MAIL, RCPT and DATA leave in the same write as this message's final dot, which RFC
+// 2920 section 3.1 allows ("the actual transfer of message content is explicitly allowed to be the first command in a
+// group"), so that a message costs one round trip. Nothing of its content leaves. The next call must be Send with that
+// very message; when it is not to be sent after all, Close ends the connection under it, and the relay must forget it (RFC
+// 5321 section 4.1.1.10).
+//
+// The reply to this message's dot is read before the next one's dot is written: never is more than one message of a
+// connection in doubt.
+func (c *Conn) Send(m, next *Message) delivery.Attempt {
+	if c.offered != m {
+		if a, refused := c.refuse(m); refused {
+			return a
+		}
 	}
-	c.sent++
-	a := c.transaction(e, raw)
-	if a.Reply.Code == 555 && a.Phase != delivery.PhaseDot && !c.plain && c.Usable() {
+	a, open := c.open(m)
+	if !open && a.Reply.Code == 555 && !c.plain && c.Usable() {
 		// RFC 5321 section 4.1.1.11: a parameter is not known. The message itself was not refused, so once more without.
 		c.plain = true
-		a = c.transaction(e, raw)
+		a, open = c.open(m)
 	}
-	return a
+	if !open {
+		if !a.Lost {
+			c.answered++
+		}
+		return a
+	}
+	return c.content(m, next)
 }
 
-// refuseLocally fails what the relay has said it cannot take, before a byte is sent.
-func (c *Conn) refuseLocally(e Envelope, raw []byte) (delivery.Attempt, bool) {
+// Offered reports whether the relay was told of a message that was not sent yet.
+func (c *Conn) Offered(m *Message) bool { return m != nil && c.offered == m }
+
+// refuse fails what the relay has said it cannot take, before a byte is sent.
+func (c *Conn) refuse(m *Message) (delivery.Attempt, bool) {
 	refuse := func(enhanced, text string) (delivery.Attempt, bool) {
 		return delivery.Attempt{Phase: delivery.PhaseData, Reply: delivery.Reply{Code: 550, Enhanced: enhanced, Text: "550 " + enhanced + " (not sent) " + text}}, true
 	}
 	switch {
-	case strings.ContainsFunc(e.From+e.To+e.ENVID, unicode.IsControl):
+	case hasControl(m.From) || hasControl(m.To) || hasControl(m.ENVID):
 		return refuse("5.1.3", "an address holds a line break or another control character")
-	case strings.ContainsAny(unquoted(e.From)+unquoted(e.To), "<> "):
+	case strings.ContainsAny(unquoted(m.From), "<> ") || strings.ContainsAny(unquoted(m.To), "<> "):
 		return refuse("5.1.3", "an address holds a character that cannot be in one")
-	case e.SMTPUTF8 && !c.has["SMTPUTF8"]:
+	case m.SMTPUTF8 && !c.has["SMTPUTF8"]:
 		return refuse("5.6.7", "the address needs SMTPUTF8 and the relay does not offer it")
-	case c.sizeLimit > 0 && int64(len(raw)) > c.sizeLimit:
-		return refuse("5.3.4", fmt.Sprintf("the message has %d bytes and the relay takes %d", len(raw), c.sizeLimit))
+	case c.sizeLimit > 0 && int64(len(m.Raw)) > c.sizeLimit:
+		return refuse("5.3.4", fmt.Sprintf("the message has %d bytes and the relay takes %d", len(m.Raw), c.sizeLimit))
 	}
 	return delivery.Attempt{}, false
 }
+
+func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }
 
 // unquoted is an address without the text of its quoted local part, in which (nearly) everything may stand.
 func unquoted(address string) string {
@@ -69,182 +96,223 @@ func unquoted(address string) string {
 	return "<" // the quotation does not end: no address
 }
 
-// transaction is MAIL, RCPT, DATA, body and dot. With PIPELINING the three commands go in one write (RFC 2920 section
-// 3.1: DATA may end a group), and all three replies are read whatever they are.
-func (c *Conn) transaction(e Envelope, raw []byte) delivery.Attempt {
-	mail, rcpt := c.mailCommand(e, len(raw)), c.rcptCommand(e)
-	if a, spoke := c.unasked(delivery.PhaseMail); spoke {
-		return a
-	}
-	if !c.pipelining {
-		return c.stepwise(mail, rcpt, raw)
-	}
-	if err := c.write(c.server.Timeouts.Command, []byte(mail+rcpt+"DATA\r\n")); err != nil {
-		return c.lost(delivery.PhaseMail, err)
-	}
-	refusal, gone := c.groupReplies()
-	if gone != nil {
-		return *gone
-	}
-	data, err := c.reply(c.server.Timeouts.Data)
-	if err != nil {
-		a := c.lost(delivery.PhaseData, err)
-		if refusal != nil {
-			a = *refusal // it was said before the connection ended
-		}
-		return a
-	}
+// open brings the relay to where it waits for the message's content. When it does not come to that, the attempt says why.
+func (c *Conn) open(m *Message) (refusal delivery.Attempt, open bool) {
 	switch {
-	case data.Code == 354 && refusal == nil:
-		return c.body(raw)
-	case data.Code == 354:
-		return c.loneDot(*refusal)
-	case refusal == nil:
-		refusal = &delivery.Attempt{Phase: delivery.PhaseData, Reply: data}
+	case c.offered == m:
+		c.offered = nil
+		return c.answers(chained)
+	case c.offered != nil:
+		// Its content can no longer be told from this one's.
+		return c.lost(delivery.PhaseMail, errors.New("another message was offered to the relay")), false
 	}
-	c.noteRefusal(data)
-	return c.reset(*refusal)
+	if a, spoke := c.unasked(delivery.PhaseMail); spoke {
+		return a, false
+	}
+	c.sent++
+	if c.reach() == stepwise {
+		return c.step(m)
+	}
+	c.out = c.appendGroup(c.out[:0], m)
+	if _, err := c.write(c.server.Timeouts.Command, c.out); err != nil {
+		return c.lost(delivery.PhaseMail, err), false
+	}
+	return c.answers(grouped)
 }
 
-// groupReplies reads the replies to a pipelined MAIL and RCPT: the first refusal is the one that counts, the rest are
-// echoes of it (503 to RCPT after a refused MAIL). gone is set when the connection ended.
-func (c *Conn) groupReplies() (refusal, gone *delivery.Attempt) {
-	for _, phase := range []delivery.Phase{delivery.PhaseMail, delivery.PhaseRcpt} {
-		r, err := c.reply(c.server.Timeouts.Command)
-		if err != nil {
-			a := c.lost(phase, err)
-			if refusal != nil {
-				a = *refusal
-			}
-			return nil, &a
+// appendGroup appends the commands before a message's content, which may leave in one write: DATA may end a group (RFC
+// 2920 section 3.1). A transaction that was refused is reset first.
+func (c *Conn) appendGroup(b []byte, m *Message) []byte {
+	if c.unclean {
+		b = append(b, "RSET\r\n"...)
+		c.unclean, c.resetting = false, true
+	}
+	b = c.appendMail(b, m)
+	b = c.appendRcpt(b, m)
+	return append(b, "DATA\r\n"...)
+}
+
+// answers reads all replies to a group, whatever they are. The first refusal is the one that counts, what follows are
+// echoes of it (503 to RCPT after a refused MAIL).
+func (c *Conn) answers(how reach) (refusal delivery.Attempt, open bool) {
+	t := c.server.Timeouts
+	if c.resetting {
+		c.resetting = false
+		if r, err := c.reply(t.Command); err != nil || r.Code/100 != 2 {
+			return c.brokeAt(delivery.PhaseMail, r, err), false
 		}
-		if r.Code/100 != 2 && refusal == nil {
-			refusal = &delivery.Attempt{Phase: phase, Reply: r}
+	}
+	var refused *delivery.Attempt
+	for i, phase := range []delivery.Phase{delivery.PhaseMail, delivery.PhaseRcpt, delivery.PhaseData} {
+		wait := t.Command
+		if phase == delivery.PhaseData {
+			wait = t.Data
+		}
+		// The reply that a relay owes us if it did throw away what came with the command before.
+		first := how == chained && i == 0 || how == grouped && i == 1
+		r, err := c.reply(c.patience(how, first, wait))
+		switch {
+		case err != nil && refused != nil:
+			c.broken = true
+			return *refused, false // it was said before the connection ended
+		case err != nil && first && c.deaf(how, err):
+			return c.again(phase, err), false
+		case err != nil:
+			return c.brokeAt(phase, r, err), false
+		}
+		if phase == delivery.PhaseData {
+			return c.answerToData(r, refused, how)
+		}
+		if r.Code/100 != 2 && refused == nil {
+			refused = &delivery.Attempt{Phase: phase, Reply: r}
+			if c.rejectsPipelining(phase, r) {
+				return c.again(phase, fmt.Errorf("the relay takes no pipelining: %s", r)), false
+			}
 		}
 		if r.Code == 421 {
 			// The server is closing: what comes after has no reply (RFC 5321 section 3.8).
-			c.broken = true
-			return nil, refusal
+			return c.closing(phase, *refused), false
 		}
 		c.note(r)
 	}
-	return refusal, nil
+	panic("relay: the loop ends at DATA")
+}
+
+// answerToData decides on the last reply of a group.
+func (c *Conn) answerToData(r delivery.Reply, refused *delivery.Attempt, how reach) (refusal delivery.Attempt, open bool) {
+	c.proved(how)
+	switch {
+	case r.Code == 354 && refused == nil:
+		// The next reply must be the one to the dot.
+		if a, spoke := c.unasked(delivery.PhaseData); spoke {
+			return a, false
+		}
+		return delivery.Attempt{}, true
+	case r.Code == 354:
+		return c.loneDot(*refused), false
+	case refused == nil && c.rejectsPipelining(delivery.PhaseData, r):
+		return c.again(delivery.PhaseData, fmt.Errorf("the relay takes no pipelining: %s", r)), false
+	case refused == nil:
+		refused = &delivery.Attempt{Phase: delivery.PhaseData, Reply: r}
+	}
+	c.noteRefusal(r)
+	c.unclean = true
+	return *refused, false
 }
 
 // loneDot ends a DATA that was accepted although no recipient was: RFC 2920 section 3.1 wants an empty message then.
 func (c *Conn) loneDot(refusal delivery.Attempt) delivery.Attempt {
-	if err := c.write(c.server.Timeouts.Block, []byte(".\r\n")); err != nil {
-		c.broken = true
-		return refusal
-	}
-	if r, err := c.reply(c.server.Timeouts.Dot); err != nil {
-		c.broken = true
-	} else {
-		c.note(r)
-	}
+	c.say(finalDot, c.server.Timeouts.Dot, func(delivery.Reply) bool { return true })
 	return refusal
 }
 
-// stepwise waits for each reply before the next command, for relays without PIPELINING.
-func (c *Conn) stepwise(mail, rcpt string, raw []byte) delivery.Attempt {
+// step waits for each reply before the next command, for relays without PIPELINING.
+func (c *Conn) step(m *Message) (refusal delivery.Attempt, open bool) {
 	t := c.server.Timeouts
+	if c.unclean {
+		c.unclean = false
+		c.say("RSET\r\n", t.Command, positive)
+		if c.broken {
+			return c.lost(delivery.PhaseMail, errNoReset), false
+		}
+	}
 	for _, step := range []struct {
 		phase   delivery.Phase
-		command string
+		command []byte
 		wait    time.Duration
 		want    int
 	}{
-		{delivery.PhaseMail, mail, t.Command, 2},
-		{delivery.PhaseRcpt, rcpt, t.Command, 2},
-		{delivery.PhaseData, "DATA\r\n", t.Data, 3},
+		{delivery.PhaseMail, c.appendMail(nil, m), t.Command, 2},
+		{delivery.PhaseRcpt, c.appendRcpt(nil, m), t.Command, 2},
+		{delivery.PhaseData, []byte("DATA\r\n"), t.Data, 3},
 	} {
-		if err := c.write(step.wait, []byte(step.command)); err != nil {
-			return c.lost(step.phase, err)
+		if _, err := c.write(step.wait, step.command); err != nil {
+			return c.lost(step.phase, err), false
 		}
 		r, err := c.reply(step.wait)
-		if err != nil {
-			return c.lost(step.phase, err)
-		}
-		if r.Code/100 != step.want {
+		switch {
+		case err != nil:
+			return c.brokeAt(step.phase, r, err), false
+		case r.Code == 421:
+			return c.closing(step.phase, delivery.Attempt{Phase: step.phase, Reply: r}), false
+		case r.Code/100 != step.want:
 			c.noteRefusal(r)
-			return c.reset(delivery.Attempt{Phase: step.phase, Reply: r})
+			c.unclean = true
+			return delivery.Attempt{Phase: step.phase, Reply: r}, false
 		}
 	}
-	return c.body(raw)
+	if a, spoke := c.unasked(delivery.PhaseData); spoke {
+		return a, false
+	}
+	return delivery.Attempt{}, true
 }
 
-// body writes the message and the final dot. Until the last byte has been written the server must drop what it got, so a
+// content writes the message and its final dot, and with it the commands of the next one. Until the last byte of the dot
+// is in the hands of this machine the server cannot have it and must drop what it got (RFC 5321 section 4.1.1.10), so a
 // failed write is no doubt; from then on only the reply tells.
-func (c *Conn) body(raw []byte) delivery.Attempt {
-	stuffed := dotStuff(raw)
-	head := stuffed[:len(stuffed)-len(finalDot)]
-	for block := range slices.Chunk(head, blockSize) {
-		if err := c.write(c.server.Timeouts.Block, block); err != nil {
+func (c *Conn) content(m, next *Message) delivery.Attempt {
+	raw := m.Raw
+	var stuff stuffer
+	for len(raw) > blockSize {
+		c.out = stuff.append(c.out[:0], raw[:blockSize])
+		raw = raw[blockSize:]
+		if _, err := c.write(c.server.Timeouts.Block, c.out); err != nil {
 			return c.lost(delivery.PhaseData, err)
 		}
+		if a, spoke := c.unasked(delivery.PhaseData); spoke {
+			return a
+		}
 	}
-	// The reply to come must be the reply to the dot.
-	if a, spoke := c.unasked(delivery.PhaseData); spoke {
-		return a
+	c.out = stuff.end(stuff.append(c.out[:0], raw))
+	dot := len(c.out)
+	offer := next != nil && c.mayOffer(next)
+	if offer {
+		c.out = c.appendGroup(c.out, next)
 	}
-	if err := c.write(c.server.Timeouts.Block, []byte(finalDot)); err != nil {
-		// The dot may have left although the write failed.
+	n, err := c.write(c.server.Timeouts.Block, c.out)
+	switch {
+	case err != nil && n < dot:
+		return c.lost(delivery.PhaseData, err)
+	case err != nil:
 		return c.lost(delivery.PhaseDot, err)
+	}
+	if offer {
+		c.offered = next
+		c.sent++
 	}
 	r, err := c.reply(c.server.Timeouts.Dot)
 	if err != nil {
 		return c.lost(delivery.PhaseDot, err)
 	}
+	c.answered++
 	c.note(r)
 	return delivery.Attempt{Phase: delivery.PhaseDot, Reply: r}
 }
 
-// blockSize is how much of a message must leave within the block timeout: a large attachment on a slow line takes longer.
-const blockSize = 256 << 10
-
-// finalDot ends the mail data after its last CRLF.
-const finalDot = ".\r\n"
-
-// dotStuff doubles a dot at the start of a line (RFC 5321 section 4.5.2) and appends the final dot. raw ends in CRLF, or
-// gets one.
-func dotStuff(raw []byte) []byte {
-	out := make([]byte, 0, len(raw)+len(raw)/64+8)
-	for len(raw) > 0 {
-		if raw[0] == '.' {
-			out = append(out, '.')
-		}
-		i := bytes.IndexByte(raw, '\n') + 1
-		if i == 0 {
-			i = len(raw)
-		}
-		out = append(out, raw[:i]...)
-		raw = raw[i:]
+// mayOffer reports whether the next message's commands may go with this one's dot.
+func (c *Conn) mayOffer(next *Message) bool {
+	if c.reach() != chained || c.Full() {
+		return false
 	}
-	if !bytes.HasSuffix(out, []byte("\r\n")) {
-		out = append(out, "\r\n"...)
-	}
-	return append(out, finalDot...)
+	_, refused := c.refuse(next)
+	return !refused
 }
 
-// reset clears the transaction after a refusal, so that the next MAIL starts afresh.
-func (c *Conn) reset(a delivery.Attempt) delivery.Attempt {
-	if !c.broken {
-		c.say("RSET\r\n", c.server.Timeouts.Command)
-	}
-	return a
-}
-
-// say sends a command whose reply is of no interest, but that it comes.
-func (c *Conn) say(command string, timeout time.Duration) {
-	if err := c.write(timeout, []byte(command)); err != nil {
+// say sends a command whose reply only has to be good.
+func (c *Conn) say(command string, timeout time.Duration, good func(delivery.Reply) bool) {
+	if _, err := c.write(timeout, []byte(command)); err != nil {
 		c.broken = true
 		return
 	}
 	r, err := c.reply(timeout)
-	if err != nil || r.Code/100 != 2 {
+	if err != nil || !good(r) {
 		c.broken = true
+		return
 	}
+	c.note(r)
 }
+
+func positive(r delivery.Reply) bool { return r.Code/100 == 2 }
 
 // unasked looks for a reply that came before its command: a goodbye (RFC 5321 section 3.8), or a relay that says more
 // than it was asked. From then on no reply could be matched to its command, and a message might be taken for accepted by
@@ -257,34 +325,32 @@ func (c *Conn) unasked(p delivery.Phase) (delivery.Attempt, bool) {
 	if err != nil || r.Code != 421 {
 		return c.lost(p, fmt.Errorf("the relay spoke out of turn: %.80q", r.Text)), true
 	}
-	c.broken = true
-	return delivery.Attempt{Phase: p, Reply: r}, true
+	return c.closing(p, delivery.Attempt{Phase: p, Reply: r}), true
 }
 
-// mailCommand gives parameters only where they are needed and offered: BODY=8BITMIME and SMTPUTF8 unasked make a next
+// appendMail gives parameters only where they are needed and offered: BODY=8BITMIME and SMTPUTF8 unasked make a next
 // hop without them bounce the message.
-func (c *Conn) mailCommand(e Envelope, size int) string {
-	var b strings.Builder
-	b.WriteString("MAIL FROM:<" + e.From + ">")
+func (c *Conn) appendMail(b []byte, m *Message) []byte {
+	b = append(append(append(b, "MAIL FROM:<"...), m.From...), '>')
 	if c.has["SIZE"] && !c.plain {
-		fmt.Fprintf(&b, " SIZE=%d", size)
+		b = strconv.AppendInt(append(b, " SIZE="...), int64(len(m.Raw)), 10) // before dot-stuffing (RFC 1870 section 4)
 	}
-	if e.SMTPUTF8 {
-		b.WriteString(" BODY=8BITMIME SMTPUTF8") // also when plain: without it the message would be another one
+	if m.SMTPUTF8 {
+		b = append(b, " BODY=8BITMIME SMTPUTF8"...) // also when plain: without it the message would be another one
 	}
-	if c.has["DSN"] && !c.plain && e.ENVID != "" {
-		b.WriteString(" RET=HDRS ENVID=" + xtext(e.ENVID))
+	if c.has["DSN"] && !c.plain && m.ENVID != "" {
+		b = append(append(b, " RET=HDRS ENVID="...), xtext(m.ENVID)...)
 	}
-	return b.String() + "\r\n"
+	return append(b, "\r\n"...)
 }
 
-// rcptCommand asks for a report of failures only: SUCCESS yields "relayed" reports that prove nothing.
-func (c *Conn) rcptCommand(e Envelope) string {
-	notify := ""
-	if c.has["DSN"] && e.ENVID != "" && !c.plain {
-		notify = " NOTIFY=FAILURE"
+// appendRcpt asks for a report of failures only: SUCCESS yields "relayed" reports that prove nothing.
+func (c *Conn) appendRcpt(b []byte, m *Message) []byte {
+	b = append(append(append(b, "RCPT TO:<"...), m.To...), '>')
+	if c.has["DSN"] && m.ENVID != "" && !c.plain {
+		b = append(b, " NOTIFY=FAILURE"...)
 	}
-	return "RCPT TO:<" + e.To + ">" + notify + "\r\n"
+	return append(b, "\r\n"...)
 }
 
 // xtext encodes a DSN parameter (RFC 3461 section 4): everything but "!" to "~" without "+" and "=" becomes +HH.
@@ -317,14 +383,25 @@ func (c *Conn) noteRefusal(r delivery.Reply) {
 // lost marks the connection as gone.
 func (c *Conn) lost(p delivery.Phase, err error) delivery.Attempt {
 	c.broken = true
-	return delivery.Attempt{Phase: p, Lost: true, Error: lostText(err)}
+	// A connection that ends between two messages (a limit of messages, an idle timeout) is only replaced.
+	return delivery.Attempt{Phase: p, Lost: true, Error: lostText(err), Again: p == delivery.PhaseMail && c.answered > 0}
 }
 
-func (c *Conn) write(timeout time.Duration, b []byte) error {
-	c.raw.SetDeadline(time.Now().Add(timeout))
-	w := c.client.Text.W
-	if _, err := w.Write(b); err != nil {
-		return err
+// brokeAt is lost, by an error or by a reply that the session cannot go on with.
+func (c *Conn) brokeAt(p delivery.Phase, r delivery.Reply, err error) delivery.Attempt {
+	switch {
+	case err != nil:
+		return c.lost(p, err)
+	case r.Code == 421:
+		return c.closing(p, delivery.Attempt{Phase: p, Reply: r})
 	}
-	return w.Flush()
+	return c.lost(p, fmt.Errorf("%w: %s", errNoReset, r))
+}
+
+// closing notes that the relay ends the session. A goodbye between two messages is nobody's fault: relays that take so
+// many messages a connection say it that way.
+func (c *Conn) closing(p delivery.Phase, a delivery.Attempt) delivery.Attempt {
+	c.broken = true
+	a.Again = p == delivery.PhaseMail && c.answered > 0 && !strings.HasPrefix(a.Reply.Enhanced, "4.7.") // that one is about us
+	return a
 }

@@ -1,0 +1,106 @@
+package relay
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"mailer/internal/delivery"
+)
+
+// reach is how much may leave in one write.
+type reach int32
+
+const (
+	stepwise reach = iota // a command, a reply
+	grouped               // MAIL, RCPT and DATA together: two round trips a message
+	chained               // the final dot and the next message's MAIL, RCPT and DATA together: one
+)
+
+func (r reach) String() string {
+	return [...]string{"off: a reply after each command", "MAIL, RCPT and DATA together", "one round trip a message"}[r]
+}
+
+// trust is what the connections of a run have learned about a relay's PIPELINING. Some firewalls and proxies throw away
+// what came with a command before its reply, whatever the relay behind them offers. Found out once, all connections go
+// on without; no message is lost by it, because the relay has not seen its content.
+type trust struct {
+	lowered atomic.Int32 // by how many steps from chained
+	proved  [chained + 1]atomic.Bool
+}
+
+// deafTime is how long the first group on its way waits for the reply to its second command. After that the relay is
+// spoken to with less at once. A relay that is only slow loses nothing but speed.
+const deafTime = 30 * time.Second
+
+func (t *trust) reach() reach { return chained - reach(t.lowered.Load()) }
+
+// lower notes that a reach did not work out.
+func (t *trust) lower(from reach) {
+	for {
+		have := t.lowered.Load()
+		want := int32(chained - from + 1)
+		if have >= want || t.lowered.CompareAndSwap(have, want) {
+			return
+		}
+	}
+}
+
+// reach is what may be used on this connection.
+func (c *Conn) reach() reach {
+	if !c.pipelining {
+		return stepwise
+	}
+	return c.dialer.trust.reach()
+}
+
+// proved notes that all replies to a group have come.
+func (c *Conn) proved(how reach) {
+	if p := &c.dialer.trust.proved[how]; !p.Load() {
+		p.Store(true)
+	}
+}
+
+// patience is how long to wait for a reply. first is the one that would tell a deaf relay.
+func (c *Conn) patience(how reach, first bool, usual time.Duration) time.Duration {
+	if first && !c.dialer.trust.proved[how].Load() {
+		return min(usual, c.server.deafTime())
+	}
+	return usual
+}
+
+func (s Server) deafTime() time.Duration {
+	if s.Timeouts.Deaf > 0 {
+		return s.Timeouts.Deaf
+	}
+	return deafTime
+}
+
+// deaf reports whether a reply is missing because the relay threw its command away, and lowers what is used from now on.
+func (c *Conn) deaf(how reach, err error) bool {
+	var timeout net.Error
+	if c.dialer.trust.proved[how].Load() || !errors.As(err, &timeout) || !timeout.Timeout() {
+		return false
+	}
+	c.dialer.trust.lower(how)
+	return true
+}
+
+// rejectsPipelining recognises a relay that offers PIPELINING and minds it: it says so, or calls a command out of sequence
+// that is not. What follows is spoken stepwise.
+func (c *Conn) rejectsPipelining(p delivery.Phase, r delivery.Reply) bool {
+	if r.Code == 421 || !strings.Contains(strings.ToLower(r.Text), "pipelin") && (r.Code != 503 || p == delivery.PhaseMail) {
+		return false
+	}
+	c.dialer.trust.lower(grouped)
+	return true
+}
+
+// again gives the connection up with a message that was not refused and whose content never left.
+func (c *Conn) again(p delivery.Phase, err error) delivery.Attempt {
+	a := c.lost(p, err)
+	a.Again = true
+	return a
+}
