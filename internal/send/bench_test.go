@@ -48,8 +48,8 @@ func BenchmarkSend(b *testing.B) {
 	var counts Counts
 	e := &engine{run: run, campaign: c, relay: "sink", connections: 10, pace: newPace(nil), counts: &counts, now: time.Now, firstPause: time.Second, judge: judge,
 		dial: func(ctx context.Context) (*relay.Conn, error) { return relay.Dial(ctx, server) },
-		compose: func(d store.Due) outgoing {
-			return outgoing{due: d, messageID: "m", raw: raw, envelope: relay.Envelope{From: "b@example.com", To: d.Address, ENVID: "b"}}
+		compose: func(d store.Due) *outgoing {
+			return &outgoing{due: d, messageID: "m", message: relay.Message{Raw: raw, Envelope: relay.Envelope{From: "b@example.com", To: d.Address, ENVID: "b"}}}
 		}}
 	b.ResetTimer()
 	if err := e.work(b.Context(), b.Context()); err != nil {

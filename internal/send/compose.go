@@ -79,8 +79,8 @@ func fromDomain(c campaign.Content) string {
 }
 
 // compose makes one message, or decides that it cannot be made.
-func (c *composer) compose(d store.Due) outgoing {
-	out := outgoing{due: d}
+func (c *composer) compose(d store.Due) *outgoing {
+	out := &outgoing{due: d}
 	if d.Gone {
 		out.why = "the contact was removed after the audience was frozen"
 		out.verdict = &delivery.Decision{State: delivery.Excluded, Reason: "contact removed"}
@@ -93,8 +93,8 @@ func (c *composer) compose(d store.Due) outgoing {
 		out.verdict = &delivery.Decision{State: delivery.Failed, Reason: "compose"}
 		return out
 	}
-	out.messageID, out.raw = mark.MessageID, m.Raw
-	out.envelope = c.envelope(d.ID, d.Address, m)
+	out.messageID = mark.MessageID
+	out.message = relay.Message{Envelope: c.envelope(d.ID, d.Address, m), Raw: m.Raw}
 	return out
 }
 

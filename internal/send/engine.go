@@ -19,9 +19,8 @@ import (
 //	feeder -> composers -> workers (one relay connection each) -> recorder
 //
 // The feeder reads what is due. Composers render and sign on all cores, ahead of the connections. A worker claims a
-// message (the intent is committed before it leaves), sends it, and hands the outcome to the recorder; while it waits for
-// a reply its next claim is under way, so at most two deliveries a connection are `sending`. The recorder is the only one
-// that writes.
+// message (the intent is committed before its last byte leaves), sends it, and hands the outcome to the recorder with the
+// next claim, so at most two deliveries a connection are `sending`. The recorder is the only one that writes.
 //
 // Two contexts: when claiming ends (signal, pause, limit) what is on the wire is finished; when wire ends too (second
 // signal) the sockets are closed under it.
@@ -29,12 +28,11 @@ type engine struct {
 	run         *store.Run
 	campaign    store.Campaign
 	fields      []contact.Field
-	compose     func(store.Due) outgoing
+	compose     func(store.Due) *outgoing
 	dial        func(context.Context) (*relay.Conn, error)
 	judge       func(delivery.Attempt, string) delivery.Judgement
 	relay       string
 	connections int
-	perConn     int // messages a connection; 0: no limit
 	limit       int64
 	retry       []time.Duration
 	waitUntil   time.Time // stay for deferred mail until then
@@ -47,7 +45,8 @@ type engine struct {
 
 	rec      *recorder
 	jobs     chan store.Due
-	ready    chan outgoing
+	ready    chan *outgoing
+	swept    int64 // the last delivery that was read in this sweep
 	claiming context.Context
 	wire     context.Context
 	stopWith context.CancelCauseFunc
@@ -64,12 +63,13 @@ type engine struct {
 // outgoing is one composed message on its way.
 type outgoing struct {
 	due       store.Due
-	envelope  relay.Envelope
+	message   relay.Message
 	messageID string
-	raw       []byte
 	verdict   *delivery.Decision // decided without the relay: it could not be composed, or the contact is gone
 	why       string
-	attempt   int
+	from      time.Time   // when the rates let it leave
+	answer    chan answer // to its claim
+	attempt   int         // 0: not claimed
 	claimed   time.Time
 }
 
@@ -94,6 +94,7 @@ const (
 	dialFailures     = 4  // of one worker, while others are connected
 	queuePerWorker   = 4
 	readAhead        = 500
+	readRetries      = 100
 	unreachableAfter = 5 // dial failures in a row when nobody is connected
 )
 
@@ -113,7 +114,7 @@ func (e *engine) work(soft, hard context.Context) error {
 	wire, cut := context.WithCancel(hard)
 	defer cut()
 	e.claiming, e.stopWith, e.wire = claiming, stop, wire
-	e.jobs, e.ready = make(chan store.Due, e.connections), make(chan outgoing, e.connections*queuePerWorker)
+	e.jobs, e.ready = make(chan store.Due, e.connections), make(chan *outgoing, e.connections*queuePerWorker)
 	e.wake, e.inFlight = make(chan struct{}, 1), map[int64]bool{}
 
 	// The recorder comes first: it renews the lease while a relay that is slow to greet keeps us waiting.
@@ -172,8 +173,7 @@ func (e *engine) feed() {
 		e.mu.Lock()
 		busy := len(e.inFlight)
 		e.mu.Unlock()
-		// Rows in flight may still read as due: ask for that many more, so that there is always something new among them.
-		due, err := e.run.Due(e.claiming, e.fields, busy+readAhead)
+		due, err := e.read(busy)
 		if err != nil {
 			e.stopWith(err)
 			return
@@ -185,6 +185,27 @@ func (e *engine) feed() {
 			return
 		}
 	}
+}
+
+// read returns what is due: the deferred whose time has come, and the next of the others in one sweep over them. When
+// everything in flight has landed the sweep begins anew, for what was put back behind it.
+func (e *engine) read(busy int) ([]store.Due, error) {
+	// Rows in flight still read as due until they are claimed: ask for that many more.
+	retries, err := e.run.Retries(e.claiming, e.fields, busy+readRetries)
+	if err != nil {
+		return nil, err
+	}
+	if busy == 0 {
+		e.swept = 0
+	}
+	fresh, err := e.run.Fresh(e.claiming, e.fields, e.swept, readAhead)
+	if err != nil {
+		return nil, err
+	}
+	if len(fresh) > 0 {
+		e.swept = fresh[len(fresh)-1].ID
+	}
+	return append(retries, fresh...), nil
 }
 
 // hand passes on the deliveries that are not in flight yet, and reports whether there were any.
@@ -301,21 +322,21 @@ func (e *engine) composeLoop() {
 	}
 }
 
-// take returns the next composed message when the relay may have one; false when claiming has ended.
-func (e *engine) take() (outgoing, bool) {
+// composed returns a message that is ready to leave; nil when there is none, or with wait when claiming has ended.
+func (e *engine) composed(wait bool) *outgoing {
+	if !wait {
+		select {
+		case out := <-e.ready:
+			return out
+		default:
+			return nil
+		}
+	}
 	select {
-	case out, ok := <-e.ready:
-		if !ok {
-			return outgoing{}, false
-		}
-		// Now, not before: the pause may have begun while nothing was ready.
-		if !sleep(e.claiming, e.pausedFor()) || e.pace.wait(e.claiming) != nil {
-			e.returned(out.due.ID)
-			return outgoing{}, false
-		}
-		return out, true
+	case out := <-e.ready:
+		return out
 	case <-e.claiming.Done():
-		return outgoing{}, false
+		return nil
 	}
 }
 
@@ -325,12 +346,8 @@ func (e *engine) pausedFor() time.Duration {
 	return time.Until(e.lane.until)
 }
 
-// learn keeps the lane's state after an attempt, and stops the run when the relay has had enough of us. A connection that
-// ends at MAIL after it has served (a limit of messages, an idle timeout) is only replaced.
-func (e *engine) learn(a delivery.Attempt, j delivery.Judgement, d delivery.Decision, served int) {
-	if a.Phase == delivery.PhaseMail && (a.Lost || a.Reply.Code == 421) && served > 1 {
-		return
-	}
+// learn keeps the lane's state after an attempt, and stops the run when the relay has had enough of us.
+func (e *engine) learn(a delivery.Attempt, j delivery.Judgement, d delivery.Decision) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	l := &e.lane

@@ -85,7 +85,7 @@ func (r *rig) query(text string, into ...any) {
 }
 
 func (r *rig) server(srv *mailtest.SMTPServer) relay.Server {
-	return relay.Server{Name: "test", Host: "localhost", Port: srv.Port, TLS: relay.NoTLS, Pipelining: true, Timeouts: relay.Timeouts{
+	return relay.Server{Name: "test", Host: "localhost", Port: srv.Port, TLS: relay.NoTLS, Pipelining: true, PerConn: r.perConn, Timeouts: relay.Timeouts{
 		Connect: 20 * time.Second, Command: 20 * time.Second, Data: 20 * time.Second, Block: 20 * time.Second, Dot: 20 * time.Second}}
 }
 
@@ -103,12 +103,13 @@ func (r *rig) runHard(soft, hard context.Context, srv *mailtest.SMTPServer) erro
 	}
 	server := r.server(srv)
 	e := &engine{
-		run: run, campaign: r.campaign, relay: "test", connections: r.connections, perConn: r.perConn, limit: r.limit, retry: r.retry,
+		run: run, campaign: r.campaign, relay: "test", connections: r.connections, limit: r.limit, retry: r.retry,
 		waitUntil: time.Now().Add(r.wait), pace: newPace(nil), counts: &r.counts, now: r.now, firstPause: r.pause, fresh: r.fresh, idle: r.idle, judge: judge,
 		dial: func(ctx context.Context) (*relay.Conn, error) { return r.dial(ctx, server) },
-		compose: func(d store.Due) outgoing {
-			return outgoing{due: d, verdict: r.verdict(d), messageID: fmt.Sprintf("m%d@example.com", d.ID), raw: fmt.Appendf(nil, "To: %s\r\n\r\nhello\r\n", d.Address),
-				envelope: relay.Envelope{From: fmt.Sprintf("b%d@example.com", d.ID), To: d.Address}}
+		compose: func(d store.Due) *outgoing {
+			return &outgoing{due: d, verdict: r.verdict(d), messageID: fmt.Sprintf("m%d@example.com", d.ID), message: relay.Message{
+				Envelope: relay.Envelope{From: fmt.Sprintf("b%d@example.com", d.ID), To: d.Address},
+				Raw:      fmt.Appendf(nil, "To: %s\r\n\r\nhello\r\n", d.Address)}}
 		},
 	}
 	err = e.work(soft, hard)

@@ -1,7 +1,6 @@
 package send
 
 import (
-	"context"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -57,13 +56,16 @@ func newPace(rates []Rate) *pace {
 	return p
 }
 
-func (p *pace) wait(ctx context.Context) error {
+// reserve takes the place of one message and returns when it may leave.
+func (p *pace) reserve() time.Time {
+	now := time.Now()
+	from := now
 	for _, l := range p.limits {
-		if err := l.Wait(ctx); err != nil {
-			return err
+		if at := now.Add(l.ReserveN(now, 1).DelayFrom(now)); at.After(from) {
+			from = at
 		}
 	}
-	return nil
+	return from
 }
 
 // Counts are what this run has done so far. They are for showing; the store's balance is the truth.

@@ -20,15 +20,15 @@ type recorder struct {
 	broken  error
 }
 
-// request is a claim with its answer, or an outcome.
+// request is an outcome, a claim, or both: the claim that takes the place of an outcome commits with it.
 type request struct {
-	claim   *store.Claim
-	answer  chan<- answer
 	outcome *store.Outcome
+	claim   *outgoing
 }
 
 type answer struct {
 	claimed store.Claimed
+	at      time.Time // by the wall clock
 	err     error
 }
 
@@ -44,17 +44,15 @@ func newRecorder(e *engine) *recorder {
 	return &recorder{e: e, in: make(chan request, 4*e.connections)}
 }
 
-// claim commits the intent to send a delivery and returns its attempt number.
-func (r *recorder) claim(c store.Claim) (store.Claimed, error) {
-	ch := make(chan answer, 1)
-	r.in <- request{claim: &c, answer: ch}
-	a := <-ch
-	return a.claimed, a.err
-}
-
-// settle hands over an outcome. The caller does not wait for the commit.
-func (r *recorder) settle(o store.Outcome) {
-	r.in <- request{outcome: &o}
+// submit hands over an outcome (nil: none) and the message to claim after it (nil: none), whose answer will come. It does
+// not wait for the commit.
+func (r *recorder) submit(o *store.Outcome, claim *outgoing) {
+	if claim != nil {
+		claim.answer = make(chan answer, 1)
+	}
+	if o != nil || claim != nil {
+		r.in <- request{outcome: o, claim: claim}
+	}
 }
 
 // loop runs until in is closed, and then until everything it knows is written. It uses no context of the run: what is
@@ -97,16 +95,19 @@ func (r *recorder) commit(batch []request) {
 	var claims []store.Claim
 	var answers []chan<- answer
 	for _, q := range batch {
-		if q.claim != nil {
-			claims, answers = append(claims, *q.claim), append(answers, q.answer)
-		} else {
+		if q.outcome != nil {
 			r.unsaved = append(r.unsaved, *q.outcome)
+		}
+		if q.claim != nil {
+			claims = append(claims, store.Claim{Delivery: q.claim.due.ID, Relay: r.e.relay, MessageID: q.claim.messageID})
+			answers = append(answers, q.claim.answer)
 		}
 	}
 	if r.broken != nil {
 		refuse(answers, r.broken)
 		claims, answers = nil, nil
 	}
+	at := r.e.now().Round(0)
 	claimed, state, err := r.e.run.Commit(context.Background(), claims, r.unsaved)
 	if errors.Is(err, store.ErrLeaseLost) && len(r.unsaved) > 0 {
 		// What we know of messages that left is true whoever holds the lease.
@@ -121,7 +122,7 @@ func (r *recorder) commit(batch []request) {
 		return
 	}
 	for i, ch := range answers {
-		ch <- answer{claimed: claimed[i]}
+		ch <- answer{claimed: claimed[i], at: at}
 	}
 	for _, o := range r.unsaved {
 		r.e.settled(o)

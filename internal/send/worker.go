@@ -2,133 +2,212 @@ package send
 
 import (
 	"context"
+	"time"
 
 	"mailer/internal/delivery"
 	"mailer/internal/relay"
 	"mailer/internal/store"
 )
 
-// worker owns one connection.
+// worker owns one connection. It has at most two deliveries in hand: first, which is claimed and goes on the wire, and
+// second, whose claim is under way or made, and of which the relay is told with the last byte of first. The claim that
+// takes the place of an outcome is committed with it, so at most these two are `sending` in the store at any moment.
 type worker struct {
 	e       *engine
 	conn    *relay.Conn
 	unwatch func() bool
+
+	first, second *outgoing
+	parked        *outgoing // taken, but its time has not come: not claimed
 }
 
-// loop sends until there is nothing more to claim. While a message waits for its reply the next one is claimed.
+// loop sends until there is nothing more to claim.
 func (w *worker) loop() {
-	defer w.hangUp()
+	defer w.leave()
 	if w.conn != nil {
 		w.e.connected(1)
 		w.watch()
 	} else if !w.connect() {
 		return
 	}
-	next, ok := w.claim()
-	for ok {
-		if w.e.claiming.Err() != nil {
-			w.putBack(next)
-			return
-		}
-		if !w.fit() {
-			w.putBack(next)
-			if !w.connect() {
-				return
-			}
-			next, ok = w.claim()
-			continue
-		}
-		if w.stale(next) {
-			w.putBack(next)
-			next, ok = w.claim()
-			continue
-		}
-		following := make(chan claimResult, 1)
-		go func() {
-			out, ok := w.claim()
-			following <- claimResult{out, ok}
-		}()
-		w.deliver(next)
-		r := <-following
-		next, ok = r.out, r.ok
+	for w.prepare() {
+		w.deliver()
 	}
 }
 
-type claimResult struct {
-	out outgoing
-	ok  bool
-}
-
-// claim takes the next message and commits the intent to send it. What is decided without the relay is settled here.
-func (w *worker) claim() (outgoing, bool) {
-	for {
-		out, ok := w.e.take()
-		if !ok {
-			return out, false
+// prepare sees to it that first is claimed and that there is a connection to carry it; false when the run ends.
+func (w *worker) prepare() bool {
+	for w.e.claiming.Err() == nil {
+		if w.first == nil {
+			if w.first = w.take(true); w.first == nil {
+				return false
+			}
+			w.e.rec.submit(nil, w.first)
 		}
-		got, err := w.e.rec.claim(store.Claim{Delivery: out.due.ID, Relay: w.e.relay, MessageID: out.messageID})
+		hold, claimed := w.confirm(w.first)
 		switch {
-		case err != nil:
-			w.e.returned(out.due.ID)
-			w.e.stopWith(err)
-			return out, false
-		case !got.NotUntil.IsZero():
-			w.e.returned(out.due.ID)
-			if !w.e.holdUntil(got.NotUntil) {
-				return out, false
+		case !claimed:
+			w.drop()
+			if !hold.IsZero() && !w.e.holdUntil(hold) {
+				return false
 			}
-			continue
-		case got.Attempt == 0:
-			// Suppressed since, or another terminal cancelled it.
-			if got.Excluded {
-				w.e.counts.Excluded.Add(1)
+		case w.e.claiming.Err() != nil:
+			return false
+		case w.stale(w.first) || w.e.pausedFor() > 0:
+			w.putBack(w.first)
+			w.drop()
+		case w.fit():
+			return true
+		default:
+			w.putBack(w.first)
+			if w.drop(); w.first != nil {
+				continue // the second goes back too
 			}
-			w.e.returned(out.due.ID)
-			continue
+			if !w.connect() {
+				return false
+			}
 		}
-		out.attempt, out.claimed = got.Attempt, w.e.now().Round(0)
-		if out.verdict == nil {
-			return out, true
-		}
-		w.record(out, delivery.Attempt{Phase: delivery.PhaseCompose, Error: out.why}, *out.verdict)
 	}
+	return false
 }
 
-// deliver sends one claimed message and records what came of it.
-func (w *worker) deliver(out outgoing) {
-	a := w.conn.Send(out.envelope, out.raw)
+// deliver sends first, offers second, and records what came of it.
+func (w *worker) deliver() {
+	if w.second == nil {
+		if w.second = w.take(false); w.second != nil {
+			w.e.rec.submit(nil, w.second)
+		}
+	}
+	out := w.first
+	a := w.conn.Send(&out.message, w.offer())
+	if a.Again {
+		return // the connection is used up: the same message goes over another one
+	}
 	j := w.e.judge(a, out.due.Domain)
 	d := delivery.Decide(a, j, out.attempt, w.e.retry)
-	w.e.learn(a, j, d, w.conn.Sent())
-	w.record(out, a, d)
+	w.e.learn(a, j, d)
+	w.e.counts.add(d.State)
+	w.first, w.second = w.second, nil
+	next := w.take(false)
+	w.e.rec.submit(w.outcome(out, a, d), next)
+	if w.first == nil {
+		w.first = next
+	} else {
+		w.second = next
+	}
 }
 
-func (w *worker) record(out outgoing, a delivery.Attempt, d delivery.Decision) {
-	w.e.counts.add(d.State)
-	w.e.rec.settle(store.Outcome{
+// offer is what the relay may be told of before it is claimed: what will not be sent for sure is not among it.
+func (w *worker) offer() *relay.Message {
+	if w.second == nil || w.second.verdict != nil || w.second.due.Suppressed {
+		return nil
+	}
+	return &w.second.message
+}
+
+// take returns the next composed message when the relay may have one now; with wait it waits for both. It returns nil when
+// there is none, or claiming has ended.
+func (w *worker) take(wait bool) *outgoing {
+	out := w.parked
+	w.parked = nil
+	if out == nil {
+		if out = w.e.composed(wait); out == nil {
+			return nil
+		}
+		out.from = w.e.pace.reserve()
+	}
+	for {
+		// Now, not before: a pause may have begun while nothing was ready.
+		d := max(w.e.pausedFor(), time.Until(out.from))
+		switch {
+		case w.e.claiming.Err() != nil:
+			w.e.returned(out.due.ID)
+			return nil
+		case d <= 0:
+			return out
+		case !wait:
+			w.parked = out
+			return nil
+		}
+		sleep(w.e.claiming, d)
+	}
+}
+
+// confirm waits until the claim of a message is committed. What is not ours to send, or decided without the relay, is
+// settled here: then it is not claimed. hold is set when a limit lets nothing through before that time.
+func (w *worker) confirm(out *outgoing) (hold time.Time, claimed bool) {
+	if out.attempt > 0 {
+		return hold, true
+	}
+	got := <-out.answer
+	switch {
+	case got.err != nil:
+		w.e.returned(out.due.ID)
+		w.e.stopWith(got.err)
+	case !got.claimed.NotUntil.IsZero():
+		w.e.returned(out.due.ID)
+		return got.claimed.NotUntil, false
+	case got.claimed.Attempt == 0:
+		// Suppressed since, or another terminal cancelled it.
+		if got.claimed.Excluded {
+			w.e.counts.Excluded.Add(1)
+		}
+		w.e.returned(out.due.ID)
+	default:
+		out.attempt, out.claimed = got.claimed.Attempt, got.at
+		if out.verdict == nil {
+			return hold, true
+		}
+		w.e.counts.add(out.verdict.State)
+		w.e.rec.submit(w.outcome(out, delivery.Attempt{Phase: delivery.PhaseCompose, Error: out.why}, *out.verdict), nil)
+	}
+	return hold, false
+}
+
+// drop lets go of first. A connection on which it was offered waits for its content, and can only be closed.
+func (w *worker) drop() {
+	if w.conn != nil && w.conn.Offered(&w.first.message) {
+		w.hangUp()
+	}
+	w.first, w.second = w.second, nil
+}
+
+func (w *worker) outcome(out *outgoing, a delivery.Attempt, d delivery.Decision) *store.Outcome {
+	return &store.Outcome{
 		Delivery: out.due.ID, Key: out.due.Key, Campaign: w.e.campaign.ID, Attempt: out.attempt, Relay: w.e.relay,
 		Phase: a.Phase, Reply: a.Reply, Text: a.Error, Decision: d,
-	})
+	}
 }
 
-// putBack gives a claim back that was never on the wire: the delivery is as it was before.
-func (w *worker) putBack(out outgoing) {
-	w.record(out, delivery.Attempt{}, delivery.Decision{})
+// putBack gives a claim back whose content was never on the wire: the delivery is as it was before.
+func (w *worker) putBack(out *outgoing) {
+	w.e.rec.submit(w.outcome(out, delivery.Attempt{}, delivery.Decision{}), nil)
+}
+
+// leave gives back what is in hand and hangs up.
+func (w *worker) leave() {
+	for w.first != nil {
+		if _, claimed := w.confirm(w.first); claimed {
+			w.putBack(w.first)
+		}
+		w.drop()
+	}
+	if w.parked != nil {
+		w.e.returned(w.parked.due.ID)
+	}
+	w.hangUp()
 }
 
 // stale reports whether a claim was made so long ago that another process may hold the lease by now: this one was
 // suspended, or its relay took minutes over the message before. By the wall clock, as the lease: the monotonic one stands
 // still while the machine sleeps.
-func (w *worker) stale(out outgoing) bool {
+func (w *worker) stale(out *outgoing) bool {
 	return w.e.fresh > 0 && w.e.now().Round(0).Sub(out.claimed) > w.e.fresh
 }
 
-// fit reports whether the connection can take another message; one that has done its share is closed with QUIT.
+// fit reports whether the connection can carry first; one that has done its share is closed with QUIT.
 func (w *worker) fit() bool {
-	if w.conn == nil {
-		return false
-	}
-	if w.conn.Usable() && (w.e.perConn == 0 || w.conn.Sent() < w.e.perConn) && w.awake() {
+	if w.conn != nil && w.conn.Usable() && (w.conn.Offered(&w.first.message) || !w.conn.Full() && w.awake()) {
 		return true
 	}
 	w.hangUp()

@@ -309,6 +309,8 @@ type Due struct {
 	Attempts int
 	Values   map[string]string
 	Gone     bool // the contact is not there any more: there is nothing to render
+
+	Suppressed bool // now: the claim will exclude it
 }
 
 // Due returns up to limit deliveries of the campaign that can be sent now, the pending first, then the deferred in the
@@ -319,6 +321,43 @@ func (r *Run) Due(ctx context.Context, fields []contact.Field, limit int) ([]Due
 		FROM deliveries AS d LEFT JOIN contacts AS c ON c.id = d.contact AND c.key = d.key
 		WHERE d.campaign = ? AND d.state IN ('pending','deferred') AND d.next_try <= ?
 		ORDER BY d.next_try, d.id LIMIT ?`, r.campaign, r.s.millis(), limit)
+	if err != nil {
+		return nil, fmt.Errorf("read what is due: %w", explain(err))
+	}
+	defer rows.Close()
+	var due []Due
+	for rows.Next() {
+		var d Due
+		var text sql.NullString
+		if err := rows.Scan(&d.ID, &d.Key, &d.Address, &d.Domain, &d.Attempts, &text); err != nil {
+			return nil, fmt.Errorf("read what is due: %w", err)
+		}
+		d.Gone = !text.Valid
+		if text.Valid {
+			if d.Values, err = contact.DecodeFields(fields, text.String); err != nil {
+				return nil, fmt.Errorf("read fields of %s: %w", d.Address, err)
+			}
+		}
+		due = append(due, d)
+	}
+	return due, explain(rows.Err())
+}
+
+// Fresh is a stand-in.
+func (r *Run) Fresh(ctx context.Context, fields []contact.Field, after int64, limit int) ([]Due, error) {
+	return r.due(ctx, fields, "d.next_try = 0 AND d.id > ?", limit, after)
+}
+
+// Retries is a stand-in.
+func (r *Run) Retries(ctx context.Context, fields []contact.Field, limit int) ([]Due, error) {
+	return r.due(ctx, fields, "d.next_try > 0 AND d.next_try <= ?", limit, r.s.millis())
+}
+
+func (r *Run) due(ctx context.Context, fields []contact.Field, cond string, limit int, arg int64) ([]Due, error) {
+	rows, err := r.s.read.QueryContext(ctx, `SELECT d.id, d.key, d.address, d.domain, d.attempts, c.fields
+		FROM deliveries AS d LEFT JOIN contacts AS c ON c.id = d.contact AND c.key = d.key
+		WHERE d.campaign = ? AND d.state IN ('pending','deferred') AND `+cond+`
+		ORDER BY d.next_try, d.id LIMIT ?`, r.campaign, arg, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read what is due: %w", explain(err))
 	}
