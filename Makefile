@@ -20,7 +20,7 @@ export GOFLAGS += -buildvcs=false
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint fuzz bench examples install clean
+.PHONY: help build demo test race lint fuzz bench profile examples install clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +57,12 @@ fuzz: ## Fuzz every target for FUZZTIME (20s)
 	done
 
 bench: ## Run the benchmarks, or those that match BENCH
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(PKG)
+
+profile: ## Show where the CPU of a send goes, and keep the profile in bin/
+	@mkdir -p bin
+	$(GO) test -run '^$$' -bench 'SendInProcess/run' -benchmem -timeout 60m -o bin/send.test -cpuprofile bin/send.prof ./cmd/mailer
+	$(GO) tool pprof -top -nodecount 40 bin/send.test bin/send.prof
 
 examples: ## Run every workspace and every scheduler file in examples/
 	$(GO) test -run 'TestExample' -v ./cmd/mailer

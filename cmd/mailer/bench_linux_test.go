@@ -49,11 +49,16 @@ func timed(b *testing.B, dir, name string, args ...string) process {
 	b.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir
+	return timedCmd(b, cmd)
+}
+
+func timedCmd(b *testing.B, cmd *exec.Cmd) process {
+	b.Helper()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	began := time.Now()
 	if err := cmd.Run(); err != nil {
-		b.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out.String())
+		b.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out.String())
 	}
 	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	return process{time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), float64(usage.Maxrss) / 1024}

@@ -1,0 +1,125 @@
+package mailtest
+
+import (
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Distance is a TCP proxy that plays a server far away: every byte arrives half a round trip after it was sent, in both
+// directions. What is sent meanwhile is under way meanwhile: the line is long, not narrow.
+type Distance struct {
+	ln    net.Listener
+	to    string
+	delay time.Duration
+
+	mu     sync.Mutex
+	closed bool
+	conns  map[net.Conn]bool
+	group  sync.WaitGroup
+}
+
+// NewDistance puts a round trip between its own address and another one, until the test ends.
+func NewDistance(t testing.TB, to string, roundTrip time.Duration) *Distance {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Distance{ln: ln, to: to, delay: roundTrip / 2, conns: map[net.Conn]bool{}}
+	d.group.Go(d.accept)
+	t.Cleanup(d.close)
+	return d
+}
+
+// Port is where it listens on 127.0.0.1.
+func (d *Distance) Port() int { return d.ln.Addr().(*net.TCPAddr).Port }
+
+func (d *Distance) accept() {
+	for {
+		near, err := d.ln.Accept()
+		if err != nil {
+			return
+		}
+		d.group.Go(func() {
+			defer near.Close()
+			far, err := net.Dial("tcp", d.to)
+			if err != nil {
+				return
+			}
+			defer far.Close()
+			if !d.keep(near, far) {
+				return
+			}
+			var both sync.WaitGroup
+			both.Go(func() { d.carry(far, near) })
+			both.Go(func() { d.carry(near, far) })
+			both.Wait()
+			d.drop(near, far)
+		})
+	}
+}
+
+func (d *Distance) keep(conns ...net.Conn) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range conns {
+		d.conns[c] = true
+	}
+	return !d.closed
+}
+
+func (d *Distance) drop(conns ...net.Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range conns {
+		delete(d.conns, c)
+	}
+}
+
+func (d *Distance) close() {
+	d.ln.Close()
+	d.mu.Lock()
+	d.closed = true
+	for c := range d.conns {
+		c.Close()
+	}
+	d.mu.Unlock()
+	d.group.Wait()
+}
+
+// underway is a piece of the stream, or its end, and when it arrives.
+type underway struct {
+	bytes []byte
+	at    time.Time
+}
+
+// carry takes what comes from one side to the other, late. An end of the stream is as late as the bytes before it.
+func (d *Distance) carry(to, from net.Conn) {
+	line := make(chan underway, 4096) // at a read each: far more than fits into a round trip of any test
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(line)
+		buf := make([]byte, 256<<10)
+		for {
+			n, err := from.Read(buf)
+			if n > 0 {
+				line <- underway{append([]byte(nil), buf[:n]...), time.Now().Add(d.delay)}
+			}
+			if err != nil {
+				line <- underway{at: time.Now().Add(d.delay)}
+				return
+			}
+		}
+	})
+	for u := range line {
+		time.Sleep(time.Until(u.at))
+		if u.bytes == nil {
+			to.(*net.TCPConn).CloseWrite()
+		} else if _, err := to.Write(u.bytes); err != nil {
+			from.Close() // nobody is there any more
+		}
+	}
+	reading.Wait()
+}
