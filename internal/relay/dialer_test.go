@@ -20,7 +20,7 @@ func TestSessionsAreResumed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if a := conn.Send(envelope("one@example.jp"), body); !a.Accepted() {
+			if a := conn.Send(letter(envelope("one@example.jp"), body), nil); !a.Accepted() {
 				t.Errorf("got %+v", a)
 			}
 			state, secure := conn.client.TLSConnectionState()
@@ -88,7 +88,7 @@ func TestFull(t *testing.T) {
 			if want := c.full > 0 && n >= c.full; conn.Full() != want {
 				t.Errorf("%q and %d a connection: after %d messages full is %v", c.limits, c.perConn, n, conn.Full())
 			}
-			if a := conn.Send(envelope(fmt.Sprintf("u%d@example.jp", n)), body); !a.Accepted() {
+			if a := conn.Send(letter(envelope(fmt.Sprintf("u%d@example.jp", n)), body), nil); !a.Accepted() {
 				t.Fatalf("got %+v", a)
 			}
 		}

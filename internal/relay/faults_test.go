@@ -71,7 +71,7 @@ func TestRepliesThatNobodyAskedFor(t *testing.T) {
 			s := talker(t, says)
 			s.Pipelining = pipelining
 			conn := dial(t, s)
-			a := conn.Send(envelope("one@example.jp"), body)
+			a := conn.Send(letter(envelope("one@example.jp"), body), nil)
 			if a.Accepted() || a.Phase != c.phase || conn.Usable() {
 				t.Errorf("pipelining %v, %q to %s: %+v, usable %v", pipelining, c.reply, c.at, a, conn.Usable())
 			}
@@ -89,7 +89,7 @@ func TestRefusalBeforeTheConnectionEnds(t *testing.T) {
 			return nil
 		}})
 		conn := dial(t, serverOf(srv))
-		a := conn.Send(envelope("one@example.jp"), body)
+		a := conn.Send(letter(envelope("one@example.jp"), body), nil)
 		if a.Lost || a.Phase != delivery.PhaseRcpt || a.Reply.Code != 550 || conn.Usable() {
 			t.Errorf("pipelining %v: %+v, usable %v", pipelining, a, conn.Usable())
 		}
@@ -100,7 +100,7 @@ func TestRefusalBeforeTheConnectionEnds(t *testing.T) {
 func TestLargeMessage(t *testing.T) {
 	large := append([]byte("Subject: x\r\n\r\n"), bytes.Repeat([]byte(".a line of text that begins with a dot\r\n"), 3*blockSize/40)...)
 	srv := mailtest.NewSMTP(t, mailtest.Script{Keywords: []string{"PIPELINING"}})
-	if a := dial(t, serverOf(srv)).Send(envelope("one@example.jp"), large); !a.Accepted() {
+	if a := dial(t, serverOf(srv)).Send(letter(envelope("one@example.jp"), large), nil); !a.Accepted() {
 		t.Fatalf("got %+v", a)
 	}
 	if acc := srv.Accepted(); len(acc) != 1 || !bytes.Equal(acc[0].Data, large) {
@@ -118,7 +118,7 @@ func TestPlainKeepsSMTPUTF8(t *testing.T) {
 	}})
 	e := envelope("田中@example.jp")
 	e.SMTPUTF8 = true
-	if a := dial(t, serverOf(srv)).Send(e, body); !a.Accepted() {
+	if a := dial(t, serverOf(srv)).Send(letter(e, body), nil); !a.Accepted() {
 		t.Fatalf("got %+v", a)
 	}
 	if got := srv.Accepted()[0].FromParams; strings.TrimSpace(got) != "BODY=8BITMIME SMTPUTF8" {
@@ -130,14 +130,14 @@ func TestQuotedAddressesCannotLeaveTheirQuotes(t *testing.T) {
 	srv := mailtest.NewSMTP(t, mailtest.Script{})
 	conn := dial(t, serverOf(srv))
 	for _, to := range []string{`"x"@y.example> NOTIFY=NEVER`, `"x\"@y.example> NOTIFY=NEVER`, `"x`, "\"x\ty\"@z.example"} {
-		if a := conn.Send(envelope(to), body); a.Accepted() || a.Reply.Code != 550 {
+		if a := conn.Send(letter(envelope(to), body), nil); a.Accepted() || a.Reply.Code != 550 {
 			t.Errorf("%s: %+v", to, a)
 		}
 	}
 	if n := len(srv.Transactions()); n != 0 {
 		t.Errorf("%d transactions reached the server:\n%s", n, srv.Transcript())
 	}
-	if a := conn.Send(envelope(`"a b>c\"d"@y.example`), body); a.Phase != delivery.PhaseDot && a.Phase != delivery.PhaseRcpt {
+	if a := conn.Send(letter(envelope(`"a b>c\"d"@y.example`), body), nil); a.Phase != delivery.PhaseDot && a.Phase != delivery.PhaseRcpt {
 		t.Errorf("a good quoted address was not sent: %+v", a)
 	}
 }
@@ -151,7 +151,7 @@ func TestAlive(t *testing.T) {
 	}})
 	for _, want := range []bool{true, false} {
 		conn := dial(t, serverOf(srv))
-		if a := conn.Send(envelope("one@example.jp"), body); !a.Accepted() {
+		if a := conn.Send(letter(envelope("one@example.jp"), body), nil); !a.Accepted() {
 			t.Fatalf("got %+v", a)
 		}
 		if got := conn.Alive(); got != want || conn.Usable() != want {

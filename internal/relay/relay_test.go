@@ -33,6 +33,8 @@ func envelope(to string) Envelope {
 	return Envelope{From: "bounce+b1x@example.com", To: to, ENVID: "b1x"}
 }
 
+func letter(e Envelope, raw []byte) *Message { return &Message{Envelope: e, Raw: raw} }
+
 var body = []byte("Subject: x\r\n\r\n.a line with a dot\r\n..two\r\nend\r\n")
 
 // Every refusal at every phase is charged to its phase, and the connection goes on with the next message.
@@ -63,14 +65,14 @@ func TestRepliesAreChargedToTheirPhase(t *testing.T) {
 					return nil
 				}})
 				conn := dial(t, serverOf(srv))
-				a := conn.Send(envelope("one@example.jp"), body)
+				a := conn.Send(letter(envelope("one@example.jp"), body), nil)
 				if a.Phase != c.phase || a.Reply.Code != c.code || a.Reply.Enhanced != c.enhanced || a.Lost {
 					t.Errorf("got %+v", a)
 				}
 				if !strings.HasPrefix(strings.ReplaceAll(c.reply, "\n", " "), a.Reply.Text) {
 					t.Errorf("reply kept as %q", a.Reply.Text)
 				}
-				if a := conn.Send(envelope("two@example.jp"), body); !a.Accepted() {
+				if a := conn.Send(letter(envelope("two@example.jp"), body), nil); !a.Accepted() {
 					t.Errorf("the next message: %+v", a)
 				}
 				acc := srv.Accepted()
@@ -89,7 +91,7 @@ func TestRepliesAreChargedToTheirPhase(t *testing.T) {
 func TestDataAcceptedWithoutRecipient(t *testing.T) {
 	srv := mailtest.NewSMTP(t, mailtest.Script{Replies: map[string]string{"RCPT gone@example.jp": "550 5.1.1 no", "DATA": "354 go on", ".": "554 5.5.1 no valid recipients"}})
 	conn := dial(t, serverOf(srv))
-	a := conn.Send(envelope("gone@example.jp"), body)
+	a := conn.Send(letter(envelope("gone@example.jp"), body), nil)
 	if a.Phase != delivery.PhaseRcpt || a.Reply.Code != 550 || !conn.Usable() {
 		t.Errorf("got %+v", a)
 	}
@@ -102,7 +104,7 @@ func TestGoodbyeEndsTheConnection(t *testing.T) {
 	for _, at := range []string{"MAIL", "RCPT", "DATA", "."} {
 		srv := mailtest.NewSMTP(t, mailtest.Script{Replies: map[string]string{at: "421 4.3.2 closing"}})
 		conn := dial(t, serverOf(srv))
-		a := conn.Send(envelope("one@example.jp"), body)
+		a := conn.Send(letter(envelope("one@example.jp"), body), nil)
 		if a.Reply.Code != 421 || a.Lost || conn.Usable() {
 			t.Errorf("421 at %s: %+v, usable %v", at, a, conn.Usable())
 		}
@@ -120,7 +122,7 @@ func TestLostConnections(t *testing.T) {
 				return nil
 			}})
 			conn := dial(t, serverOf(srv))
-			a := conn.Send(envelope("one@example.jp"), body)
+			a := conn.Send(letter(envelope("one@example.jp"), body), nil)
 			if !a.Lost || a.Phase != want || conn.Usable() {
 				t.Errorf("pipelining %v, lost at %s: %+v", pipelining, verb, a)
 			}
@@ -133,7 +135,7 @@ func TestLostConnections(t *testing.T) {
 func TestCutAfterEveryByte(t *testing.T) {
 	reference := mailtest.NewSMTP(t, mailtest.Script{})
 	conn := dial(t, serverOf(reference))
-	conn.Send(envelope("one@example.jp"), body)
+	conn.Send(letter(envelope("one@example.jp"), body), nil)
 	conn.Close()
 	total := len(reference.Input(1))
 	for n := 1; n <= total; n++ {
@@ -143,7 +145,7 @@ func TestCutAfterEveryByte(t *testing.T) {
 			srv.Close()
 			continue
 		}
-		a := conn.Send(envelope("one@example.jp"), body)
+		a := conn.Send(letter(envelope("one@example.jp"), body), nil)
 		conn.Close()
 		srv.Close()
 		tx := srv.Transactions()
@@ -164,7 +166,7 @@ func TestParametersOnlyWhereOffered(t *testing.T) {
 		srv  *mailtest.SMTPServer
 		want string
 	}{{bare, " / "}, {full, fmt.Sprintf("SIZE=%d RET=HDRS ENVID=b1x / NOTIFY=FAILURE", len(body))}} {
-		dial(t, serverOf(c.srv)).Send(envelope("one@example.jp"), body)
+		dial(t, serverOf(c.srv)).Send(letter(envelope("one@example.jp"), body), nil)
 		tx := c.srv.Transactions()[0]
 		if got := strings.TrimSpace(tx.FromParams) + " / " + strings.TrimSpace(tx.Rcpts[0].Params); got != c.want {
 			t.Errorf("parameters %q, want %q", got, c.want)
@@ -172,10 +174,10 @@ func TestParametersOnlyWhereOffered(t *testing.T) {
 	}
 	e := envelope("田中@example.jp")
 	e.SMTPUTF8 = true
-	if a := dial(t, serverOf(full)).Send(e, body); !a.Accepted() {
+	if a := dial(t, serverOf(full)).Send(letter(e, body), nil); !a.Accepted() {
 		t.Errorf("SMTPUTF8: %+v", a)
 	}
-	if a := dial(t, serverOf(bare)).Send(e, body); a.Reply.Enhanced != "5.6.7" {
+	if a := dial(t, serverOf(bare)).Send(letter(e, body), nil); a.Reply.Enhanced != "5.6.7" {
 		t.Errorf("SMTPUTF8 not offered: %+v", a)
 	}
 	if len(bare.Transactions()) != 1 {
@@ -192,7 +194,7 @@ func TestUnknownParametersAreLeftOut(t *testing.T) {
 	}})
 	conn := dial(t, serverOf(srv))
 	for range 2 {
-		if a := conn.Send(envelope("one@example.jp"), body); !a.Accepted() {
+		if a := conn.Send(letter(envelope("one@example.jp"), body), nil); !a.Accepted() {
 			t.Errorf("got %+v", a)
 		}
 	}
@@ -203,7 +205,7 @@ func TestUnknownParametersAreLeftOut(t *testing.T) {
 
 func TestTooBigIsRefusedHere(t *testing.T) {
 	srv := mailtest.NewSMTP(t, mailtest.Script{Keywords: []string{"SIZE 10"}})
-	if a := dial(t, serverOf(srv)).Send(envelope("one@example.jp"), body); a.Reply.Enhanced != "5.3.4" {
+	if a := dial(t, serverOf(srv)).Send(letter(envelope("one@example.jp"), body), nil); a.Reply.Enhanced != "5.3.4" {
 		t.Errorf("got %+v", a)
 	}
 	if len(srv.Transactions()) > 0 {
@@ -222,7 +224,7 @@ func TestNoInjectionIntoTheEnvelope(t *testing.T) {
 		{From: "a\n@b.example", To: "x@y.example"},
 		{From: "a@b.example", To: "x@y.example", ENVID: "1\r\nRSET"},
 	} {
-		if a := conn.Send(e, body); a.Accepted() || a.Reply.Code != 550 {
+		if a := conn.Send(letter(e, body), nil); a.Accepted() || a.Reply.Code != 550 {
 			t.Errorf("%+v: %+v", e, a)
 		}
 	}
@@ -268,7 +270,7 @@ func TestTLS(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if a := conn.Send(envelope("one@example.jp"), body); !a.Accepted() {
+			if a := conn.Send(letter(envelope("one@example.jp"), body), nil); !a.Accepted() {
 				t.Errorf("got %+v", a)
 			}
 			if tx := srv.Accepted(); len(tx) != 1 || !tx[0].TLS || tx[0].User != "news" {

@@ -19,9 +19,17 @@ type Envelope struct {
 	SMTPUTF8 bool   // an address or a header holds raw UTF-8 (RFC 6531)
 }
 
-// Send sends one message to one recipient and reports exactly how far it got. raw has CRLF line ends and no dot-stuffing.
-// One RCPT a message: a transaction has one reply for all its recipients, and each must have their own.
-func (c *Conn) Send(e Envelope, raw []byte) delivery.Attempt {
+// Message is one message to one recipient. Raw has CRLF line ends and no dot-stuffing. One RCPT a message: a transaction
+// has one reply for all its recipients, and each must have their own.
+type Message struct {
+	Envelope Envelope
+	Raw      []byte
+}
+
+// Send sends a message and reports exactly how far it got. next is the message that the following call will send, nil
+// when there is none.
+func (c *Conn) Send(m, next *Message) delivery.Attempt {
+	e, raw := m.Envelope, m.Raw
 	if a, ok := c.refuseLocally(e, raw); ok {
 		return a
 	}

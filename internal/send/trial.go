@@ -10,6 +10,7 @@ import (
 	"mailer/internal/address"
 	"mailer/internal/campaign"
 	"mailer/internal/contact"
+	"mailer/internal/relay"
 	"mailer/internal/store"
 )
 
@@ -112,6 +113,6 @@ func (s *Sender) sendTrial(ctx context.Context, p *Plan, to string, model contac
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, conn.Abort)
 	defer stop()
-	a := conn.Send(c.envelope(id, to, m), m.Raw)
+	a := conn.Send(&relay.Message{Envelope: c.envelope(id, to, m), Raw: m.Raw}, nil)
 	return Trial{Address: to, As: model.Address, Relay: p.Relay.Name, Accepted: a.Accepted(), Phase: string(a.Phase), Reply: said(a), MessageID: mark.MessageID}, nil
 }

@@ -96,7 +96,7 @@ func (w *worker) claim() (outgoing, bool) {
 
 // deliver sends one claimed message and records what came of it.
 func (w *worker) deliver(out outgoing) {
-	a := w.conn.Send(out.envelope, out.raw)
+	a := w.conn.Send(&relay.Message{Envelope: out.envelope, Raw: out.raw}, nil)
 	j := w.e.judge(a, out.due.Domain)
 	d := delivery.Decide(a, j, out.attempt, w.e.retry)
 	w.e.learn(a, j, d, w.conn.Sent())
