@@ -13,7 +13,7 @@ import (
 
 // login authenticates with the strongest mechanism that both sides know. A password never goes over a connection in
 // clear, but to loopback or when insecure is set.
-func (d *Dialer) login(ctx context.Context, c *Conn) error {
+func (d *Dialer) login(ctx context.Context, c *Conn, t *trace) error {
 	s := d.server
 	if s.Auth == "none" || s.Username == "" && (s.Auth == "auto" || s.Auth == "") {
 		return nil
@@ -31,12 +31,12 @@ func (d *Dialer) login(ctx context.Context, c *Conn) error {
 		}
 	}
 	mechanism := pickMechanism(s.Auth, strings.Fields(strings.ToUpper(list)))
-	clear := s.TLS == NoTLS
-	if clear && !s.Insecure && !loopback(c.raw) {
+	if s.TLS == NoTLS && !s.Insecure && !loopback(c.raw) {
 		return &DialError{Server: d.addr, Phase: delivery.PhaseAuth, Config: true, Err: errors.New("the password would go over the network in clear"),
 			Hint: "use tls: starttls or implicit"}
 	}
-	auth := authenticator(mechanism, s, password, clear)
+	// go-mail knows of the TLS that it began itself only; what may go in clear was decided above.
+	auth := authenticator(mechanism, s, password, s.TLS != StartTLS)
 	if auth == nil {
 		return &DialError{Server: d.addr, Phase: delivery.PhaseAuth, Config: true, Err: fmt.Errorf("no common login mechanism: the relay offers %s", list),
 			Hint: "set auth to one of them"}
@@ -44,6 +44,7 @@ func (d *Dialer) login(ctx context.Context, c *Conn) error {
 	if err := c.client.Auth(auth); err != nil {
 		return d.authError(err)
 	}
+	t.loggedIn(mechanism, s.Username)
 	return nil
 }
 

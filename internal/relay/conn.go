@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -41,7 +42,7 @@ func (c *Conn) learn() {
 		ok, param := c.client.Extension(name)
 		c.has[name] = ok
 		if name == "SIZE" && ok {
-			c.sizeLimit, _ = strconv.ParseInt(strings.TrimSpace(param), 10, 64)
+			c.sizeLimit = parseSize(param)
 		}
 	}
 	if ok, param := c.client.Extension("LIMITS"); ok {
@@ -51,17 +52,35 @@ func (c *Conn) learn() {
 	c.last = time.Now()
 }
 
+// parseSize reads the parameter of SIZE: 0, none or nonsense is no limit (RFC 1870 section 3).
+func parseSize(param string) int64 {
+	n, err := strconv.ParseInt(strings.TrimSpace(param), 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
 // Usable reports whether another message may be sent on this connection.
 func (c *Conn) Usable() bool { return !c.broken && !c.aborted.Load() }
 
 // Sent counts the transactions that were begun on this connection.
 func (c *Conn) Sent() int { return c.sent }
 
-// Full reports whether the connection has done its share: as many messages as the configuration or the relay (MAILMAX of
-// RFC 9422) allows on one.
-func (c *Conn) Full() bool {
-	return c.server.PerConn > 0 && c.sent >= c.server.PerConn || c.limits.MailMax > 0 && c.sent >= c.limits.MailMax
+// Left is how many more messages may be sent on this connection: as many as the configuration or the relay (MAILMAX of
+// RFC 9422) allows. Without a limit it is a very large number.
+func (c *Conn) Left() int {
+	left := math.MaxInt
+	for _, most := range []int{c.server.PerConn, c.limits.MailMax} {
+		if most > 0 {
+			left = min(left, max(0, most-c.sent))
+		}
+	}
+	return left
 }
+
+// Full reports whether the connection has done its share.
+func (c *Conn) Full() bool { return c.Left() == 0 }
 
 // Limits are what the relay said of itself.
 func (c *Conn) Limits() Limits { return c.limits }

@@ -44,30 +44,30 @@ func Dial(ctx context.Context, s Server) (*Conn, error) { return NewDialer(s).Di
 
 // Dial connects, secures and logs in. The error is a *DialError, or the context's.
 func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
-	c, err := d.dial(ctx)
+	c, err := d.dial(ctx, nil)
 	if err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	return c, err
 }
 
-func (d *Dialer) dial(ctx context.Context) (*Conn, error) {
+func (d *Dialer) dial(ctx context.Context, t *trace) (*Conn, error) {
 	raw, err := d.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
+	t.connected(d.server.Host, raw)
 	conn := &Conn{dialer: d, server: d.server, raw: raw}
 	// A cancelled context closes the socket, which ends whatever waits on it.
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
-	if err := d.greet(ctx, conn); err != nil {
+	if err := d.open(ctx, conn, t); err != nil {
 		raw.Close()
 		return nil, err
 	}
 	return conn, nil
 }
 
-// connect opens the TCP connection, with TLS at once when it is implicit (RFC 8314 section 3.3).
 func (d *Dialer) connect(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.server.Timeouts.Connect)
 	defer cancel()
@@ -75,38 +75,57 @@ func (d *Dialer) connect(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, &DialError{Server: d.addr, Phase: delivery.PhaseConnect, Err: err, Hint: "is the host and port right, and is the relay up?"}
 	}
-	if d.server.TLS != Implicit {
-		return raw, nil
-	}
-	secured := tls.Client(raw, d.tls)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		raw.Close()
-		return nil, d.tlsError(err)
-	}
-	return secured, nil
+	return raw, nil
 }
 
-func (d *Dialer) greet(ctx context.Context, c *Conn) error {
-	t := d.server.Timeouts
-	c.raw.SetDeadline(time.Now().Add(t.Command))
-	client, err := smtp.NewClient(c.raw, d.server.Host)
-	if err != nil {
-		return d.fail(delivery.PhaseConnect, err, "")
+// open makes a TCP connection ready for mail.
+func (d *Dialer) open(ctx context.Context, c *Conn, t *trace) error {
+	if d.server.TLS == Implicit {
+		if err := d.implicitTLS(ctx, c); err != nil {
+			return err
+		}
+		t.secured(c)
 	}
-	c.client = client
-	if err := client.Hello(d.helloName(c.raw)); err != nil {
-		return d.fail(delivery.PhaseHello, err, "")
+	if err := d.greet(c, t); err != nil {
+		return err
 	}
 	if d.server.TLS == StartTLS {
 		if err := d.startTLS(c); err != nil {
 			return err
 		}
-	}
-	c.raw.SetDeadline(time.Now().Add(t.Command))
-	if err := d.login(ctx, c); err != nil {
-		return err
+		t.secured(c)
 	}
 	c.learn()
+	t.offered(c)
+	c.raw.SetDeadline(time.Now().Add(d.server.Timeouts.Command))
+	return d.login(ctx, c, t)
+}
+
+// implicitTLS begins with TLS (RFC 8314 section 3.3).
+func (d *Dialer) implicitTLS(ctx context.Context, c *Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, d.server.Timeouts.Connect)
+	defer cancel()
+	secured := tls.Client(c.raw, d.tls)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return d.tlsError(err)
+	}
+	c.raw = secured
+	return nil
+}
+
+// greet reads the banner and says EHLO.
+func (d *Dialer) greet(c *Conn, t *trace) error {
+	c.raw.SetDeadline(time.Now().Add(d.server.Timeouts.Command))
+	client, err := smtp.NewClient(t.hearing(c.raw), d.server.Host)
+	if err != nil {
+		return d.fail(delivery.PhaseConnect, err, "")
+	}
+	c.client = client
+	hello := d.helloName(c.raw)
+	if err := client.Hello(hello); err != nil {
+		return d.fail(delivery.PhaseHello, err, "")
+	}
+	t.greeted(c, hello)
 	return nil
 }
 
