@@ -91,7 +91,7 @@ func (c *Conn) Idle() time.Duration { return time.Since(c.last) }
 // Alive asks whether the relay is still there. RSET is harmless between messages.
 func (c *Conn) Alive() bool {
 	if c.Usable() {
-		c.say("RSET\r\n", min(aliveTimeout, c.server.Timeouts.Command), positive)
+		c.say("RSET\r\n", min(aliveTimeout, c.server.Timeouts.Command))
 		c.unclean = false
 	}
 	return c.Usable()

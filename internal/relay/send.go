@@ -202,7 +202,15 @@ func (c *Conn) answerToData(r delivery.Reply, refused *delivery.Attempt, how rea
 
 // loneDot ends a DATA that was accepted although no recipient was: RFC 2920 section 3.1 wants an empty message then.
 func (c *Conn) loneDot(refusal delivery.Attempt) delivery.Attempt {
-	c.say(finalDot, c.server.Timeouts.Dot, func(delivery.Reply) bool { return true })
+	if _, err := c.write(c.server.Timeouts.Block, []byte(finalDot)); err != nil {
+		c.broken = true
+		return refusal
+	}
+	if r, err := c.reply(c.server.Timeouts.Dot); err != nil {
+		c.broken = true
+	} else {
+		c.note(r)
+	}
 	return refusal
 }
 
@@ -211,7 +219,7 @@ func (c *Conn) step(m *Message) (refusal delivery.Attempt, open bool) {
 	t := c.server.Timeouts
 	if c.unclean {
 		c.unclean = false
-		c.say("RSET\r\n", t.Command, positive)
+		c.say("RSET\r\n", t.Command)
 		if c.broken {
 			return c.lost(delivery.PhaseMail, errNoReset), false
 		}
@@ -298,21 +306,17 @@ func (c *Conn) mayOffer(next *Message) bool {
 	return !refused
 }
 
-// say sends a command whose reply only has to be good.
-func (c *Conn) say(command string, timeout time.Duration, good func(delivery.Reply) bool) {
+// say sends a command whose reply is of no interest, but that it comes and is a good one.
+func (c *Conn) say(command string, timeout time.Duration) {
 	if _, err := c.write(timeout, []byte(command)); err != nil {
 		c.broken = true
 		return
 	}
 	r, err := c.reply(timeout)
-	if err != nil || !good(r) {
+	if err != nil || r.Code/100 != 2 {
 		c.broken = true
-		return
 	}
-	c.note(r)
 }
-
-func positive(r delivery.Reply) bool { return r.Code/100 == 2 }
 
 // unasked looks for a reply that came before its command: a goodbye (RFC 5321 section 3.8), or a relay that says more
 // than it was asked. From then on no reply could be matched to its command, and a message might be taken for accepted by
