@@ -26,6 +26,7 @@ type peer struct {
 	br   *bufio.Reader
 	out  bytes.Buffer // replies not yet written
 	left int          // bytes that may still be read; -1: no limit
+	room int          // bytes that may still be written; -1: no limit
 
 	helo, user string
 	secure     bool
@@ -33,13 +34,7 @@ type peer struct {
 }
 
 func (p *peer) serve() {
-	p.left = -1
-	if n, ok := p.s.script.CutAfter[0]; ok {
-		p.left = n
-	}
-	if n, ok := p.s.script.CutAfter[p.n]; ok {
-		p.left = n
-	}
+	p.left, p.room = bound(p.s.script.CutAfter, p.n), bound(p.s.script.CutReplies, p.n)
 	p.use(p.raw)
 	if p.s.script.Implicit && p.startTLS() != nil {
 		return
@@ -53,6 +48,17 @@ func (p *peer) serve() {
 		err = p.command()
 	}
 	p.flush()
+}
+
+// bound is what a map of the script says of connection n; -1: nothing.
+func bound(script map[int]int, n int) int {
+	if most, ok := script[n]; ok {
+		return most
+	}
+	if most, ok := script[0]; ok {
+		return most
+	}
+	return -1
 }
 
 // use reads from c from now on; what was buffered before is gone (RFC 3207 section 4.2).
@@ -94,9 +100,30 @@ func (p *peer) flush() error {
 	if err := p.pause(p.s.script.RTT, nil); err != nil {
 		return err
 	}
-	_, err := p.conn.Write(p.out.Bytes())
+	b := p.out.Bytes()
+	cut := p.room >= 0 && p.room <= len(b)
+	if cut {
+		b = b[:p.room]
+	}
+	_, err := p.conn.Write(b)
 	p.out.Reset()
+	if cut && err == nil {
+		p.room, err = 0, errEnd
+	} else if p.room > 0 {
+		p.room -= len(b)
+	}
 	return err
+}
+
+// drip writes each byte by itself.
+func (p *peer) drip(wire string) error {
+	for i := range len(wire) {
+		if err := p.flush(); err != nil {
+			return err
+		}
+		p.out.WriteByte(wire[i])
+	}
+	return p.flush()
 }
 
 // pause waits for a delay, then for a channel, but no longer than the server runs.
@@ -138,8 +165,17 @@ func (p *peer) reply(c Command, last bool) (string, error) {
 		} else {
 			written = r.Text
 		}
-		p.out.WriteString(wire)
+		if r.Extra != "" {
+			wire += format(r.Extra)
+		}
 		p.note("S%d< %s", wire)
+		if r.Drip {
+			if err := p.drip(wire); err != nil {
+				return written, err
+			}
+		} else {
+			p.out.WriteString(wire)
+		}
 	}
 	if p.s.script.Deaf {
 		p.br.Discard(p.br.Buffered())

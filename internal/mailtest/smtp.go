@@ -52,6 +52,9 @@ type Script struct {
 	// CutAfter closes connection n (from 1; 0 stands for every connection) when that many bytes were read from it,
 	// TLS taken off. What was complete in them has been answered.
 	CutAfter map[int]int
+	// CutReplies closes connection n (0: every one) when that many bytes were written to it. What was said beyond them
+	// counts as said: the server took what it answered with 250, though nobody heard it.
+	CutReplies map[int]int
 }
 
 // Command is what the client sent, or the moment at which the server has to say something.
@@ -71,6 +74,8 @@ type Reply struct {
 	Wait   <-chan struct{} // wait until it is closed (or the connection ends) before answering
 	Delay  time.Duration   // wait that long
 	Silent bool            // say nothing
+	Drip   bool            // each byte in a write of its own
+	Extra  string          // a second reply that nobody asked for, in the same write
 	Part   int             // when not 0: write only the first Part bytes of the reply
 	Close  bool            // close the connection afterwards
 	After  int             // with Close: read that many more bytes of input first

@@ -288,3 +288,32 @@ func TestCloseEndsAHangingClient(t *testing.T) {
 		t.Error("sent to a silent server")
 	}
 }
+
+// Wherever the replies are cut, the client has heard exactly that much.
+func TestRepliesCutAtEveryByte(t *testing.T) {
+	input := "EHLO me\r\nMAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n" + letter + ".\r\nQUIT\r\n"
+	whole := talk(t, NewSMTP(t, Script{Keywords: []string{}}), input)
+	for n := range len(whole) {
+		srv := NewSMTP(t, Script{Keywords: []string{}, CutReplies: map[int]int{1: n}})
+		c, err := net.Dial("tcp", srv.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, input)
+		heard, _ := io.ReadAll(c) // an error too: what was not read when the server closed resets the connection
+		c.Close()
+		if got := string(heard); len(got) > n || got != whole[:len(got)] {
+			t.Errorf("cut after %d: heard %q", n, got)
+		}
+	}
+}
+
+func TestDripAndExtra(t *testing.T) {
+	srv := NewSMTP(t, Script{Keywords: []string{}, Reply: func(c Command) *Reply {
+		return &Reply{Drip: c.Verb == "MAIL", Extra: map[string]string{"RCPT": "250 and more"}[c.Verb]}
+	}})
+	got := talk(t, srv, "EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@x>\r\nQUIT\r\n")
+	if want := "250 2.1.0 sender ok\r\n250 2.1.5 recipient ok\r\n250 and more\r\n221 2.0.0 bye\r\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("heard %q", got)
+	}
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package mailtest
+
+// Race says that the race detector is on, which makes the store about seven times slower.
+const Race = true
