@@ -32,7 +32,7 @@ type rig struct {
 	pause       time.Duration // after the first lane event
 	fresh, idle time.Duration
 	now         func() time.Time
-	dial        func(context.Context, relay.Server) (*relay.Conn, error)
+	dial        func(context.Context, relay.Server) (*relay.Conn, error) // nil: plain
 	verdict     func(store.Due) *delivery.Decision
 	counts      Counts
 }
@@ -45,7 +45,7 @@ func newRig(t *testing.T, n int) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	r := &rig{t: t, st: st, path: path, connections: 4, retry: []time.Duration{time.Hour}, pause: time.Millisecond, now: time.Now, dial: relay.Dial,
+	r := &rig{t: t, st: st, path: path, connections: 4, retry: []time.Duration{time.Hour}, pause: time.Millisecond, now: time.Now,
 		verdict: func(store.Due) *delivery.Decision { return nil }}
 	r.sql(fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
 		INSERT INTO contacts (key, address, fields, created_at, updated_at)
@@ -105,12 +105,15 @@ func (r *rig) runHard(soft, hard context.Context, srv *mailtest.SMTPServer) erro
 	e := &engine{
 		run: run, campaign: r.campaign, relay: "test", connections: r.connections, limit: r.limit, retry: r.retry,
 		waitUntil: time.Now().Add(r.wait), pace: newPace(nil), counts: &r.counts, now: r.now, firstPause: r.pause, fresh: r.fresh, idle: r.idle, judge: judge,
-		dial: func(ctx context.Context) (*relay.Conn, error) { return r.dial(ctx, server) },
+		dial: relay.NewDialer(server).Dial,
 		compose: func(d store.Due) *outgoing {
 			return &outgoing{due: d, verdict: r.verdict(d), messageID: fmt.Sprintf("m%d@example.com", d.ID), message: relay.Message{
 				Envelope: relay.Envelope{From: fmt.Sprintf("b%d@example.com", d.ID), To: d.Address},
 				Raw:      fmt.Appendf(nil, "To: %s\r\n\r\nhello\r\n", d.Address)}}
 		},
+	}
+	if r.dial != nil {
+		e.dial = func(ctx context.Context) (*relay.Conn, error) { return r.dial(ctx, server) }
 	}
 	err = e.work(soft, hard)
 	if cerr := run.Close(context.Background()); err == nil {

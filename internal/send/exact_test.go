@@ -39,11 +39,8 @@ func spread(t *testing.T, messages, connections int, cases []fault) {
 			t.Parallel()
 			r := newRig(t, messages)
 			r.connections, r.retry = connections, []time.Duration{time.Millisecond}
-			plain := r.dial
 			for i := n; i < len(cases); i += rigs {
-				if r.dial = cases[i].dial; r.dial == nil {
-					r.dial = plain
-				}
+				r.dial = cases[i].dial
 				r.try(cases[i])
 			}
 		})

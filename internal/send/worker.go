@@ -19,6 +19,7 @@ type worker struct {
 
 	first, second *outgoing
 	parked        *outgoing // taken, but its time has not come: not claimed
+	again         int       // in a row: first is tried once more and nothing came of it
 }
 
 // loop sends until there is nothing more to claim.
@@ -80,9 +81,10 @@ func (w *worker) deliver() {
 	}
 	out := w.first
 	a := w.conn.Send(&out.message, w.offer())
-	if a.Again {
+	if w.again++; a.Again && w.again <= mostAgain {
 		return // the connection is used up: the same message goes over another one
 	}
+	w.again = 0
 	j := w.e.judge(a, out.due.Domain)
 	d := delivery.Decide(a, j, out.attempt, w.e.retry)
 	w.e.learn(a, j, d)
@@ -96,6 +98,9 @@ func (w *worker) deliver() {
 		w.second = next
 	}
 }
+
+// mostAgain is after how many connections in a row that were used up before they carried a message the relay gets a pause.
+const mostAgain = 3
 
 // offer is what the relay may be told of before it is claimed: what will not be sent for sure is not among it.
 func (w *worker) offer() *relay.Message {
