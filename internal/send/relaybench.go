@@ -220,13 +220,20 @@ type load struct {
 
 // next takes a message off the load; nil when the run ends.
 func (l *load) next(ctx context.Context) *relay.Message {
+	if !l.take(ctx) {
+		return nil
+	}
+	return l.bench.message()
+}
+
+func (l *load) take(ctx context.Context) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.left == 0 || l.stopped != nil || ctx.Err() != nil || time.Now().After(l.until) {
-		return nil
+		return false
 	}
 	l.left--
-	return l.bench.message()
+	return true
 }
 
 // carry sends over one connection, and over those that replace it when it has done its share. It returns the last one.
