@@ -28,7 +28,7 @@
 //	verbs     move data between them, named like the commands
 //	  ingest       import
 //	  export       contacts export
-//	  send         send
+//	  send         send, relay test, relay bench
 //	  collect      bounces sync
 //	  report       report, why
 //	face

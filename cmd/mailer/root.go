@@ -41,7 +41,7 @@ func newRootCmd(a *app) *cobra.Command {
 // commands lists every command, in the order of a newcomer's way.
 func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
-		newInitCmd(a), newConfigCmd(a), newSandboxCmd(a), newDemoCmd(a),
+		newInitCmd(a), newConfigCmd(a), newRelayCmd(a), newSandboxCmd(a), newDemoCmd(a),
 		newImportCmd(a), newContactsCmd(a), newListsCmd(a), newFieldsCmd(a), newSegmentsCmd(a),
 		newPreviewCmd(a), newCheckCmd(a), newTemplatesCmd(a), newDKIMCmd(a),
 		newSendCmd(a), newCampaignsCmd(a), newBouncesCmd(a), newSuppressionsCmd(a),

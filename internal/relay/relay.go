@@ -1,6 +1,8 @@
 // Package relay speaks SMTP with the user's relay: one connection that is dialled, secured and logged in by go-mail's
 // client, then one transaction a message.
 //
+// A Dialer makes the connections of a run and holds what they share; Probe is a dial that tells what it finds.
+//
 // A connection knows no campaign. What it returns is exact: the phase that was reached, the reply as it was said, whether
 // the final dot had left. What that means for a delivery is decided in package delivery.
 package relay
