@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,14 +98,10 @@ func (l *letters) campaign() string {
 	return id
 }
 
-// send sends a new campaign to the first n of the list.
-func (l *letters) send(n int, flags ...string) process {
+// send sends a new campaign to everybody.
+func (l *letters) send(flags ...string) process {
 	l.b.Helper()
-	args := append([]string{"send", l.campaign(), "--list", "readers", "--yes"}, flags...)
-	if n < l.rows {
-		args = append(args, "--where", fmt.Sprintf("email < \"reader%07d@example.jp\"", n))
-	}
-	return timed(l.b, l.dir, l.bin, args...)
+	return timed(l.b, l.dir, l.bin, append([]string{"send", l.campaign(), "--list", "readers", "--yes"}, flags...)...)
 }
 
 // preview prints a part of the letter for the first contact of a workspace.
@@ -178,14 +175,6 @@ func goMail(b *testing.B, l *letters, port, connections, n int, templates string
 	return peer(b, "bench-go-mail", fmt.Sprintf("127.0.0.1:%d", port), strconv.Itoa(connections), strconv.Itoa(n), l.list, templates)
 }
 
-// counted insists that the sink took n messages.
-func counted(b *testing.B, s *mailtest.Sink, n int) {
-	b.Helper()
-	if got := s.Taken(); got != int64(n) {
-		b.Fatalf("%d of %d messages came", got, n)
-	}
-}
-
 func median(of []float64) float64 {
 	slices.Sort(of)
 	return of[len(of)/2]
@@ -208,22 +197,20 @@ func (m metrics) report(b *testing.B) {
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, roundTrip := range []time.Duration{40 * time.Millisecond, 100 * time.Millisecond} {
 		b.Run(roundTrip.String(), func(b *testing.B) {
-			const messages, peers = 100, 20 // the peers need five round trips and more for each, and are as slow in all of them
-			sink := mailtest.NewSink(b)
-			port := mailtest.NewDistance(b, sink.Addr(), roundTrip).Port()
+			const messages, peers = 80, 12 // the peers need four round trips for each, and are as slow with every one
+			sink := newSink(b)
+			port := mailtest.NewDistance(b, fmt.Sprintf("127.0.0.1:%d", sink.port), roundTrip).Port()
 			l := newLetters(b, messages, port, "")
 			templates, size := l.templates(), len(l.preview("raw"))
 			all := metrics{}
 			a := func(n int, unit string) {
-				counted(b, sink, n)
-				all.add(unit, float64(n-1)*roundTrip.Seconds()/sink.Span().Seconds())
-				sink.Reset()
+				all.add(unit, float64(n-1)*roundTrip.Seconds()/sink.counted(b, n).Seconds())
 			}
 			for b.Loop() {
 				for range benchRounds {
 					timedCmd(b, goMail(b, l, port, 1, peers, templates))
 					a(peers, "msg/rtt-go-mail")
-					l.send(messages, "--concurrency", "1")
+					l.send("--concurrency", "1")
 					a(messages, "msg/rtt")
 					timedCmd(b, smtpSource(b, port, 1, peers, size))
 					a(peers, "msg/rtt-smtp-source")
@@ -239,25 +226,24 @@ func BenchmarkRoundTrip(b *testing.B) {
 // runs, a fifth of them.
 func BenchmarkSendWhole(b *testing.B) {
 	rows := upTo(b, 50_000)
-	sink := mailtest.NewSink(b)
-	l := newLetters(b, rows, sink.Port(), "")
+	sink := newSink(b)
+	l := newLetters(b, rows, sink.port, "")
 	templates, size := l.templates(), len(l.preview("raw"))
 	all := metrics{}
 	for b.Loop() {
 		for range benchRounds {
 			measure := func(name string, n int, run func() process) (rate, cpu float64) {
-				sink.Reset()
 				p := run()
-				counted(b, sink, n)
+				sink.counted(b, n)
 				rate, cpu = float64(n)/p.wall.Seconds(), p.cpu.Seconds()*1e6/float64(n)
 				all.add("msg/s"+name, rate)
 				all.add("cpu-µs/msg"+name, cpu)
 				all.add("MB"+name, p.peak)
 				return rate, cpu
 			}
-			source, sourceCPU := measure("-smtp-source", rows, func() process { return timedCmd(b, smtpSource(b, sink.Port(), 10, rows, size)) })
-			loop, loopCPU := measure("-go-mail", rows/5, func() process { return timedCmd(b, goMail(b, l, sink.Port(), 10, rows/5, templates)) })
-			ours, cpu := measure("", rows, func() process { return l.send(rows) })
+			source, sourceCPU := measure("-smtp-source", rows, func() process { return timedCmd(b, smtpSource(b, sink.port, 10, rows, size)) })
+			loop, loopCPU := measure("-go-mail", rows/5, func() process { return timedCmd(b, goMail(b, l, sink.port, 10, rows/5, templates)) })
+			ours, cpu := measure("", rows, func() process { return l.send() })
 			all.add("x-smtp-source", ours/source)
 			all.add("x-go-mail", ours/loop)
 			all.add("x-smtp-source-cpu", cpu/sourceCPU)
@@ -276,8 +262,8 @@ func BenchmarkSendSigned(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	sink := mailtest.NewSink(b)
-	l := newLetters(b, rows, sink.Port(), "dkim:\n  - {domain: example.com, selector: s2026, key_file: s2026.pem}\n")
+	sink := newSink(b)
+	l := newLetters(b, rows, sink.port, "dkim:\n  - {domain: example.com, selector: s2026, key_file: s2026.pem}\n")
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		b.Fatal(err)
@@ -292,9 +278,8 @@ func BenchmarkSendSigned(b *testing.B) {
 	for b.Loop() {
 		before, beforeCPU := bareSignatures(b, key, 2*time.Second)
 		for range benchRounds {
-			sink.Reset()
-			p := l.send(rows)
-			counted(b, sink, rows)
+			p := l.send()
+			sink.counted(b, rows)
 			after, afterCPU := bareSignatures(b, key, 2*time.Second)
 			rate, cpu := float64(rows)/p.wall.Seconds(), p.cpu.Seconds()/float64(rows)
 			all.add("msg/s", rate)
@@ -348,12 +333,11 @@ func BenchmarkSendMillion(b *testing.B) {
 		b.Skip("takes minutes: make bench BENCH=SendMillion, or set MAILER_BENCH_ROWS")
 	}
 	rows := benchRows(b)
-	sink := mailtest.NewSink(b)
-	small, large := newLetters(b, rows/10, sink.Port(), ""), newLetters(b, rows, sink.Port(), "")
+	sink := newSink(b)
+	small, large := newLetters(b, rows/10, sink.port, ""), newLetters(b, rows, sink.port, "")
 	measure := func(l *letters) process {
-		sink.Reset()
-		p := l.send(l.rows)
-		counted(b, sink, l.rows)
+		p := l.send()
+		sink.counted(b, l.rows)
 		return p
 	}
 	for b.Loop() {
@@ -373,8 +357,8 @@ func BenchmarkSendMillion(b *testing.B) {
 // itself, both in this process, with the sink in another.
 func BenchmarkSendInProcess(b *testing.B) {
 	rows := upTo(b, 20_000)
-	port := startSinkProcess(b)
-	l := newLetters(b, rows, port, "")
+	sink := newSink(b)
+	l := newLetters(b, rows, sink.port, "")
 	ws, err := config.Load(l.dir, os.LookupEnv)
 	if err != nil {
 		b.Fatal(err)
@@ -425,12 +409,19 @@ func BenchmarkSendInProcess(b *testing.B) {
 			if err != nil || sum.Accepted != int64(rows) {
 				b.Fatalf("%+v, %v", sum, err)
 			}
+			sink.counted(b, rows)
 		})
 	})
 }
 
-// startSinkProcess starts a sink that ends with the benchmark, and returns its port.
-func startSinkProcess(b *testing.B) int {
+// sink is a sink in its own process, which ends with the benchmark.
+type sink struct {
+	port int
+	in   io.Writer
+	out  io.Reader
+}
+
+func newSink(b *testing.B) *sink {
 	b.Helper()
 	cmd := peer(b, "bench-sink")
 	cmd.Stderr = os.Stderr
@@ -446,9 +437,24 @@ func startSinkProcess(b *testing.B) int {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { in.Close(); cmd.Wait() })
-	var port int
-	if _, err := fmt.Fscan(out, &port); err != nil {
+	s := &sink{in: in, out: out}
+	if _, err := fmt.Fscanln(out, &s.port); err != nil {
 		b.Fatal(err)
 	}
-	return port
+	return s
+}
+
+// counted insists that n messages came since it was last asked, and returns the time from the first to the last of them.
+func (s *sink) counted(b *testing.B, n int) time.Duration {
+	b.Helper()
+	var got int
+	var span time.Duration
+	fmt.Fprintln(s.in, "count")
+	if _, err := fmt.Fscanln(s.out, &got, &span); err != nil {
+		b.Fatal(err)
+	}
+	if got != n {
+		b.Fatalf("%d of %d messages came", got, n)
+	}
+	return span
 }
