@@ -147,7 +147,29 @@ func (l *letters) templates() string {
 			l.b.Fatal(err)
 		}
 	}
+	l.sameSize(dir)
 	return dir
+}
+
+// sameSize insists that the loop over go-mail sends about as many bytes as mailer does.
+func (l *letters) sameSize(templates string) {
+	l.b.Helper()
+	letter, err := readGoMailLetter(templates)
+	if err != nil {
+		l.b.Fatal(err)
+	}
+	m, err := letter.compose(map[string]string{"email": "reader0000000@example.jp", "first_name": "Hanako", "last_name": "Yamada",
+		"city": "Yokohama", "points": "0", "id": "0000000", "code": "XMAS0000"})
+	if err != nil {
+		l.b.Fatal(err)
+	}
+	theirs, err := m.WriteTo(io.Discard)
+	if err != nil {
+		l.b.Fatal(err)
+	}
+	if ours := len(l.preview("raw")); float64(theirs) < 0.9*float64(ours) || float64(theirs) > 1.1*float64(ours) {
+		l.b.Fatalf("go-mail sends %d bytes, mailer %d", theirs, ours)
+	}
 }
 
 // peer runs this test binary as one of the peers.
