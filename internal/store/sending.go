@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"mailer/internal/contact"
@@ -28,7 +30,8 @@ type Run struct {
 	ttl      time.Duration
 	limits   []Limit
 
-	lease, renew, claim, exclude, release, settle *sql.Stmt
+	lease, renew, exclude, release, settle, attempt *sql.Stmt
+	claim, accept                                   bySize
 }
 
 // Claimed is what a claim came to.
@@ -113,30 +116,60 @@ func (s *Store) doubt(ctx context.Context, tx *sql.Tx, campaign int64) (int64, e
 	return res.RowsAffected()
 }
 
+// bySize holds a statement compiled for some numbers of rows, the largest first. Many rows a statement cost half as much as one
+// by one; more than 16 cost more again, because the driver looks for each argument among all.
+type bySize []sized
+
+type sized struct {
+	rows int
+	stmt *sql.Stmt
+}
+
+func sizes16() []int { return []int{16, 4, 1} }
+
+// next is the statement for the first of n rows, and how many it takes.
+func (b bySize) next(n int) (*sql.Stmt, int) {
+	for _, s := range b {
+		if s.rows <= n {
+			return s.stmt, s.rows
+		}
+	}
+	return nil, 0
+}
+
 // prepare compiles the statements that run once a message or once a commit.
 func (r *Run) prepare(ctx context.Context) error {
+	blocked := "s.blocks = 'all'"
+	if r.class == "marketing" {
+		blocked = "1"
+	}
+	for _, n := range sizes16() {
+		claim, err := r.s.write.PrepareContext(ctx, claimText(n, blocked))
+		if err != nil {
+			return err
+		}
+		r.claim = append(r.claim, sized{n, claim})
+		accept, err := r.s.write.PrepareContext(ctx, acceptText(n))
+		if err != nil {
+			return err
+		}
+		r.accept = append(r.accept, sized{n, accept})
+	}
 	for _, p := range []struct {
 		stmt **sql.Stmt
 		text string
 	}{
 		{&r.lease, "SELECT state, lease_expires FROM campaigns WHERE id = ? AND lease_token = ?"},
 		{&r.renew, "UPDATE campaigns SET lease_expires = ? WHERE id = ?"},
-		// Suppressions are looked at again in the statement that claims: who unsubscribed a second ago is not mailed.
-		{&r.claim, `UPDATE deliveries SET state = 'sending', attempts = attempts + 1, relay = ?, message_id = ?, updated_at = ?
-			WHERE id = ? AND state IN ('pending','deferred')
-			AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'address' AND s.key = deliveries.key AND (s.blocks = 'all' OR ? = 'marketing'))
-			AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'domain' AND s.key = deliveries.domain AND (s.blocks = 'all' OR ? = 'marketing'))
-			RETURNING attempts`},
 		{&r.exclude, `UPDATE deliveries SET state = 'excluded', updated_at = ?, reason = 'suppressed: ' || (
 				SELECT s.reason FROM suppressions s WHERE (s.scope = 'address' AND s.key = deliveries.key OR s.scope = 'domain' AND s.key = deliveries.domain)
 				AND (s.blocks = 'all' OR ? = 'marketing') ORDER BY s.blocks, s.id LIMIT 1)
 			WHERE id = ? AND state IN ('pending','deferred')`},
 		{&r.release, `UPDATE deliveries SET attempts = attempts - 1, updated_at = ?, state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'deferred' END
 			WHERE id = ? AND attempts = ? AND state IN ('sending','uncertain')`},
-		// A bounce may have settled it before its own reply was recorded; then there is nothing to say any more. One that
-		// was uncertain and is to be sent again (deferred, of the same attempt) need not be, now that its outcome is known.
 		{&r.settle, `UPDATE deliveries SET state = ?, reason = ?, code = ?, enhanced = ?, reply = ?, next_try = ?, updated_at = ?
-			WHERE id = ? AND attempts = ? AND state IN ('sending','uncertain','deferred')`},
+			WHERE id = ? AND attempts = ? AND ` + unsettled},
+		{&r.attempt, `INSERT INTO attempts (delivery, number, at, relay, phase, outcome, reason, code, enhanced, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 	} {
 		var err error
 		if *p.stmt, err = r.s.write.PrepareContext(ctx, p.text); err != nil {
@@ -146,16 +179,38 @@ func (r *Run) prepare(ctx context.Context) error {
 	return nil
 }
 
+// unsettled is whose outcome can still be written. A bounce may have settled a delivery before its own reply was recorded; then there
+// is nothing to say any more. One that was uncertain and is to be sent again (deferred, of the same attempt) need not be, now that its
+// outcome is known.
+const unsettled = "state IN ('sending','uncertain','deferred')"
+
+// claimText claims n deliveries. Suppressions are looked at again in the statement that claims: who unsubscribed a second ago is not
+// mailed. Few workspaces suppress a domain, so whether any is suppressed is asked first, once a statement.
+func claimText(n int, blocked string) string {
+	return `UPDATE deliveries SET state = 'sending', attempts = attempts + 1, relay = v.column2, message_id = v.column3, updated_at = ?
+		FROM (VALUES (?, ?, ?)` + strings.Repeat(", (?, ?, ?)", n-1) + `) AS v
+		WHERE id = v.column1 AND state IN ('pending','deferred')
+		AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'address' AND s.key = deliveries.key AND ` + blocked + `)
+		AND NOT (EXISTS (SELECT 1 FROM suppressions WHERE scope = 'domain')
+			AND EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'domain' AND s.key = deliveries.domain AND ` + blocked + `))
+		RETURNING id, attempts`
+}
+
+// acceptText settles n deliveries that the relay has taken.
+func acceptText(n int) string {
+	return `UPDATE deliveries SET state = 'accepted', reason = v.column3, code = v.column4, enhanced = v.column5, reply = v.column6, next_try = 0, updated_at = ?
+		FROM (VALUES (?, ?, ?, ?, ?, ?)` + strings.Repeat(", (?, ?, ?, ?, ?, ?)", n-1) + `) AS v
+		WHERE id = v.column1 AND attempts = v.column2 AND ` + unsettled
+}
+
 // Commit writes claims and outcomes in one durable transaction and keeps the lease fresh with it. Outcomes come first. With
 // claims the lease must still be ours (ErrLeaseLost, and nothing is written); outcomes alone are facts and are written in
 // any case. state is the campaign's state, which another terminal may have changed: of a campaign that is paused or
 // cancelled nothing is claimed.
 func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (claimed []Claimed, state string, err error) {
 	err = r.s.update(ctx, func(tx *sql.Tx) error {
-		for _, o := range outcomes {
-			if err := r.settleOne(ctx, tx, o); err != nil {
-				return err
-			}
+		if err := r.settleAll(ctx, tx, outcomes); err != nil {
+			return err
 		}
 		var err error
 		state, err = r.hold(ctx, tx)
@@ -207,7 +262,6 @@ func (r *Run) late(ctx context.Context, tx *sql.Tx) error {
 
 // claimAll claims as many as the limits let through.
 func (r *Run) claimAll(ctx context.Context, tx *sql.Tx, claims []Claim) ([]Claimed, error) {
-	var claimed []Claimed
 	if len(claims) == 0 {
 		return nil, nil
 	}
@@ -218,37 +272,109 @@ func (r *Run) claimAll(ctx context.Context, tx *sql.Tx, claims []Claim) ([]Claim
 	if next.IsZero() {
 		next = r.s.now().Add(time.Millisecond) // the share ends within these claims: the next try is told when
 	}
+	claimed := make([]Claimed, len(claims))
 	var spent int64
-	for _, c := range claims {
+	for done := 0; done < len(claims); {
 		if spent >= free {
-			claimed = append(claimed, Claimed{NotUntil: next})
-			continue
+			for i := range claimed[done:] {
+				claimed[done+i].NotUntil = next
+			}
+			break
 		}
-		got, err := r.claimOne(ctx, tx, c)
+		// Not all of them need be had: what they leave of the share is for those behind them.
+		stmt, n := r.claim.next(int(min(free-spent, int64(len(claims)-done))))
+		got, err := r.claimSome(ctx, tx, stmt, claims[done:done+n], claimed[done:done+n])
 		if err != nil {
 			return nil, err
 		}
-		if got.Attempt > 0 {
-			spent++
-		}
-		claimed = append(claimed, got)
+		done, spent = done+n, spent+got
 	}
 	return claimed, r.s.spend(ctx, tx, r.limits, spent)
 }
 
-func (r *Run) claimOne(ctx context.Context, tx *sql.Tx, c Claim) (Claimed, error) {
-	var got Claimed
-	err := tx.StmtContext(ctx, r.claim).QueryRowContext(ctx, c.Relay, c.MessageID, r.s.millis(), c.Delivery, r.class, r.class).Scan(&got.Attempt)
-	if !errors.Is(err, sql.ErrNoRows) {
-		return got, err
+// claimSome claims what one statement holds, and excludes who is suppressed.
+func (r *Run) claimSome(ctx context.Context, tx *sql.Tx, stmt *sql.Stmt, claims []Claim, claimed []Claimed) (int64, error) {
+	now := r.s.millis()
+	args := make([]any, 0, 1+3*len(claims))
+	args = append(args, now)
+	for _, c := range claims {
+		args = append(args, c.Delivery, c.Relay, c.MessageID)
 	}
-	res, err := tx.StmtContext(ctx, r.exclude).ExecContext(ctx, r.s.millis(), r.class, c.Delivery)
+	rows, err := tx.StmtContext(ctx, stmt).QueryContext(ctx, args...)
 	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var got int64
+	for rows.Next() {
+		var id int64
+		var attempt int
+		if err := rows.Scan(&id, &attempt); err != nil {
+			return 0, err
+		}
+		// They come in the order of the claims; of one that is asked for twice only the first is made.
+		i := slices.IndexFunc(claims, func(c Claim) bool { return c.Delivery == id })
+		claimed[i].Attempt = attempt
+		got++
+	}
+	if err := rows.Err(); err != nil || got == int64(len(claims)) {
 		return got, err
 	}
-	n, err := res.RowsAffected()
-	got.Excluded = n > 0
-	return got, err
+	for i, c := range claims {
+		if claimed[i].Attempt > 0 {
+			continue
+		}
+		res, err := tx.StmtContext(ctx, r.exclude).ExecContext(ctx, now, r.class, c.Delivery)
+		if err != nil {
+			return got, err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return got, err
+		}
+		claimed[i].Excluded = n > 0
+	}
+	return got, nil
+}
+
+// settleAll writes outcomes: together those that the relay has taken, which nearly all are, then the others. An attempt has one
+// outcome, so their order says nothing.
+func (r *Run) settleAll(ctx context.Context, tx *sql.Tx, outcomes []Outcome) error {
+	accepted := make([]Outcome, 0, len(outcomes))
+	for _, o := range outcomes {
+		if o.Decision.State == delivery.Accepted {
+			accepted = append(accepted, o)
+		}
+	}
+	var args []any
+	for len(accepted) > 0 {
+		stmt, n := r.accept.next(len(accepted))
+		args = append(args[:0], r.s.millis())
+		for _, o := range accepted[:n] {
+			args = append(args, o.Delivery, o.Attempt, o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, o.said())
+		}
+		if _, err := tx.StmtContext(ctx, stmt).ExecContext(ctx, args...); err != nil {
+			return err
+		}
+		accepted = accepted[n:]
+	}
+	for _, o := range outcomes {
+		if o.Decision.State == delivery.Accepted {
+			continue
+		}
+		if err := r.settleOne(ctx, tx, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// said is what the relay said, or else what broke.
+func (o Outcome) said() string {
+	if o.Reply.Text == "" {
+		return o.Text
+	}
+	return o.Reply.Text
 }
 
 // settleOne writes one outcome, its attempt and, for a dead address, the suppression, all in the same transaction.
@@ -258,20 +384,16 @@ func (r *Run) settleOne(ctx context.Context, tx *sql.Tx, o Outcome) error {
 		_, err := tx.StmtContext(ctx, r.release).ExecContext(ctx, now.UnixMilli(), o.Delivery, o.Attempt)
 		return err
 	}
-	reply, next := o.Reply.Text, int64(0)
-	if reply == "" {
-		reply = o.Text
-	}
+	reply, next := o.said(), int64(0)
 	if o.Decision.State == delivery.Deferred {
 		next = now.Add(o.Decision.NextTry).UnixMilli()
 	}
 	_, err := tx.StmtContext(ctx, r.settle).ExecContext(ctx, string(o.Decision.State), o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, reply,
 		next, now.UnixMilli(), o.Delivery, o.Attempt)
-	if err != nil || o.Decision.State == delivery.Accepted || o.Decision.State == delivery.Excluded {
+	if err != nil || o.Decision.State == delivery.Excluded {
 		return err // an exclusion was no attempt, and the table's CHECK knows none
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, phase, outcome, reason, code, enhanced, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		o.Delivery, o.Attempt, now.UnixMilli(), o.Relay, string(o.Phase), string(o.Decision.State), o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, reply)
+	_, err = tx.StmtContext(ctx, r.attempt).ExecContext(ctx, o.Delivery, o.Attempt, now.UnixMilli(), o.Relay, string(o.Phase), string(o.Decision.State), o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, reply)
 	if err != nil || !o.Decision.Hard {
 		return err
 	}
@@ -291,8 +413,11 @@ func (r *Run) Close(ctx context.Context) error {
 		_, err = tx.ExecContext(ctx, "UPDATE campaigns SET lease_holder = '', lease_expires = 0 WHERE id = ? AND lease_token = ?", r.campaign, r.token)
 		return err
 	})
-	for _, stmt := range []*sql.Stmt{r.lease, r.renew, r.claim, r.exclude, r.release, r.settle} {
+	for _, stmt := range []*sql.Stmt{r.lease, r.renew, r.exclude, r.release, r.settle, r.attempt} {
 		err = errors.Join(err, stmt.Close())
+	}
+	for _, s := range slices.Concat(r.claim, r.accept) {
+		err = errors.Join(err, s.stmt.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("give the campaign back: %w", err)
