@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"time"
 )
 
@@ -23,21 +23,24 @@ func (l Limit) slot(at time.Time) int64 { return at.UnixMilli() / (l.Per.Millise
 func (l Limit) name() string { return l.Bucket + "/" + l.Per.String() }
 
 // allowance is how many may go now under all limits, and when the next can go if none may.
-func (s *Store) allowance(ctx context.Context, tx *sql.Tx, limits []Limit) (free int64, next time.Time, err error) {
+func (s *Store) allowance(d *direct, limits []Limit) (free int64, next time.Time, err error) {
 	now := s.now()
 	free = 1 << 62
 	for _, l := range limits {
 		first := l.slot(now.Add(-l.Per))
-		var used int64
-		var oldest sql.NullInt64
-		err := tx.QueryRowContext(ctx, "SELECT coalesce(sum(used), 0), min(slot) FROM buckets WHERE name = ? AND slot >= ? AND used > 0", l.name(), first).Scan(&used, &oldest)
+		var used, oldest int64
+		err := d.query(func(row []driver.Value) error {
+			used, _ = row[0].(int64)
+			oldest, _ = row[1].(int64)
+			return nil
+		}, "SELECT sum(used), min(slot) FROM buckets WHERE name = ? AND slot >= ? AND used > 0", l.name(), first)
 		if err != nil {
 			return 0, next, err
 		}
 		free = min(free, max(0, l.N-used))
 		if used >= l.N {
 			// The oldest part leaves the window when its successor is the first that counts.
-			at := time.UnixMilli((oldest.Int64 + 1) * (l.Per.Milliseconds() / slots)).Add(l.Per)
+			at := time.UnixMilli((oldest + 1) * (l.Per.Milliseconds() / slots)).Add(l.Per)
 			if at.After(next) {
 				next = at
 			}
@@ -47,7 +50,7 @@ func (s *Store) allowance(ctx context.Context, tx *sql.Tx, limits []Limit) (free
 }
 
 // spend counts n messages against the limits, and forgets what no window holds any more.
-func (s *Store) spend(ctx context.Context, tx *sql.Tx, limits []Limit, n int64) error {
+func (s *Store) spend(ctx context.Context, tx execer, limits []Limit, n int64) error {
 	if n == 0 {
 		return nil
 	}

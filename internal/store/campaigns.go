@@ -365,7 +365,7 @@ func (s *Store) SetCampaignState(ctx context.Context, name, state, note string) 
 }
 
 // excludeCancelled takes those out of a cancelled campaign who were not sent it; of any other it does nothing.
-func (s *Store) excludeCancelled(ctx context.Context, tx *sql.Tx, campaign int64) error {
+func (s *Store) excludeCancelled(ctx context.Context, tx execer, campaign int64) error {
 	_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'excluded', reason = 'cancelled', updated_at = ?
 		WHERE campaign = ? AND state IN ('pending','deferred') AND EXISTS (SELECT 1 FROM campaigns WHERE id = ? AND state = 'cancelled')`,
 		s.millis(), campaign, campaign)

@@ -3,8 +3,12 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"mailer/internal/contact"
@@ -28,7 +32,10 @@ type Run struct {
 	ttl      time.Duration
 	limits   []Limit
 
-	lease, renew, claim, exclude, release, settle *sql.Stmt
+	mu     sync.Mutex
+	d      *direct
+	claim  []sized
+	accept []sized
 }
 
 // Claimed is what a claim came to.
@@ -62,7 +69,11 @@ type Outcome struct {
 // holder has ended (then the lease falls at once). Deliveries that the last holder left in `sending` become `uncertain`:
 // nobody knows whether they left. It returns how many. The limits hold for what the run claims.
 func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, ttl time.Duration, gone func(holder string) bool, limits ...Limit) (*Run, int64, error) {
-	r := &Run{s: s, campaign: campaign.ID, class: campaign.Class, ttl: ttl, limits: limits}
+	r := &Run{s: s, campaign: campaign.ID, class: campaign.Class, ttl: ttl, limits: limits, d: s.direct()}
+	for _, n := range perStatement {
+		r.claim = append(r.claim, sized{n, claimText(n, r.class)})
+		r.accept = append(r.accept, sized{n, acceptText(n)})
+	}
 	var doubtful int64
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		var have string
@@ -89,10 +100,8 @@ func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, t
 		return s.excludeCancelled(ctx, tx, campaign.ID)
 	})
 	if err != nil {
+		r.d.Close()
 		return nil, 0, fmt.Errorf("take campaign %s: %w", campaign.Name, err)
-	}
-	if err := r.prepare(ctx); err != nil {
-		return nil, 0, fmt.Errorf("take campaign %s: %w", campaign.Name, explain(err))
 	}
 	return r, doubtful, nil
 }
@@ -113,37 +122,52 @@ func (s *Store) doubt(ctx context.Context, tx *sql.Tx, campaign int64) (int64, e
 	return res.RowsAffected()
 }
 
-// prepare compiles the statements that run once a message or once a commit.
-func (r *Run) prepare(ctx context.Context) error {
-	for _, p := range []struct {
-		stmt **sql.Stmt
-		text string
-	}{
-		{&r.lease, "SELECT state, lease_expires FROM campaigns WHERE id = ? AND lease_token = ?"},
-		{&r.renew, "UPDATE campaigns SET lease_expires = ? WHERE id = ?"},
-		// Suppressions are looked at again in the statement that claims: who unsubscribed a second ago is not mailed.
-		{&r.claim, `UPDATE deliveries SET state = 'sending', attempts = attempts + 1, relay = ?, message_id = ?, updated_at = ?
-			WHERE id = ? AND state IN ('pending','deferred')
-			AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'address' AND s.key = deliveries.key AND (s.blocks = 'all' OR ? = 'marketing'))
-			AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'domain' AND s.key = deliveries.domain AND (s.blocks = 'all' OR ? = 'marketing'))
-			RETURNING attempts`},
-		{&r.exclude, `UPDATE deliveries SET state = 'excluded', updated_at = ?, reason = 'suppressed: ' || (
-				SELECT s.reason FROM suppressions s WHERE (s.scope = 'address' AND s.key = deliveries.key OR s.scope = 'domain' AND s.key = deliveries.domain)
-				AND (s.blocks = 'all' OR ? = 'marketing') ORDER BY s.blocks, s.id LIMIT 1)
-			WHERE id = ? AND state IN ('pending','deferred')`},
-		{&r.release, `UPDATE deliveries SET attempts = attempts - 1, updated_at = ?, state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'deferred' END
-			WHERE id = ? AND attempts = ? AND state IN ('sending','uncertain')`},
-		// A bounce may have settled it before its own reply was recorded; then there is nothing to say any more. One that
-		// was uncertain and is to be sent again (deferred, of the same attempt) need not be, now that its outcome is known.
-		{&r.settle, `UPDATE deliveries SET state = ?, reason = ?, code = ?, enhanced = ?, reply = ?, next_try = ?, updated_at = ?
-			WHERE id = ? AND attempts = ? AND state IN ('sending','uncertain','deferred')`},
-	} {
-		var err error
-		if *p.stmt, err = r.s.write.PrepareContext(ctx, p.text); err != nil {
-			return err
+// perStatement is how many rows a statement may have. Many in one cost half as much as one by one; more than 16 cost more again,
+// because the driver looks for each argument among all.
+var perStatement = [...]int{16, 8, 4, 2, 1}
+
+// sized is a statement for a number of rows.
+type sized struct {
+	rows int
+	text string
+}
+
+// fitting is the largest statement for at most n rows.
+func fitting(all []sized, n int) sized {
+	for _, s := range all {
+		if s.rows <= n {
+			return s
 		}
 	}
-	return nil
+	return all[len(all)-1]
+}
+
+// unsettled is whose outcome can still be written. A bounce may have settled a delivery before its own reply was recorded; then there
+// is nothing to say any more. One that was uncertain and is to be sent again (deferred, of the same attempt) need not be, now that its
+// outcome is known.
+const unsettled = "state IN ('sending','uncertain','deferred')"
+
+// claimText claims n deliveries. Suppressions are looked at again in the statement that claims: who unsubscribed a second ago is not
+// mailed. Few workspaces suppress a domain, so whether any is suppressed is asked first, once a statement.
+func claimText(n int, class string) string {
+	blocked := "s.blocks = 'all'"
+	if class == "marketing" {
+		blocked = "1 = 1"
+	}
+	return `UPDATE deliveries SET state = 'sending', attempts = attempts + 1, relay = v.column2, message_id = v.column3, updated_at = ?
+		FROM (VALUES (?, ?, ?)` + strings.Repeat(", (?, ?, ?)", n-1) + `) AS v
+		WHERE id = v.column1 AND state IN ('pending','deferred')
+		AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'address' AND s.key = deliveries.key AND ` + blocked + `)
+		AND NOT (EXISTS (SELECT 1 FROM suppressions WHERE scope = 'domain')
+			AND EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'domain' AND s.key = deliveries.domain AND ` + blocked + `))
+		RETURNING id, attempts`
+}
+
+// acceptText settles n deliveries that the relay has taken.
+func acceptText(n int) string {
+	return `UPDATE deliveries SET state = 'accepted', reason = v.column3, code = v.column4, enhanced = v.column5, reply = v.column6, next_try = 0, updated_at = ?
+		FROM (VALUES (?, ?, ?, ?, ?, ?)` + strings.Repeat(", (?, ?, ?, ?, ?, ?)", n-1) + `) AS v
+		WHERE id = v.column1 AND attempts = v.column2 AND ` + unsettled
 }
 
 // Commit writes claims and outcomes in one durable transaction and keeps the lease fresh with it. Outcomes come first. With
@@ -151,16 +175,16 @@ func (r *Run) prepare(ctx context.Context) error {
 // any case. state is the campaign's state, which another terminal may have changed: of a campaign that is paused or
 // cancelled nothing is claimed.
 func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (claimed []Claimed, state string, err error) {
-	err = r.s.update(ctx, func(tx *sql.Tx) error {
-		for _, o := range outcomes {
-			if err := r.settleOne(ctx, tx, o); err != nil {
-				return err
-			}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err = r.d.update(ctx, func() error {
+		if err := r.settleAll(ctx, outcomes); err != nil {
+			return err
 		}
 		var err error
-		state, err = r.hold(ctx, tx)
+		state, err = r.hold()
 		if errors.Is(err, ErrLeaseLost) && len(outcomes) > 0 && len(claims) == 0 {
-			return r.late(ctx, tx)
+			return r.late(ctx)
 		}
 		if err != nil {
 			return err
@@ -172,9 +196,9 @@ func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (c
 		case CampaignCancelled:
 			// What came back from the wire is not sent either.
 			claimed = make([]Claimed, len(claims))
-			return r.s.excludeCancelled(ctx, tx, r.campaign)
+			return r.s.excludeCancelled(ctx, r.d, r.campaign)
 		}
-		claimed, err = r.claimAll(ctx, tx, claims)
+		claimed, err = r.claimAll(ctx, claims)
 		return err
 	})
 	return claimed, state, err
@@ -182,100 +206,167 @@ func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (c
 
 // hold makes sure that the lease is still ours, renews it once a second (not each time: every commit would write a page
 // more), and returns the campaign's state.
-func (r *Run) hold(ctx context.Context, tx *sql.Tx) (state string, err error) {
-	var expires int64
-	err = tx.StmtContext(ctx, r.lease).QueryRowContext(ctx, r.campaign, r.token).Scan(&state, &expires)
-	if errors.Is(err, sql.ErrNoRows) {
+func (r *Run) hold() (state string, err error) {
+	ours, expires := false, int64(0)
+	err = r.d.query(func(row []driver.Value) error {
+		ours = true
+		state, _ = row[0].(string)
+		expires, _ = row[1].(int64)
+		return nil
+	}, "SELECT state, lease_expires FROM campaigns WHERE id = ? AND lease_token = ?", r.campaign, r.token)
+	if err == nil && !ours {
 		return "", ErrLeaseLost
 	}
 	if until := r.s.now().Add(r.ttl); err == nil && expires <= until.Add(-time.Second).UnixMilli() {
-		_, err = tx.StmtContext(ctx, r.renew).ExecContext(ctx, until.UnixMilli(), r.campaign)
+		_, err = r.d.exec("UPDATE campaigns SET lease_expires = ? WHERE id = ?", until.UnixMilli(), r.campaign)
 	}
 	return state, err
 }
 
 // late follows the outcomes of a process that lost its lease: what they put back may be of a campaign that has ended
 // since. A finished one goes on, of a cancelled one nothing is sent.
-func (r *Run) late(ctx context.Context, tx *sql.Tx) error {
-	_, err := tx.ExecContext(ctx, `UPDATE campaigns SET state = 'sending', finished_at = NULL WHERE id = ? AND state = 'finished'
+func (r *Run) late(ctx context.Context) error {
+	_, err := r.d.exec(`UPDATE campaigns SET state = 'sending', finished_at = NULL WHERE id = ? AND state = 'finished'
 		AND EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state IN ('pending','deferred'))`, r.campaign)
 	if err != nil {
 		return err
 	}
-	return r.s.excludeCancelled(ctx, tx, r.campaign)
+	return r.s.excludeCancelled(ctx, r.d, r.campaign)
 }
 
 // claimAll claims as many as the limits let through.
-func (r *Run) claimAll(ctx context.Context, tx *sql.Tx, claims []Claim) ([]Claimed, error) {
-	var claimed []Claimed
+func (r *Run) claimAll(ctx context.Context, claims []Claim) ([]Claimed, error) {
 	if len(claims) == 0 {
 		return nil, nil
 	}
-	free, next, err := r.s.allowance(ctx, tx, r.limits)
+	free, next, err := r.s.allowance(r.d, r.limits)
 	if err != nil {
 		return nil, err
 	}
 	if next.IsZero() {
 		next = r.s.now().Add(time.Millisecond) // the share ends within these claims: the next try is told when
 	}
+	claimed := make([]Claimed, len(claims))
 	var spent int64
-	for _, c := range claims {
+	for done := 0; done < len(claims); {
 		if spent >= free {
-			claimed = append(claimed, Claimed{NotUntil: next})
-			continue
+			for i := range claimed[done:] {
+				claimed[done+i].NotUntil = next
+			}
+			break
 		}
-		got, err := r.claimOne(ctx, tx, c)
+		// Not all of them need be had: what they leave of the share is for those behind them.
+		stmt := fitting(r.claim, int(min(free-spent, int64(len(claims)-done))))
+		end := done + stmt.rows
+		got, err := r.claimSome(stmt.text, claims[done:end], claimed[done:end])
 		if err != nil {
 			return nil, err
 		}
-		if got.Attempt > 0 {
-			spent++
-		}
-		claimed = append(claimed, got)
+		done, spent = end, spent+got
 	}
-	return claimed, r.s.spend(ctx, tx, r.limits, spent)
+	return claimed, r.s.spend(ctx, r.d, r.limits, spent)
 }
 
-func (r *Run) claimOne(ctx context.Context, tx *sql.Tx, c Claim) (Claimed, error) {
-	var got Claimed
-	err := tx.StmtContext(ctx, r.claim).QueryRowContext(ctx, c.Relay, c.MessageID, r.s.millis(), c.Delivery, r.class, r.class).Scan(&got.Attempt)
-	if !errors.Is(err, sql.ErrNoRows) {
+// claimSome claims what one statement holds, and excludes who is suppressed. It says how many were claimed.
+func (r *Run) claimSome(text string, claims []Claim, claimed []Claimed) (got int64, err error) {
+	now := r.s.millis()
+	args := append(make([]any, 0, 1+3*len(claims)), now)
+	for _, c := range claims {
+		args = append(args, c.Delivery, c.Relay, c.MessageID)
+	}
+	err = r.d.query(func(row []driver.Value) error {
+		id, _ := row[0].(int64)
+		attempt, _ := row[1].(int64)
+		// One that is asked for twice is claimed once, for the first who asked.
+		i := slices.IndexFunc(claims, func(c Claim) bool { return c.Delivery == id })
+		claimed[i].Attempt = int(attempt)
+		got++
+		return nil
+	}, text, args...)
+	if err != nil || got == int64(len(claims)) {
 		return got, err
 	}
-	res, err := tx.StmtContext(ctx, r.exclude).ExecContext(ctx, r.s.millis(), r.class, c.Delivery)
-	if err != nil {
-		return got, err
+	for i, c := range claims {
+		if claimed[i].Attempt > 0 {
+			continue
+		}
+		n, err := r.d.exec(`UPDATE deliveries SET state = 'excluded', updated_at = ?, reason = 'suppressed: ' || (
+				SELECT s.reason FROM suppressions s WHERE (s.scope = 'address' AND s.key = deliveries.key OR s.scope = 'domain' AND s.key = deliveries.domain)
+				AND (s.blocks = 'all' OR ? = 'marketing') ORDER BY s.blocks, s.id LIMIT 1)
+			WHERE id = ? AND state IN ('pending','deferred')`, now, r.class, c.Delivery)
+		if err != nil {
+			return got, err
+		}
+		claimed[i].Excluded = n > 0
 	}
-	n, err := res.RowsAffected()
-	got.Excluded = n > 0
-	return got, err
+	return got, nil
+}
+
+// settleAll writes outcomes: together those that the relay has taken, which nearly all are, then the others. An attempt has one
+// outcome, so their order says nothing.
+func (r *Run) settleAll(ctx context.Context, outcomes []Outcome) error {
+	accepted := make([]Outcome, 0, len(outcomes))
+	for _, o := range outcomes {
+		if o.Decision.State == delivery.Accepted {
+			accepted = append(accepted, o)
+		}
+	}
+	now := r.s.millis()
+	var args []any
+	for len(accepted) > 0 {
+		stmt := fitting(r.accept, len(accepted))
+		args = append(args[:0], now)
+		for _, o := range accepted[:stmt.rows] {
+			args = append(args, o.Delivery, o.Attempt, o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, o.said())
+		}
+		if _, err := r.d.exec(stmt.text, args...); err != nil {
+			return err
+		}
+		accepted = accepted[stmt.rows:]
+	}
+	for _, o := range outcomes {
+		if o.Decision.State == delivery.Accepted {
+			continue
+		}
+		if err := r.settleOne(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// said is what the relay said, or else what broke.
+func (o Outcome) said() string {
+	if o.Reply.Text == "" {
+		return o.Text
+	}
+	return o.Reply.Text
 }
 
 // settleOne writes one outcome, its attempt and, for a dead address, the suppression, all in the same transaction.
-func (r *Run) settleOne(ctx context.Context, tx *sql.Tx, o Outcome) error {
+func (r *Run) settleOne(ctx context.Context, o Outcome) error {
 	now := r.s.now()
 	if o.Decision.State == "" {
-		_, err := tx.StmtContext(ctx, r.release).ExecContext(ctx, now.UnixMilli(), o.Delivery, o.Attempt)
+		_, err := r.d.exec(`UPDATE deliveries SET attempts = attempts - 1, updated_at = ?, state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'deferred' END
+			WHERE id = ? AND attempts = ? AND state IN ('sending','uncertain')`, now.UnixMilli(), o.Delivery, o.Attempt)
 		return err
 	}
-	reply, next := o.Reply.Text, int64(0)
-	if reply == "" {
-		reply = o.Text
-	}
+	reply, next := o.said(), int64(0)
 	if o.Decision.State == delivery.Deferred {
 		next = now.Add(o.Decision.NextTry).UnixMilli()
 	}
-	_, err := tx.StmtContext(ctx, r.settle).ExecContext(ctx, string(o.Decision.State), o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, reply,
+	_, err := r.d.exec(`UPDATE deliveries SET state = ?, reason = ?, code = ?, enhanced = ?, reply = ?, next_try = ?, updated_at = ?
+		WHERE id = ? AND attempts = ? AND `+unsettled, string(o.Decision.State), o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, reply,
 		next, now.UnixMilli(), o.Delivery, o.Attempt)
-	if err != nil || o.Decision.State == delivery.Accepted || o.Decision.State == delivery.Excluded {
+	if err != nil || o.Decision.State == delivery.Excluded {
 		return err // an exclusion was no attempt, and the table's CHECK knows none
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, phase, outcome, reason, code, enhanced, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err = r.d.exec(`INSERT INTO attempts (delivery, number, at, relay, phase, outcome, reason, code, enhanced, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		o.Delivery, o.Attempt, now.UnixMilli(), o.Relay, string(o.Phase), string(o.Decision.State), o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, reply)
 	if err != nil || !o.Decision.Hard {
 		return err
 	}
-	_, err = r.s.suppress(ctx, tx, Suppression{Scope: "address", Key: o.Key, Blocks: "all", Reason: "hard_bounce", Evidence: reply, Delivery: o.Delivery})
+	_, err = r.s.suppress(ctx, r.d, Suppression{Scope: "address", Key: o.Key, Blocks: "all", Reason: "hard_bounce", Evidence: reply, Delivery: o.Delivery})
 	return err
 }
 
@@ -291,10 +382,9 @@ func (r *Run) Close(ctx context.Context) error {
 		_, err = tx.ExecContext(ctx, "UPDATE campaigns SET lease_holder = '', lease_expires = 0 WHERE id = ? AND lease_token = ?", r.campaign, r.token)
 		return err
 	})
-	for _, stmt := range []*sql.Stmt{r.lease, r.renew, r.claim, r.exclude, r.release, r.settle} {
-		err = errors.Join(err, stmt.Close())
-	}
-	if err != nil {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := errors.Join(err, r.d.Close()); err != nil {
 		return fmt.Errorf("give the campaign back: %w", err)
 	}
 	return nil

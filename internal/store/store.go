@@ -2,7 +2,7 @@
 // each delivery, bounces, and who did what. It is the only package that holds SQL.
 //
 // One file, so that a bounce, its delivery and its suppression commit together. One connection writes, in BEGIN
-// IMMEDIATE transactions; a separate pool reads, so that a long report never waits for a running send. Other processes
+// IMMEDIATE transactions, and a run has one of its own (direct.go); a separate pool reads, so that a long report never waits for a running send. Other processes
 // may have the same file open: WAL and the busy timeout order them, and nothing here relies on being alone.
 //
 // Why synchronous=FULL: the outcome of a message that has left cannot be had again. A power cut that took a committed
@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"mailer/internal/delivery"
@@ -50,6 +51,9 @@ type Store struct {
 	clock func() time.Time
 	actor string
 	sizes sizes
+
+	mu      sync.Mutex
+	directs map[*direct]bool
 }
 
 // Errors that the caller tells apart.
@@ -100,9 +104,15 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close closes both pools. The last process to close folds the WAL into the file.
+// Close closes all connections. The last process to close folds the WAL into the file.
 func (s *Store) Close() error {
-	return errors.Join(s.read.Close(), s.write.Close())
+	var err error
+	s.mu.Lock()
+	for d := range s.directs {
+		err = errors.Join(err, d.drop())
+	}
+	s.mu.Unlock()
+	return errors.Join(err, s.read.Close(), s.write.Close())
 }
 
 // dsn puts the pragmas where every connection of a pool gets them: a pragma that is run once on a pool is off on its

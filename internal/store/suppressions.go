@@ -28,7 +28,7 @@ const onSuppressed = ` ON CONFLICT (scope, key, reason) DO UPDATE SET blocks = e
 	WHERE suppressions.blocks = 'marketing' AND excluded.blocks = 'all'`
 
 // suppress adds a suppression and its event inside a transaction. It reports false where that changes nothing.
-func (s *Store) suppress(ctx context.Context, tx *sql.Tx, p Suppression) (bool, error) {
+func (s *Store) suppress(ctx context.Context, tx execer, p Suppression) (bool, error) {
 	res, err := tx.ExecContext(ctx, `INSERT INTO suppressions (scope, key, blocks, reason, evidence, delivery, bounce, created_at)
 		VALUES (?, ?, ?, ?, ?, nullif(?, 0), nullif(?, 0), ?)`+onSuppressed,
 		p.Scope, p.Key, p.Blocks, p.Reason, p.Evidence, p.Delivery, p.Bounce, s.since(p))

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"mailer/internal/delivery"
+)
+
+// benchContacts is how many contacts the benchmarks of sending have; MAILER_BENCH_CONTACTS sets it (100000). The targets hold for
+// 1000000.
+func benchContacts(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("MAILER_BENCH_CONTACTS")
+	if text == "" {
+		return 100_000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
+// BenchmarkCommit is what a message costs in the store: commits of 20 claims and the outcomes of the 20 before, on a file,
+// with synchronous=FULL.
+//
+//	MAILER_BENCH_CONTACTS=1000000 make bench BENCH=Commit PKG=./internal/store
+func BenchmarkCommit(b *testing.B) {
+	s := marketplace(b, benchContacts(b))
+	for _, n := range []int{1, 20, 200} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) { benchCommit(b, s, n) })
+	}
+}
+
+func benchCommit(b *testing.B, s *Store, n int) {
+	c, err := s.CreateCampaign(b.Context(), Campaign{Name: fmt.Sprint("news", n, time.Now().UnixNano()), Class: "marketing", Content: "{}", Options: "{}",
+		Expires: time.Now().Add(time.Hour)}, Audience{Class: "marketing"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	run, _, err := s.Acquire(b.Context(), c, "bench", time.Minute, func(string) bool { return true })
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer run.Close(b.Context())
+	var first, last int64
+	if err := s.read.QueryRow("SELECT min(id), max(id) FROM deliveries WHERE campaign = ?", c.ID).Scan(&first, &last); err != nil {
+		b.Fatal(err)
+	}
+	claims, outcomes := make([]Claim, n), make([]Outcome, 0, n)
+	const window = 400 // commits: long enough to hold a checkpoint
+	commits, messages := 0, 0
+	var least time.Duration
+	cpu, began := cpuTime(), cpuTime()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		if first+int64(n) > last {
+			b.Fatal("the campaign is too small for this benchmark")
+		}
+		for i := range claims {
+			claims[i] = Claim{Delivery: first, Relay: "main", MessageID: fmt.Sprintf("m1.%030d@example.jp", first)}
+			first++
+		}
+		got, _, err := run.Commit(b.Context(), claims, outcomes)
+		if err != nil {
+			b.Fatal(err)
+		}
+		outcomes = outcomes[:0]
+		for i, c := range claims {
+			if got[i].Attempt != 1 {
+				b.Fatalf("claim %d: %+v", i, got[i])
+			}
+			outcomes = append(outcomes, Outcome{Delivery: c.Delivery, Campaign: 1, Attempt: 1, Relay: "main", Phase: delivery.PhaseDot,
+				Reply:    delivery.Reply{Code: 250, Enhanced: "2.0.0", Text: "250 2.0.0 Ok: queued as 4XyZ12ABCD"},
+				Decision: delivery.Decision{State: delivery.Accepted}})
+		}
+		messages += n
+		if commits++; commits%window == 0 {
+			now := cpuTime()
+			least, began = fastest(least, now-began), now
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(messages), "µs/message")
+	b.ReportMetric(float64(least.Nanoseconds())/1000/float64(window*n), "least-cpu-µs/message")
+	b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/float64(messages), "cpu-µs/message")
+}
