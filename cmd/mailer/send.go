@@ -335,6 +335,9 @@ func tellSummary(a *app, sum send.Summary, failed error) {
 	if sum.Expired > 0 {
 		a.out.Warnf("%d deferred recipients were given up: the campaign's time is over", sum.Expired)
 	}
+	if sum.Shortfall != "" {
+		a.out.Warnf("the relay offers PIPELINING, but %s: it was spoken to more slowly. pipelining: off at the relay in mailer.yaml saves the tries", sum.Shortfall)
+	}
 	a.out.Emit("summary", sum)
 	if a.out.JSON {
 		return

@@ -19,10 +19,6 @@ const (
 	chained               // the final dot and the next message's MAIL, RCPT and DATA together: one
 )
 
-func (r reach) String() string {
-	return [...]string{"off: a reply after each command", "MAIL, RCPT and DATA together", "one round trip a message"}[r]
-}
-
 // trust is what the connections of a run have learned about a relay's PIPELINING. Some firewalls and proxies throw away
 // what came with a command before its reply, whatever the relay behind them offers. Found out once, all connections go
 // on without; no message is lost by it, because the relay has not seen its content.
@@ -36,6 +32,17 @@ type trust struct {
 const deafTime = 30 * time.Second
 
 func (t *trust) reach() reach { return chained - reach(t.lowered.Load()) }
+
+// Shortfall says what a relay that offers PIPELINING turned out not to do; empty when all is well.
+func (d *Dialer) Shortfall() string {
+	switch d.trust.reach() {
+	case grouped:
+		return "it loses commands that come with the end of a message"
+	case stepwise:
+		return "it loses or refuses commands that come together"
+	}
+	return ""
+}
 
 // lower notes that a reach did not work out.
 func (t *trust) lower(from reach) {

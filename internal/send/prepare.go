@@ -32,7 +32,7 @@ type Plan struct {
 	Connections int
 	Rates       []Rate
 
-	dial func(context.Context) (*relay.Conn, error)
+	dialer *relay.Dialer
 }
 
 // Spec is what freezes with a campaign beside its content: who it goes to and by which way.
@@ -354,7 +354,7 @@ func (s *Sender) route(p *Plan) error {
 	if err != nil {
 		return err
 	}
-	p.dial = relay.NewDialer(server).Dial
+	p.dialer = relay.NewDialer(server)
 	return nil
 }
 

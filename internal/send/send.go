@@ -79,6 +79,8 @@ type Summary struct {
 	Doubtful int64   `json:"-"` // became uncertain at the start: an earlier run was killed
 	Expired  int64   `json:"-"`
 	Resolved int64   `json:"-"` // uncertain or failed ones that this run reopened or settled
+
+	Shortfall string `json:"-"` // what the relay did not do although it offers PIPELINING
 }
 
 // leaseTime is how long a process that stopped answering keeps its campaign. A process that is known to have ended loses
@@ -159,7 +161,7 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 		return err
 	}
 	e := &engine{
-		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, dial: p.dial, judge: judge,
+		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, dial: p.dialer.Dial, judge: judge,
 		relay: p.Relay.Name, connections: p.Connections, limit: p.Request.Limit,
 		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), pace: newPace(p.Rates), counts: counts,
 		now: s.Now, firstPause: p.Request.FirstBackoff, fresh: leaseTime / 2, idle: idleTime,
@@ -167,7 +169,9 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 	if e.firstPause == 0 {
 		e.firstPause = time.Second
 	}
-	return e.work(soft, hard)
+	err = e.work(soft, hard)
+	sum.Shortfall = p.dialer.Shortfall()
+	return err
 }
 
 // reopen does what the user decided about earlier outcomes.

@@ -106,7 +106,7 @@ func (s *Sender) sendTrial(ctx context.Context, p *Plan, to string, model contac
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
-	conn, err := p.dial(ctx)
+	conn, err := p.dialer.Dial(ctx)
 	if err != nil {
 		return Trial{}, err
 	}
