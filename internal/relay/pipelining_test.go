@@ -235,6 +235,20 @@ func TestARelayThatCannotDoWhatItOffers(t *testing.T) {
 	}
 }
 
+// One message alone finds another way, too.
+func TestOneMessageToADeafRelay(t *testing.T) {
+	srv := mailtest.NewSMTP(t, mailtest.Script{Deaf: true})
+	s := serverOf(srv)
+	s.Timeouts.Deaf = 100 * time.Millisecond
+	conn := dial(t, s)
+	if a := conn.SendAlone(t.Context(), messages("one@example.jp")[0]); !a.Accepted() || len(srv.Accepted()) != 1 {
+		t.Errorf("got %+v", a)
+	}
+	if conn.dialer.Shortfall() == "" {
+		t.Error("nobody is told")
+	}
+}
+
 // deafToChain says nothing more on the first connection after the first dot, as if what came with it had been thrown away.
 func deafToChain() func(mailtest.Command) *mailtest.Reply {
 	var deaf atomic.Bool

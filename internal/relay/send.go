@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -55,6 +56,25 @@ func (c *Conn) Send(m, next *Message) delivery.Attempt {
 		return a
 	}
 	return c.content(m, next)
+}
+
+// SendAlone sends a message that none comes after, over another connection where this one turns out to be used up.
+func (c *Conn) SendAlone(ctx context.Context, m *Message) delivery.Attempt {
+	a := c.Send(m, nil)
+	for range int(chained) { // a relay that cannot do PIPELINING is found out in so many steps
+		if !a.Again {
+			break
+		}
+		other, err := c.dialer.Dial(ctx)
+		if err != nil {
+			break
+		}
+		stop := context.AfterFunc(ctx, other.Abort)
+		a = other.Send(m, nil)
+		stop()
+		other.Close()
+	}
+	return a
 }
 
 // Offered reports whether the relay was told of a message that was not sent yet.

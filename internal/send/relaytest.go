@@ -98,7 +98,8 @@ func (s *Sender) testRelay(ctx context.Context, way config.Relay, to string, tel
 	if f.signing, err = s.signingTime(); err != nil {
 		return err
 	}
-	profile, conn, err := relay.NewDialer(server).Probe(ctx, tell)
+	dialer := relay.NewDialer(server)
+	profile, conn, err := dialer.Probe(ctx, tell)
 	f.note(profile, s.Now())
 	if err != nil {
 		return err
@@ -111,11 +112,14 @@ func (s *Sender) testRelay(ctx context.Context, way config.Relay, to string, tel
 	}
 	stop := context.AfterFunc(ctx, conn.Abort)
 	defer stop()
-	sent := letter.send(conn)
+	sent := letter.send(ctx, conn)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	f.Message = &sent
+	if what := dialer.Shortfall(); what != "" {
+		f.Warnings = append(f.Warnings, RelayWarning{"pipelining", "the relay offers PIPELINING, but " + what + ": set pipelining: off"})
+	}
 	return nil
 }
 
@@ -311,8 +315,8 @@ func (s *Sender) rehearsalContent() (campaign.Content, error) {
 	return s.content(&campaign.Campaign{ID: "relay-test", Class: campaign.Operational, Document: d, Variants: []campaign.Document{d}})
 }
 
-func (r *rehearsal) send(conn *relay.Conn) Trial {
-	a := conn.Send(&r.message, nil)
+func (r *rehearsal) send(ctx context.Context, conn *relay.Conn) Trial {
+	a := conn.SendAlone(ctx, &r.message)
 	t := r.trial
 	t.Accepted, t.Phase, t.Reply = a.Accepted(), string(a.Phase), said(a)
 	return t

@@ -113,6 +113,6 @@ func (s *Sender) sendTrial(ctx context.Context, p *Plan, to string, model contac
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, conn.Abort)
 	defer stop()
-	a := conn.Send(&relay.Message{Envelope: c.envelope(id, to, m), Raw: m.Raw}, nil)
+	a := conn.SendAlone(ctx, &relay.Message{Envelope: c.envelope(id, to, m), Raw: m.Raw})
 	return Trial{Address: to, As: model.Address, Relay: p.Relay.Name, Accepted: a.Accepted(), Phase: string(a.Phase), Reply: said(a), MessageID: mark.MessageID}, nil
 }
