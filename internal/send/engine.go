@@ -59,6 +59,7 @@ type engine struct {
 	live     int // workers with a connection
 	working  int // workers that have not given up
 	fed      int64
+	after    int64 // the last delivery that was read
 }
 
 // outgoing is one composed message on its way.
@@ -173,7 +174,7 @@ func (e *engine) feed() {
 		busy := len(e.inFlight)
 		e.mu.Unlock()
 		// Rows in flight may still read as due: ask for that many more, so that there is always something new among them.
-		due, err := e.run.Due(e.claiming, e.fields, busy+readAhead)
+		due, err := e.due(busy + readAhead)
 		if err != nil {
 			e.stopWith(err)
 			return
@@ -185,6 +186,22 @@ func (e *engine) feed() {
 			return
 		}
 	}
+}
+
+// due reads on behind what was read last, and from the start when nothing is left there. Deferred mail comes first.
+func (e *engine) due(limit int) ([]store.Due, error) {
+	due, err := e.run.Retries(e.claiming, e.fields, limit)
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := e.run.Fresh(e.claiming, e.fields, e.after, limit)
+	if err == nil && len(fresh) == 0 && e.after > 0 {
+		fresh, err = e.run.Fresh(e.claiming, e.fields, 0, limit)
+	}
+	if len(fresh) > 0 {
+		e.after = fresh[len(fresh)-1].ID
+	}
+	return append(due, fresh...), err
 }
 
 // hand passes on the deliveries that are not in flight yet, and reports whether there were any.
