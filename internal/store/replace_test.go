@@ -13,7 +13,7 @@ func TestAReplacedCampaignIsOutOfReach(t *testing.T) {
 	people(t, s, 3)
 	old := freeze(t, s, "news", "marketing", Audience{})
 	suspended, _ := acquire(t, s, old, "suspended")
-	due, err := suspended.Due(t.Context(), nil, 3)
+	due, err := dueOf(t, suspended, 3)
 	if err != nil || len(due) != 3 {
 		t.Fatal(due, err)
 	}
@@ -33,7 +33,7 @@ func TestAReplacedCampaignIsOutOfReach(t *testing.T) {
 	if _, _, err := s.Acquire(t.Context(), old, "late", time.Minute, func(string) bool { return true }); !errors.Is(err, ErrBusy) {
 		t.Errorf("the late one takes the new campaign with the old words: %v", err)
 	}
-	again, err := run.Due(t.Context(), nil, 10)
+	again, err := dueOf(t, run, 10)
 	if err != nil || len(again) != 3 || again[0].ID <= due[2].ID {
 		t.Errorf("ids are used again: %+v, %v", again, err)
 	}
@@ -48,7 +48,7 @@ func TestATouchedCampaignIsNotReplaced(t *testing.T) {
 	people(t, s, 1)
 	c := freeze(t, s, "news", "marketing", Audience{})
 	run, _ := acquire(t, s, c, "suspended")
-	due, _ := run.Due(t.Context(), nil, 1)
+	due, _ := dueOf(t, run, 1)
 	if _, _, err := run.Commit(t.Context(), []Claim{{Delivery: due[0].ID}}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestFiguresCountWhoWasAttempted(t *testing.T) {
 	people(t, s, 10)
 	c := freeze(t, s, "news", "marketing", Audience{Exclude: Where{SQL: "c.key = ?", Args: []any{"p000@example.jp"}}})
 	run, _ := acquire(t, s, c, "a")
-	due, err := run.Due(t.Context(), nil, 10)
+	due, err := dueOf(t, run, 10)
 	if err != nil || len(due) != 9 {
 		t.Fatalf("%d due, %v", len(due), err)
 	}

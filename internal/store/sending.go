@@ -147,19 +147,25 @@ func fitting(all []sized, n int) sized {
 // outcome is known.
 const unsettled = "state IN ('sending','uncertain','deferred')"
 
-// claimText claims n deliveries. Suppressions are looked at again in the statement that claims: who unsubscribed a second ago is not
-// mailed. Few workspaces suppress a domain, so whether any is suppressed is asked first, once a statement.
-func claimText(n int, class string) string {
-	blocked := "s.blocks = 'all'"
+// blockedNow is the condition that a delivery d must not be sent to now. Few workspaces suppress a domain, so whether any is suppressed
+// is asked first, once a statement.
+func blockedNow(d, class string) string {
 	if class == "marketing" {
-		blocked = "1 = 1"
+		return `(EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'address' AND s.key = ` + d + `.key)
+			OR EXISTS (SELECT 1 FROM suppressions WHERE scope = 'domain')
+			AND EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'domain' AND s.key = ` + d + `.domain))`
 	}
+	return `(EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'address' AND s.key = ` + d + `.key AND s.blocks = 'all')
+		OR EXISTS (SELECT 1 FROM suppressions WHERE scope = 'domain')
+		AND EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'domain' AND s.key = ` + d + `.domain AND s.blocks = 'all'))`
+}
+
+// claimText claims n deliveries. Suppressions are looked at again in the statement that claims: who unsubscribed a second ago is not
+// mailed.
+func claimText(n int, class string) string {
 	return `UPDATE deliveries SET state = 'sending', attempts = attempts + 1, relay = v.column2, message_id = v.column3, updated_at = ?
 		FROM (VALUES (?, ?, ?)` + strings.Repeat(", (?, ?, ?)", n-1) + `) AS v
-		WHERE id = v.column1 AND state IN ('pending','deferred')
-		AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'address' AND s.key = deliveries.key AND ` + blocked + `)
-		AND NOT (EXISTS (SELECT 1 FROM suppressions WHERE scope = 'domain')
-			AND EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'domain' AND s.key = deliveries.domain AND ` + blocked + `))
+		WHERE id = v.column1 AND state IN ('pending','deferred') AND NOT ` + blockedNow("deliveries", class) + `
 		RETURNING id, attempts`
 }
 
@@ -392,82 +398,65 @@ func (r *Run) Close(ctx context.Context) error {
 
 // Due is a delivery whose time has come, with what its message needs.
 type Due struct {
-	ID       int64
-	Key      string
-	Address  string
-	Domain   string
-	Attempts int
-	Values   map[string]string
-	Gone     bool // the contact is not there any more: there is nothing to render
-
-	Suppressed bool // now: the claim will exclude it
+	ID         int64
+	Key        string
+	Address    string
+	Domain     string
+	Attempts   int
+	Values     map[string]string
+	Gone       bool // the contact is not there any more: there is nothing to render
+	Suppressed bool // as things are now: the claim, which excludes it, is all that is to be done
 }
 
-// Due returns up to limit deliveries of the campaign that can be sent now, the pending first, then the deferred in the
-// order of their time.
-func (r *Run) Due(ctx context.Context, fields []contact.Field, limit int) ([]Due, error) {
-	// "state IN (...)" stands as in the partial index deliveries_open, which then gives the order too.
-	rows, err := r.s.read.QueryContext(ctx, `SELECT d.id, d.key, d.address, d.domain, d.attempts, c.fields
-		FROM deliveries AS d LEFT JOIN contacts AS c ON c.id = d.contact AND c.key = d.key
-		WHERE d.campaign = ? AND d.state IN ('pending','deferred') AND d.next_try <= ?
-		ORDER BY d.next_try, d.id LIMIT ?`, r.campaign, r.s.millis(), limit)
-	if err != nil {
-		return nil, fmt.Errorf("read what is due: %w", explain(err))
-	}
-	defer rows.Close()
-	var due []Due
-	for rows.Next() {
-		var d Due
-		var text sql.NullString
-		if err := rows.Scan(&d.ID, &d.Key, &d.Address, &d.Domain, &d.Attempts, &text); err != nil {
-			return nil, fmt.Errorf("read what is due: %w", err)
-		}
-		d.Gone = !text.Valid
-		if text.Valid {
-			if d.Values, err = contact.DecodeFields(fields, text.String); err != nil {
-				return nil, fmt.Errorf("read fields of %s: %w", d.Address, err)
-			}
-		}
-		due = append(due, d)
-	}
-	return due, explain(rows.Err())
-}
-
-// Fresh is a stand-in.
+// Fresh returns up to limit deliveries of the campaign behind the one with the id after, in the order of their ids: those that were
+// never tried, those that were put back untried, and those that a person had opened again. What was put back stands before a reader
+// that is past it: it begins again at 0 when nothing is left.
 func (r *Run) Fresh(ctx context.Context, fields []contact.Field, after int64, limit int) ([]Due, error) {
-	return r.due(ctx, fields, "d.next_try = 0 AND d.id > ?", limit, after)
+	return r.due(ctx, fields, freshText(r.class), r.campaign, after, limit)
 }
 
-// Retries is a stand-in.
+// Retries returns up to limit deliveries of the campaign that were deferred and whose time has come, in the order of their time.
 func (r *Run) Retries(ctx context.Context, fields []contact.Field, limit int) ([]Due, error) {
-	return r.due(ctx, fields, "d.next_try > 0 AND d.next_try <= ?", limit, r.s.millis())
+	return r.due(ctx, fields, retriesText(r.class), r.campaign, r.s.millis(), limit)
 }
 
-func (r *Run) due(ctx context.Context, fields []contact.Field, cond string, limit int, arg int64) ([]Due, error) {
-	rows, err := r.s.read.QueryContext(ctx, `SELECT d.id, d.key, d.address, d.domain, d.attempts, c.fields
+// "state IN (...)" stands as in the partial index deliveries_open, which then gives the order too.
+func freshText(class string) string {
+	return dueText(class) + " AND d.next_try = 0 AND d.id > ? ORDER BY d.id LIMIT ?"
+}
+
+func retriesText(class string) string {
+	return dueText(class) + " AND d.next_try > 0 AND d.next_try <= ? ORDER BY d.next_try, d.id LIMIT ?"
+}
+
+func dueText(class string) string {
+	return `SELECT d.id, d.key, d.address, d.domain, d.attempts, c.fields, ` + blockedNow("d", class) + `
 		FROM deliveries AS d LEFT JOIN contacts AS c ON c.id = d.contact AND c.key = d.key
-		WHERE d.campaign = ? AND d.state IN ('pending','deferred') AND `+cond+`
-		ORDER BY d.next_try, d.id LIMIT ?`, r.campaign, arg, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read what is due: %w", explain(err))
-	}
-	defer rows.Close()
+		WHERE d.campaign = ? AND d.state IN ('pending','deferred')`
+}
+
+func (r *Run) due(ctx context.Context, fields []contact.Field, query string, args ...any) ([]Due, error) {
 	var due []Due
-	for rows.Next() {
+	var text sql.NullString
+	err := eachRow(ctx, r.s.read, func(rows *sql.Rows) error {
 		var d Due
-		var text sql.NullString
-		if err := rows.Scan(&d.ID, &d.Key, &d.Address, &d.Domain, &d.Attempts, &text); err != nil {
-			return nil, fmt.Errorf("read what is due: %w", err)
+		err := rows.Scan(&d.ID, &d.Key, &d.Address, &d.Domain, &d.Attempts, &text, &d.Suppressed)
+		if err != nil {
+			return err
 		}
 		d.Gone = !text.Valid
 		if text.Valid {
 			if d.Values, err = contact.DecodeFields(fields, text.String); err != nil {
-				return nil, fmt.Errorf("read fields of %s: %w", d.Address, err)
+				return fmt.Errorf("fields of %s: %w", d.Address, err)
 			}
 		}
 		due = append(due, d)
+		return nil
+	}, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read what is due: %w", explain(err))
 	}
-	return due, explain(rows.Err())
+	return due, nil
 }
 
 // NextDue is when the next deferred delivery of the campaign can be tried; false when none waits.

@@ -63,6 +63,17 @@ func acquire(t *testing.T, s *Store, c Campaign, holder string) (*Run, int64) {
 	return r, doubtful
 }
 
+// dueOf is what can be sent now: first what was never tried.
+func dueOf(t *testing.T, r *Run, limit int) ([]Due, error) {
+	t.Helper()
+	fresh, err := r.Fresh(t.Context(), nil, 0, limit)
+	if err != nil || len(fresh) == limit {
+		return fresh, err
+	}
+	retries, err := r.Retries(t.Context(), nil, limit-len(fresh))
+	return append(fresh, retries...), err
+}
+
 func states(t *testing.T, s *Store, c Campaign) string {
 	t.Helper()
 	var all []string
@@ -113,7 +124,7 @@ func TestAudienceIsFrozenWithItsExclusions(t *testing.T) {
 		t.Errorf("the list was edited and the audience changed: %s", got)
 	}
 	run, _ := acquire(t, s, news, "a")
-	due, err := run.Due(t.Context(), nil, 10)
+	due, err := dueOf(t, run, 10)
 	if err != nil || len(due) != 1 || !due[0].Gone {
 		t.Errorf("due %+v, %v", due, err)
 	}
@@ -124,7 +135,7 @@ func TestClaimSendRecord(t *testing.T) {
 	people(t, s, 4)
 	c := freeze(t, s, "news", "marketing", Audience{})
 	run, _ := acquire(t, s, c, "a")
-	due, err := run.Due(t.Context(), nil, 10)
+	due, err := dueOf(t, run, 10)
 	if err != nil || len(due) != 4 {
 		t.Fatalf("due %+v, %v", due, err)
 	}
@@ -162,11 +173,11 @@ func TestClaimSendRecord(t *testing.T) {
 	if err := s.read.QueryRow("SELECT reason, evidence FROM suppressions WHERE key = ?", due[1].Key).Scan(&reason, &evidence); err != nil || reason != "hard_bounce" || evidence != "550 5.1.1 no" {
 		t.Errorf("suppression of the dead address: %s %s %v", reason, evidence, err)
 	}
-	if due, _ := run.Due(t.Context(), nil, 10); len(due) != 0 {
+	if due, _ := dueOf(t, run, 10); len(due) != 0 {
 		t.Errorf("due before its time: %+v", due)
 	}
 	*now = now.Add(2 * time.Minute)
-	due, _ = run.Due(t.Context(), nil, 10)
+	due, _ = dueOf(t, run, 10)
 	if len(due) != 1 || due[0].Attempts != 1 {
 		t.Fatalf("due after its time: %+v", due)
 	}
@@ -200,7 +211,7 @@ func TestLeaseFencing(t *testing.T) {
 	people(t, s, 3)
 	c := freeze(t, s, "news", "marketing", Audience{})
 	old, _ := acquire(t, s, c, "old")
-	due, _ := old.Due(t.Context(), nil, 3)
+	due, _ := dueOf(t, old, 3)
 	if _, _, err := old.Commit(t.Context(), []Claim{{Delivery: due[0].ID}, {Delivery: due[1].ID}}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +261,7 @@ func TestWhatComesBackLate(t *testing.T) {
 	people(t, s, 2)
 	c := freeze(t, s, "news", "marketing", Audience{})
 	old, _ := acquire(t, s, c, "suspended")
-	due, _ := old.Due(t.Context(), nil, 2)
+	due, _ := dueOf(t, old, 2)
 	if _, _, err := old.Commit(t.Context(), []Claim{{Delivery: due[0].ID}, {Delivery: due[1].ID}}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +340,7 @@ func TestNothingIsClaimedOfAStoppedCampaign(t *testing.T) {
 	people(t, s, 4)
 	c := freeze(t, s, "news", "marketing", Audience{})
 	run, _ := acquire(t, s, c, "a")
-	due, _ := run.Due(t.Context(), nil, 4)
+	due, _ := dueOf(t, run, 4)
 	claim := func(i int) Claimed {
 		t.Helper()
 		got, _, err := run.Commit(t.Context(), []Claim{{Delivery: due[i].ID}}, nil)
@@ -380,7 +391,7 @@ func TestLateReplyBeforeASecondSending(t *testing.T) {
 	people(t, s, 1)
 	c := freeze(t, s, "news", "marketing", Audience{})
 	old, _ := acquire(t, s, c, "suspended")
-	due, _ := old.Due(t.Context(), nil, 1)
+	due, _ := dueOf(t, old, 1)
 	if _, _, err := old.Commit(t.Context(), []Claim{{Delivery: due[0].ID}}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -444,7 +455,7 @@ func TestEveryOutcomeCanBeWritten(t *testing.T) {
 	people(t, s, len(outcomes))
 	c := freeze(t, s, "news", "marketing", Audience{})
 	run, _ := acquire(t, s, c, "a")
-	due, _ := run.Due(t.Context(), nil, 10)
+	due, _ := dueOf(t, run, 10)
 	for i, state := range outcomes {
 		got, _, err := run.Commit(t.Context(), []Claim{{Delivery: due[i].ID}}, nil)
 		if err != nil {
@@ -466,7 +477,7 @@ func TestFailedCommitWritesNothing(t *testing.T) {
 	people(t, s, 2)
 	c := freeze(t, s, "news", "marketing", Audience{})
 	run, _ := acquire(t, s, c, "a")
-	due, _ := run.Due(t.Context(), nil, 2)
+	due, _ := dueOf(t, run, 2)
 	exec(t, s, "CREATE TRIGGER no BEFORE INSERT ON attempts BEGIN SELECT RAISE(ABORT, 'full'); END")
 	if _, _, err := run.Commit(t.Context(), []Claim{{Delivery: due[0].ID}}, nil); err != nil {
 		t.Fatal(err)
@@ -596,7 +607,7 @@ func TestLongLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		due, err := run.Due(t.Context(), nil, 3)
+		due, err := dueOf(t, run, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
