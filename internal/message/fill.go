@@ -19,6 +19,7 @@ type filler struct {
 	quads []byte
 	out   []byte
 	bare  bool // behind a paragraph that came out empty: the blank lines behind it go too
+	trail      // glance.go
 }
 
 // seg is a piece of a part: one that is encoded by itself. A constant is taken from its op, text from buf.
@@ -57,19 +58,22 @@ func (f *filler) fill(c *compiled) bool {
 		}
 		return true
 	}
-	if p.rest != nil {
-		if !f.execute(p.rest) {
-			return false
-		}
-		f.rests = f.rests[:0]
-		for s := range strings.SplitSeq(f.rest.String(), slotMark) {
-			f.rests = append(f.rests, s)
-		}
-		if len(f.rests) != len(p.rests)+1 {
-			return false
-		}
+	return f.runRests(p) && f.run(p.ops, c)
+}
+
+// runRests executes what the template package has to run.
+func (f *filler) runRests(p *plan) bool {
+	if p.rest == nil {
+		return true
 	}
-	return f.run(p.ops, c)
+	if !f.execute(p.rest) {
+		return false
+	}
+	f.rests = f.rests[:0]
+	for s := range strings.SplitSeq(f.rest.String(), slotMark) {
+		f.rests = append(f.rests, s)
+	}
+	return len(f.rests) == len(p.rests)+1
 }
 
 // execute runs a template into rest.
@@ -92,8 +96,8 @@ func (f *filler) run(ops []op, c *compiled) bool {
 			}
 			f.add(s)
 		case opIf, opWith:
-			list, dot, ok := f.choose(o)
-			if !ok || !f.run(list, c) {
+			yes, dot, ok := f.choose(o)
+			if !ok || !f.run(o.branch(yes), c) {
 				return false
 			}
 			f.dot = dot
@@ -124,22 +128,26 @@ func (f *filler) run(ops []op, c *compiled) bool {
 	return true
 }
 
-// choose is the branch that is taken, and the dot to go back to behind it.
-func (f *filler) choose(o *op) (list []op, dot string, ok bool) {
+// choose tells which branch is taken, and the dot to go back to behind it.
+func (f *filler) choose(o *op) (yes bool, dot string, ok bool) {
 	dot = f.dot
 	if o.kind == opWith {
 		s, ok := o.expr.text(&f.person)
 		if s == "" || !ok {
-			return o.other, dot, ok
+			return false, dot, ok
 		}
 		f.dot = s
-		return o.then, dot, true
+		return true, dot, true
 	}
-	yes, ok := o.expr.holds(&f.person)
-	if !yes {
-		return o.other, dot, ok
+	yes, ok = o.expr.holds(&f.person)
+	return yes, dot, ok
+}
+
+func (o *op) branch(yes bool) []op {
+	if yes {
+		return o.then
 	}
-	return o.then, dot, ok
+	return o.other
 }
 
 // inline executes ops into the paragraph.
@@ -157,8 +165,8 @@ func (f *filler) inline(ops []op) bool {
 		case opRest:
 			f.para = append(f.para, f.rests[o.rest]...)
 		default:
-			list, dot, ok := f.choose(o)
-			if !ok || !f.inline(list) {
+			yes, dot, ok := f.choose(o)
+			if !ok || !f.inline(o.branch(yes)) {
 				return false
 			}
 			f.dot = dot

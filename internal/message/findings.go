@@ -147,14 +147,16 @@ type Preflight struct {
 	told     map[string]int // distinct findings by rule
 	asked    map[*document][]string
 	links    *linkSet
+	outlines map[*document]*outlines
 }
 
 // NewPreflight begins with what is known without any recipient.
 func NewPreflight(t *Template, f Facts) *Preflight {
 	p := &Preflight{template: t, facts: f, index: map[findingKey]*Finding{}, told: map[string]int{}, defaults: defaultLevels(),
-		asked: map[*document][]string{}, links: newLinkSet()}
+		asked: map[*document][]string{}, links: newLinkSet(), outlines: map[*document]*outlines{}}
 	for _, d := range t.documents {
 		p.asked[d] = d.asks()
+		p.outlines[d] = &outlines{known: map[string]*outline{}}
 	}
 	p.campaign()
 	return p
@@ -226,22 +228,36 @@ type Seen struct {
 	err       error
 }
 
-// Look makes the message of one recipient and holds it against the rules: the costly part of the check.
+// Look holds the message of one recipient against the rules: the costly part of the check.
 func (p *Preflight) Look(r Recipient, m Mark) Seen {
+	if s, ok := p.glance(r, m); ok {
+		return s
+	}
+	return p.read(r, m)
+}
+
+// read is the plain way: the message is made, taken apart and read from its first letter to its last. All else is held to it.
+func (p *Preflight) read(r Recipient, m Mark) Seen {
 	out, err := p.template.check(r, m)
 	if err != nil {
 		return Seen{recipient: r, err: err}
 	}
-	x := opened{marketing: out.doc.class == campaign.Marketing, lang: out.doc.variant.Lang, from: out.doc.from.Domain(), sender: out.doc.sender,
-		unsub: out.unsub, subject: out.subject, text: out.text, html: out.html, values: r.Values, asked: p.asked[out.doc]}
-	for _, f := range out.doc.variant.Embed {
-		x.embedded = append(x.embedded, contentID(f.Name, out.doc.from.Domain()))
-	}
+	x := p.opened(out.doc, r)
+	x.unsub, x.subject, x.text, x.html = out.unsub, out.subject, out.text, out.html
 	s := Seen{recipient: r, doc: out.doc, faults: inspectOpened(&x)}
 	if p.facts.Links {
 		s.links = x.addresses()
 	}
 	return s
+}
+
+// opened is what is known of a message before it is made.
+func (p *Preflight) opened(d *document, r Recipient) opened {
+	x := opened{marketing: d.class == campaign.Marketing, lang: d.variant.Lang, from: d.from.Domain(), sender: d.sender, values: r.Values, asked: p.asked[d]}
+	for _, f := range d.variant.Embed {
+		x.embedded = append(x.embedded, contentID(f.Name, x.from))
+	}
+	return x
 }
 
 // Enter counts what was seen.

@@ -70,7 +70,7 @@ func (m *opened) addresses() (list []string) {
 	}
 	if m.html == "" {
 		for _, u := range urls.FindAllString(m.text, -1) {
-			add(strings.TrimRight(u, ".,;:!?)'\""))
+			add(urlEnd(u))
 		}
 	}
 	return list

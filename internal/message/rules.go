@@ -61,7 +61,7 @@ func subjectRule(m *opened) []fault {
 var fakeReply = regexp.MustCompile(`(?i)^(re|fwd?|aw|wg|sv|vs|vb|tr|rv|enc|antw|odp|r|i|回复|答复|转发|回覆|轉寄|返信|転送)\s*(\[\d+\])?[:：]`)
 
 func replyRule(m *opened) []fault {
-	if fakeReply.MatchString(m.subject) {
+	if containsAny(m.subject, ":", "：") && fakeReply.MatchString(m.subject) {
 		return []fault{found(RuleReply, "the subject looks like a reply or a forwarded mail, which it is not")}
 	}
 	return nil
@@ -69,8 +69,13 @@ func replyRule(m *opened) []fault {
 
 // markRule: the mark was asked for by the law of Japan until the opt-in of December 2008. Who sets it today says that
 // nobody consented.
+const (
+	subjectMark = "未承諾広告"
+	oldMark     = "未承諾広告※"
+)
+
 func markRule(m *opened) []fault {
-	if strings.Contains(m.subject, "未承諾広告") || strings.Contains(m.text, "未承諾広告※") || strings.Contains(m.page.text, "未承諾広告※") {
+	if strings.Contains(m.subject, subjectMark) || strings.Contains(m.text, oldMark) || strings.Contains(m.page.text, oldMark) {
 		return []fault{found(RuleMark, "未承諾広告※ is a mark of the law before 2008; consent is needed now")}
 	}
 	return nil
@@ -166,8 +171,10 @@ const (
 	nearHTML = 80 << 10
 )
 
-func sizeRule(m *opened) []fault {
-	switch n := len(m.html); {
+func sizeRule(m *opened) []fault { return sizeFaults(len(m.html)) }
+
+func sizeFaults(n int) []fault {
+	switch {
 	case n > maxHTML:
 		return []fault{found(RuleSize, "the HTML part is larger than %d KB: Gmail cuts it there", maxHTML>>10)}
 	case n > nearHTML:
@@ -176,13 +183,24 @@ func sizeRule(m *opened) []fault {
 	return nil
 }
 
+// A page with fewer letters than a sentence is its pictures. One with many bytes need not be counted.
+const (
+	fewLetters = 20
+	manyBytes  = 1000
+)
+
+func altFaults(p picture) []fault {
+	if p.alt {
+		return nil
+	}
+	return []fault{found(RuleAlt, "the picture %s has no alt text; most programs show that first: ![what it shows](...)", shortened(path.Base(p.src)))}
+}
+
 func pictureRule(m *opened) (faults []fault) {
 	for _, p := range m.page.pictures {
-		if !p.alt {
-			faults = append(faults, found(RuleAlt, "the picture %s has no alt text; most programs show that first: ![what it shows](...)", shortened(path.Base(p.src))))
-		}
+		faults = append(faults, altFaults(p)...)
 	}
-	if len(m.page.pictures) > 0 && len(m.page.text) < 1000 && letters(m.page.text) < 20 {
+	if len(m.page.pictures) > 0 && len(m.page.text) < manyBytes && letters(m.page.text) < fewLetters {
 		faults = append(faults, found(RuleImageOnly, "the HTML part is pictures and hardly a word: many people see none of it, and filters take it for spam"))
 	}
 	return faults
@@ -200,33 +218,45 @@ func linkRule(m *opened) (faults []fault) {
 		}
 	}
 	for _, p := range m.page.pictures {
-		switch u, err := url.Parse(p.src); {
-		case strings.HasPrefix(p.src, "cid:"):
-			if !slices.Contains(m.embedded, strings.TrimPrefix(p.src, "cid:")) {
-				faults = append(faults, found(RuleLink, "the picture %s is not among the embedded files; name it under embed:", p.src))
-			}
-		case strings.HasPrefix(p.src, "data:"): // a feature that is not supported
-		case err != nil || u.Host == "":
-			faults = append(faults, found(RuleLink, "the picture %q leads nowhere from a mail; write its whole https address, or embed: it", shortened(p.src)))
-		case u.Scheme == "http" && !loopback(u.Hostname()):
-			faults = append(faults, found(RuleLinkHTTP, "the picture %s is not https; some programs do not show it", shortened(p.src)))
-		}
+		faults = append(faults, srcFaults(p.src, m.embedded)...)
 	}
 	if m.html == "" {
 		for _, u := range urls.FindAllString(m.text, -1) {
-			if u = strings.TrimRight(u, ".,;:!?)'\""); u != m.unsub {
+			if u = urlEnd(u); u != m.unsub {
 				faults = append(faults, hrefFaults(anchor{href: u})...)
 			}
 		}
 	}
-	if strings.Contains(m.text, "#ZgotmplZ") && len(faults) == 0 {
+	if strings.Contains(m.text, refusedURL) && len(faults) == 0 {
 		faults = append(faults, found(RuleLink, "a field's value cannot be a link (only http, https and mailto): the link leads nowhere"))
 	}
 	return unique(faults)
 }
 
+// refusedURL is what html/template and headOfURL put in the place of a URL that could run something.
+const refusedURL = "#ZgotmplZ"
+
 // urls are addresses in running text.
 var urls = regexp.MustCompile(`(?i)\bhttps?://[^\s<>"「」『』（）。、]+`)
+
+// urlEnd takes off what ends a sentence more often than a URL.
+func urlEnd(u string) string { return strings.TrimRight(u, ".,;:!?)'\"") }
+
+// srcFaults are those of a picture's address.
+func srcFaults(src string, embedded []string) []fault {
+	switch u, err := url.Parse(src); {
+	case strings.HasPrefix(src, "cid:"):
+		if !slices.Contains(embedded, strings.TrimPrefix(src, "cid:")) {
+			return []fault{found(RuleLink, "the picture %s is not among the embedded files; name it under embed:", src)}
+		}
+	case strings.HasPrefix(src, "data:"): // a feature that is not supported
+	case err != nil || u.Host == "":
+		return []fault{found(RuleLink, "the picture %q leads nowhere from a mail; write its whole https address, or embed: it", shortened(src))}
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return []fault{found(RuleLinkHTTP, "the picture %s is not https; some programs do not show it", shortened(src))}
+	}
+	return nil
+}
 
 // hostLike is a link's text that says where it goes.
 var hostLike = regexp.MustCompile(`(?i)^(?:https?://)?((?:[a-z0-9-]+\.)+[a-z]{2,})(?:[/?#:].*)?$`)
@@ -330,14 +360,18 @@ func featureRule(m *opened) (faults []fault) {
 var placeholders = map[string]bool{"null": true, "(null)": true, "nil": true, "n/a": true, "#n/a": true, "#ref!": true, "#name?": true, "#value!": true,
 	"#div/0!": true, "undefined": true, "nan": true, "<null>": true, `\n`: true}
 
+// placeholderStarts are the first letters of placeholders: most values are not among them, and need not be folded.
+const placeholderStarts = `nNuU(#<\`
+
 // valueRule: a value that the message must have and that says nothing.
 func valueRule(m *opened) (faults []fault) {
 	for _, f := range m.asked {
-		switch v, ok := m.values[f]; {
-		case ok && strings.TrimSpace(v) == "":
+		v, ok := m.values[f]
+		switch v = strings.TrimSpace(v); {
+		case ok && v == "":
 			faults = append(faults, found(RuleEmptyField, "the field %q is blank", f))
-		case placeholders[strings.ToLower(strings.TrimSpace(v))]:
-			faults = append(faults, found(RuleEmptyField, "the field %q holds %q, which stands for nothing", f, strings.TrimSpace(v)))
+		case ok && strings.IndexByte(placeholderStarts, v[0]) >= 0 && placeholders[strings.ToLower(v)]:
+			faults = append(faults, found(RuleEmptyField, "the field %q holds %q, which stands for nothing", f, v))
 		}
 	}
 	return faults

@@ -489,11 +489,13 @@ func (d *document) stream(b []byte, names []string) []byte {
 
 // checkMark says whether the header can be written.
 func (d *document) checkMark(m Mark) error {
-	if err := checkMessageID(m.MessageID); err != nil {
+	if err := checkMessageID(m.MessageID); err != nil || d.class == campaign.Operational {
 		return err
 	}
-	_, err := d.unsubscribe(nil, m)
-	return err
+	if err := checkURI(m.UnsubscribeURL); err != nil {
+		return err
+	}
+	return checkURI(m.UnsubscribeMailto)
 }
 
 // unsubscribe writes how to leave the stream.
