@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -35,6 +36,7 @@ type answer struct {
 const maxSavePause = 5 * time.Second
 
 const (
+	maxYields = 4
 	maxBatch  = 512
 	pollEvery = time.Second // how soon a pause from another terminal is seen
 	saveTries = 6           // at the end, for outcomes that could not be written: a full disk may have room again
@@ -76,7 +78,7 @@ func (r *recorder) loop() error {
 // gather takes what is waiting, up to a batch.
 func (r *recorder) gather(first request) []request {
 	batch := []request{first}
-	for len(batch) < maxBatch {
+	for yields := 0; len(batch) < maxBatch; {
 		select {
 		case next, open := <-r.in:
 			if !open {
@@ -84,7 +86,11 @@ func (r *recorder) gather(first request) []request {
 			}
 			batch = append(batch, next)
 		default:
-			return batch
+			// A commit costs as much as several messages: workers that are about to hand in something get the core first.
+			if yields++; yields > maxYields {
+				return batch
+			}
+			runtime.Gosched()
 		}
 	}
 	return batch
