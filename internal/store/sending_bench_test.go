@@ -121,3 +121,35 @@ func BenchmarkFreeze(b *testing.B) {
 	b.ReportMetric(float64(ours)/float64(bare), "of-bare")
 	b.ReportMetric(ours.Seconds(), "s")
 }
+
+// BenchmarkFresh is what a message costs to be read, with six fields, 500 at a time.
+func BenchmarkFresh(b *testing.B) {
+	s := marketplace(b, benchContacts(b))
+	c, err := s.CreateCampaign(b.Context(), Campaign{Name: "news", Class: "marketing", Content: "{}", Options: "{}"}, Audience{Class: "marketing"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	run, _, err := s.Acquire(b.Context(), c, "bench", time.Minute, func(string) bool { return true })
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer run.Close(b.Context())
+	fields, err := s.Fields(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	after, messages := int64(0), 0
+	b.ReportAllocs()
+	for b.Loop() {
+		due, err := run.Fresh(b.Context(), fields, after, 500)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if messages += len(due); len(due) < 500 {
+			after = 0
+			continue
+		}
+		after = due[499].ID
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(messages), "µs/message")
+}
