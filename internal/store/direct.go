@@ -18,10 +18,11 @@ import (
 //
 // Its statements are compiled once and kept by their text, which must therefore be one of few. It is for one goroutine at a time.
 type direct struct {
-	s     *Store
-	conn  driver.Conn // nil: not open
-	stmts map[string]statement
-	args  []driver.NamedValue
+	s        *Store
+	conn     driver.Conn // nil: not open
+	stmts    map[string]statement
+	args     []driver.NamedValue
+	patience time.Duration // how long a transaction waits for the lock
 }
 
 type statement interface {
@@ -36,8 +37,8 @@ const directCache = "PRAGMA cache_size = -8192"
 
 // direct makes a connection that opens when it is needed, and that ends with the store at the latest: one left open would keep the
 // WAL from being folded in.
-func (s *Store) direct() *direct {
-	d := &direct{s: s}
+func (s *Store) direct(patience time.Duration) *direct {
+	d := &direct{s: s, patience: patience}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.directs == nil {
@@ -103,9 +104,10 @@ func (d *direct) update(ctx context.Context, fn func() error) error {
 	return explain(err)
 }
 
-// begin waits for the lock, see Store.begin.
+// begin waits for the lock, see Store.begin. To freeze a campaign of some millions takes longer than others wait; as nobody can take
+// a lease meanwhile, a run may wait for as long as its own lasts.
 func (d *direct) begin(ctx context.Context) error {
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(d.patience); ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -69,7 +69,7 @@ type Outcome struct {
 // holder has ended (then the lease falls at once). Deliveries that the last holder left in `sending` become `uncertain`:
 // nobody knows whether they left. It returns how many. The limits hold for what the run claims.
 func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, ttl time.Duration, gone func(holder string) bool, limits ...Limit) (*Run, int64, error) {
-	r := &Run{s: s, campaign: campaign.ID, class: campaign.Class, ttl: ttl, limits: limits, d: s.direct()}
+	r := &Run{s: s, campaign: campaign.ID, class: campaign.Class, ttl: ttl, limits: limits, d: s.direct(max(patience, ttl))}
 	for _, n := range perStatement {
 		r.claim = append(r.claim, sized{n, claimText(n, r.class)})
 		r.accept = append(r.accept, sized{n, acceptText(n)})
@@ -232,8 +232,7 @@ func (r *Run) hold() (state string, err error) {
 // late follows the outcomes of a process that lost its lease: what they put back may be of a campaign that has ended
 // since. A finished one goes on, of a cancelled one nothing is sent.
 func (r *Run) late(ctx context.Context) error {
-	_, err := r.d.exec(`UPDATE campaigns SET state = 'sending', finished_at = NULL WHERE id = ? AND state = 'finished'
-		AND EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state IN ('pending','deferred'))`, r.campaign)
+	_, err := r.d.exec(`UPDATE campaigns SET state = 'sending', finished_at = NULL WHERE id = ? AND state = 'finished' AND `+anybodyLeft, r.campaign)
 	if err != nil {
 		return err
 	}
@@ -376,12 +375,13 @@ func (r *Run) settleOne(ctx context.Context, o Outcome) error {
 	return err
 }
 
+const finish = `UPDATE campaigns SET state = 'finished', finished_at = ? WHERE id = ? AND lease_token = ? AND state = 'sending'
+	AND NOT ` + anybodyLeft + ` AND NOT EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state = 'sending')`
+
 // Close gives the lease back. A campaign with nobody left becomes finished.
 func (r *Run) Close(ctx context.Context) error {
 	err := r.s.update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE campaigns SET state = 'finished', finished_at = ? WHERE id = ? AND lease_token = ? AND state = 'sending'
-			AND NOT EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state IN ('pending','deferred'))
-			AND NOT EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state = 'sending')`, r.s.millis(), r.campaign, r.token)
+		_, err := tx.ExecContext(ctx, finish, r.s.millis(), r.campaign, r.token)
 		if err != nil {
 			return err
 		}
@@ -469,17 +469,19 @@ func (r *Run) NextDue(ctx context.Context) (time.Time, bool, error) {
 	return timeOf(at.Int64), at.Valid, nil
 }
 
+// waiting is who was deferred.
+const waiting = "campaign = ? AND " + open + " AND state = 'deferred'"
+
 // Expire fails the deferred deliveries of a campaign whose time is up, keeping the last reply.
 func (r *Run) Expire(ctx context.Context) (int64, error) {
 	var n int64
 	err := r.s.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, outcome, reason, code, enhanced, reply)
-			SELECT id, attempts, ?, relay, 'failed', 'expired', code, enhanced, reply FROM deliveries WHERE campaign = ? AND state = 'deferred'`, r.s.millis(), r.campaign)
+			SELECT id, attempts, ?, relay, 'failed', 'expired', code, enhanced, reply FROM deliveries WHERE `+waiting, r.s.millis(), r.campaign)
 		if err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'failed', reason = 'expired', updated_at = ? WHERE campaign = ? AND state = 'deferred'`,
-			r.s.millis(), r.campaign)
+		res, err := tx.ExecContext(ctx, "UPDATE deliveries SET state = 'failed', reason = 'expired', updated_at = ? WHERE "+waiting, r.s.millis(), r.campaign)
 		if err != nil {
 			return err
 		}
@@ -507,16 +509,21 @@ func (r *Run) RetryFailed(ctx context.Context, expires time.Time) (int64, error)
 func (r *Run) reopen(ctx context.Context, from, to, word string, expires time.Time) (int64, error) {
 	var n int64
 	err := r.s.update(ctx, func(tx *sql.Tx) error {
+		var last int64
+		if err := tx.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM attempts").Scan(&last); err != nil {
+			return err
+		}
 		// The claim looks at suppressions again; here they only keep the failed of dead addresses as they are.
-		const whom = ` FROM deliveries AS d WHERE d.campaign = ? AND d.state = ?
-			AND (d.state <> 'failed' OR NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'address' AND s.key = d.key))`
-		_, err := tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, outcome, reason) SELECT d.id, d.attempts, ?, d.relay, 'resolved', ?`+whom,
+		_, err := tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, outcome, reason) SELECT d.id, d.attempts, ?, d.relay, 'resolved', ?
+			FROM deliveries AS d WHERE d.campaign = ? AND d.state = ?
+			AND (d.state <> 'failed' OR NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.scope = 'address' AND s.key = d.key))`,
 			r.s.millis(), word, r.campaign, from)
 		if err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, reason = ?, next_try = 0, updated_at = ? WHERE id IN (SELECT d.id`+whom+`)`,
-			to, word, r.s.millis(), r.campaign, from)
+		// Whom that found need not be looked for again among a million.
+		res, err := tx.ExecContext(ctx, "UPDATE deliveries SET state = ?, reason = ?, next_try = 0, updated_at = ? WHERE id IN (SELECT delivery FROM attempts WHERE id > ?)",
+			to, word, r.s.millis(), last)
 		if err != nil {
 			return err
 		}

@@ -89,3 +89,67 @@ func benchCommit(b *testing.B, s *Store, n int) {
 	b.ReportMetric(float64(least.Nanoseconds())/1000/float64(window*n), "least-cpu-µs/message")
 	b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/float64(messages), "cpu-µs/message")
 }
+
+// BenchmarkFreeze is how long a campaign takes to freeze, as a ratio to the bare INSERT ... SELECT of the same people into the same
+// table of the same file, in one run.
+//
+//	MAILER_BENCH_CONTACTS=1000000 make bench BENCH=Freeze PKG=./internal/store
+func BenchmarkFreeze(b *testing.B) {
+	s := marketplace(b, benchContacts(b))
+	exec := func(query string, args ...any) {
+		if _, err := s.write.Exec(query, args...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	exec("INSERT INTO suppressions (scope, key, blocks, reason, created_at) SELECT 'address', key, 'all', 'hard_bounce', 0 FROM contacts WHERE id % 50 = 1")
+	exec("INSERT INTO campaigns (id, name, class, content_hash, content, state, created_at, expires_at) VALUES (2, 'bare', 'marketing', '', '', 'sending', 0, 0)")
+	var ours, bare time.Duration
+	for i := 0; b.Loop(); i++ {
+		begun := time.Now()
+		c, err := s.CreateCampaign(b.Context(), Campaign{Name: fmt.Sprint("news ", i), Class: "marketing", Content: "{}", Options: "{}"}, Audience{Class: "marketing"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ours = fastest(ours, time.Since(begun))
+		exec("DELETE FROM deliveries WHERE campaign = ?", c.ID)
+		begun = time.Now()
+		exec(`INSERT INTO deliveries (campaign, contact, key, address, domain, state, updated_at)
+			SELECT 2, id, key, address, substr(address, instr(address, '@') + 1), 'pending', 0 FROM contacts`)
+		bare = fastest(bare, time.Since(begun))
+		exec("DELETE FROM deliveries WHERE campaign = 2")
+	}
+	b.ReportMetric(float64(ours)/float64(bare), "of-bare")
+	b.ReportMetric(ours.Seconds(), "s")
+}
+
+// BenchmarkFresh is what a message costs to be read, with six fields, 500 at a time.
+func BenchmarkFresh(b *testing.B) {
+	s := marketplace(b, benchContacts(b))
+	c, err := s.CreateCampaign(b.Context(), Campaign{Name: "news", Class: "marketing", Content: "{}", Options: "{}"}, Audience{Class: "marketing"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	run, _, err := s.Acquire(b.Context(), c, "bench", time.Minute, func(string) bool { return true })
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer run.Close(b.Context())
+	fields, err := s.Fields(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	after, messages := int64(0), 0
+	b.ReportAllocs()
+	for b.Loop() {
+		due, err := run.Fresh(b.Context(), fields, after, 500)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if messages += len(due); len(due) < 500 {
+			after = 0
+			continue
+		}
+		after = due[499].ID
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(messages), "µs/message")
+}

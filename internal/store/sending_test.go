@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -650,5 +651,107 @@ func TestLongLimits(t *testing.T) {
 		if n > 10 {
 			t.Errorf("%d in the hour from %s", n, sent[i])
 		}
+	}
+}
+
+// What runs while mail is flowing, or once a run, looks at no more rows than it is about.
+func TestNoStatementOfARunLooksThroughTheCampaign(t *testing.T) {
+	s, _ := openTest(t)
+	for query, want := range map[string]string{
+		freshText("marketing"):       "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try=? AND id>?)",
+		freshText("operational"):     "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try=? AND id>?)",
+		retriesText("marketing"):     "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try>? AND next_try<?)",
+		claimText(16, "marketing"):   "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)",
+		claimText(16, "operational"): "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)",
+		claimText(1, "marketing"):    "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)",
+		acceptText(16):               "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)",
+		acceptText(1):                "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)",
+		excludeCancelled:             "SEARCH deliveries USING INDEX deliveries_open (campaign=? AND next_try>?)",
+		finish:                       "SEARCH deliveries USING INDEX deliveries_open (campaign=? AND next_try>?)",
+		"UPDATE deliveries SET state = 'failed' WHERE " + waiting: "SEARCH deliveries USING INDEX deliveries_open (campaign=? AND next_try>?)",
+	} {
+		var plan []string
+		err := eachRow(t.Context(), s.read, func(rows *sql.Rows) error {
+			var id, parent, unused int
+			var detail string
+			err := rows.Scan(&id, &parent, &unused, &detail)
+			plan = append(plan, detail)
+			return err
+		}, "EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...)
+		if err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		text := strings.Join(plan, "\n")
+		if !slices.Contains(plan, want) || strings.Contains(text, "TEMP B-TREE") || strings.Contains(text, "SCAN deliveries") || strings.Contains(text, "deliveries_campaign") {
+			t.Errorf("%s\n%s\nwant %s", query, text, want)
+		}
+	}
+}
+
+// A run's connection closes with its run, or with the store: one left open would keep the WAL from being folded in, and the next
+// command would read the whole file for damage.
+func TestNoConnectionOfARunIsLeft(t *testing.T) {
+	for _, closes := range []bool{true, false} {
+		path := filepath.Join(t.TempDir(), "mailer.db")
+		s, err := Open(t.Context(), path, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		people(t, s, 2)
+		c := freeze(t, s, "news", "marketing", Audience{})
+		run, _ := acquire(t, s, c, "a")
+		if _, _, err := run.Commit(t.Context(), []Claim{{Delivery: 1}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if closes {
+			err = run.Close(t.Context())
+		}
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if leftovers(path) {
+			t.Errorf("run closed %v: there is a WAL", closes)
+		}
+	}
+}
+
+// A run waits for the lock as long as its lease lasts, for another campaign may be frozen meanwhile; it gives its place up to a
+// context that ends, and can go on afterwards.
+func TestARunWaitsForTheLock(t *testing.T) {
+	s, _ := openTest(t)
+	people(t, s, 1)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	run, _ := acquire(t, s, c, "a")
+	locked, release := make(chan bool), make(chan bool)
+	freezing := make(chan error, 1)
+	go func() {
+		freezing <- s.update(context.Background(), func(*sql.Tx) error {
+			close(locked)
+			<-release
+			return nil
+		})
+	}()
+	<-locked
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, _, err := run.Commit(ctx, []Claim{{Delivery: 1}}, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	waited := make(chan error, 1)
+	go func() {
+		_, _, err := run.Commit(context.Background(), []Claim{{Delivery: 1}}, nil)
+		waited <- err
+	}()
+	select {
+	case err := <-waited:
+		t.Errorf("it did not wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(release)
+	if err := errors.Join(<-freezing, <-waited); err != nil {
+		t.Error(err)
+	}
+	if got := states(t, s, c); got != "sending" {
+		t.Errorf("got %s", got)
 	}
 }
