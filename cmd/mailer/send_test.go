@@ -66,7 +66,12 @@ func TestExitCodesOfASend(t *testing.T) {
 // relayWorkspace is a workspace whose relay is a scripted one.
 func relayWorkspace(t *testing.T, srv *mailtest.SMTPServer, recipients int) *killWorkspace {
 	t.Helper()
-	w := &killWorkspace{t: t, dir: t.TempDir(), bin: binary(t), connections: 2}
+	return relayWorkspaceIn(t, t.TempDir(), srv, recipients)
+}
+
+func relayWorkspaceIn(t *testing.T, dir string, srv *mailtest.SMTPServer, recipients int) *killWorkspace {
+	t.Helper()
+	w := &killWorkspace{t: t, dir: dir, bin: binary(t), connections: 2}
 	w.write("mailer.yaml", fmt.Sprintf(`
 sender: {from: News <news@example.com>, organization: Example, postal_address: Tokyo}
 relays:
