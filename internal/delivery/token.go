@@ -6,9 +6,10 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"errors"
-	"fmt"
+	"hash"
 	"regexp"
 	"strconv"
+	"sync"
 )
 
 // TokenKind says what a token stands for; it is signed with the rest, so that one kind never passes for another.
@@ -43,9 +44,36 @@ const macChars = 16
 var shape = regexp.MustCompile(`(?i)(?:^|[^0-9a-z])([bum][1-9])([0-9a-v]{1,13})-([0-9a-v]{16})(?:$|[^0-9a-z])`)
 
 // Sign makes the token of a delivery, at most 32 characters of [a-z0-9-].
-func (k Keys) Sign(kind TokenKind, id int64) string {
-	head := string(kind) + strconv.Itoa(k.newest()) + strconv.FormatInt(id, 32)
-	return head + "-" + mac(k[k.newest()], head)
+func (k Keys) Sign(kind TokenKind, id int64) string { return k.Signer().Sign(kind, id) }
+
+// Signer signs with the newest key.
+func (k Keys) Signer() *Signer {
+	newest := k.newest()
+	return &Signer{version: newest, secret: k[newest]}
+}
+
+// Signer makes tokens with one key. A campaign takes three for each message: the hashes, which know the key already, are used
+// again and again. It is safe for concurrent use.
+type Signer struct {
+	version int
+	secret  []byte
+	macs    sync.Pool
+}
+
+// Sign makes the token of a delivery, as Keys.Sign does.
+func (s *Signer) Sign(kind TokenKind, id int64) string {
+	m, _ := s.macs.Get().(*mac)
+	if m == nil {
+		m = newMAC(s.secret)
+	}
+	defer s.macs.Put(m)
+	var space [32]byte
+	b := append(space[:0], byte(kind))
+	b = strconv.AppendInt(b, int64(s.version), 10)
+	b = strconv.AppendInt(b, id, 32)
+	sum := m.of(b)
+	b = append(b, '-')
+	return string(append(b, sum...))
 }
 
 // Verify returns what a token stands for. Case does not matter. The error is ErrNotToken for something else, ErrForged
@@ -57,7 +85,7 @@ func (k Keys) Verify(token string) (TokenKind, int64, error) {
 	}
 	head, sum := lower(m[1]+m[2]), lower(m[3])
 	secret, ok := k[int(head[1]-'0')]
-	if !ok || !hmac.Equal([]byte(mac(secret, head)), []byte(sum)) {
+	if !ok || !hmac.Equal(newMAC(secret).of([]byte(head)), []byte(sum)) {
 		return 0, 0, ErrForged
 	}
 	id, err := strconv.ParseInt(head[2:], 32, 64)
@@ -92,12 +120,26 @@ func (k Keys) newest() int {
 	return newest
 }
 
-func mac(secret []byte, head string) string {
-	h := hmac.New(sha256.New, secret)
-	var size [8]byte
-	binary.BigEndian.PutUint64(size[:], uint64(len(head)))
-	fmt.Fprintf(h, "mailer token\x00%s%s", size[:], head)
-	return alphabet.EncodeToString(h.Sum(nil))[:macChars]
+// mac signs what stands before a token's hyphen.
+type mac struct {
+	hash hash.Hash
+	text []byte
+	sum  []byte
+	word []byte
+}
+
+func newMAC(secret []byte) *mac { return &mac{hash: hmac.New(sha256.New, secret)} }
+
+// of is good until it is called again.
+func (m *mac) of(head []byte) []byte {
+	m.text = append(m.text[:0], "mailer token\x00"...)
+	m.text = binary.BigEndian.AppendUint64(m.text, uint64(len(head)))
+	m.text = append(m.text, head...)
+	m.hash.Reset()
+	m.hash.Write(m.text)
+	m.sum = m.hash.Sum(m.sum[:0])
+	m.word = alphabet.AppendEncode(m.word[:0], m.sum)
+	return m.word[:macChars]
 }
 
 // lower folds ASCII letters only: shape lets nothing else through.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -30,6 +31,39 @@ func TestTokensOfAnOlderKeyVerify(t *testing.T) {
 	old := Keys{1: testKeys[1]}.Sign(TokenBounce, 77)
 	if _, id, err := testKeys.Verify(old); id != 77 || err != nil {
 		t.Errorf("got %d, %v", id, err)
+	}
+}
+
+// Tokens are in mail that was sent: they stay what they were, and what each goroutine's neighbours sign is nothing to it.
+func TestTokensStay(t *testing.T) {
+	for _, c := range []struct {
+		kind TokenKind
+		id   int64
+		want string
+	}{{TokenBounce, 5, "b25-02vkl2p5mlsipcj7"}, {TokenUnsubscribe, 1 << 40, "u2100000000-tt9l3l8d95cf70i3"}, {TokenMessageID, math.MaxInt64, "m27vvvvvvvvvvvv-gmmu4mjkhlgi7cdc"}} {
+		if got := testKeys.Sign(c.kind, c.id); got != c.want {
+			t.Errorf("%c %d: %s, want %s", c.kind, c.id, got, c.want)
+		}
+	}
+	signer := testKeys.Signer()
+	var all sync.WaitGroup
+	for w := range int64(8) {
+		all.Go(func() {
+			for i := range int64(200) {
+				if got, want := signer.Sign(TokenBounce, w*1000+i), testKeys.Sign(TokenBounce, w*1000+i); got != want {
+					t.Errorf("%s, want %s", got, want)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func BenchmarkSign(b *testing.B) {
+	signer := testKeys.Signer()
+	b.ReportAllocs()
+	for i := int64(0); b.Loop(); i++ {
+		signer.Sign(TokenBounce, i)
 	}
 }
 

@@ -15,10 +15,24 @@ var escapers = map[string]func(string) string{
 	"_html_template_urlfilter":     filterURL,
 }
 
+// inMarkup are the characters that escapeMarkup writes as entities, asIsInURL those that escapeInURL leaves.
+var inMarkup, asIsInURL = byteSet("\x00\"&'+<>"), byteSet("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~")
+
+func byteSet(list string) *[256]bool {
+	var set [256]bool
+	for _, c := range []byte(list) {
+		set[c] = true
+	}
+	return &set
+}
+
 // escapeMarkup is for text and for attributes in quotes.
 func escapeMarkup(s string) string {
-	i := strings.IndexAny(s, "\x00\"&'+<>")
-	if i < 0 {
+	i := 0
+	for i < len(s) && !inMarkup[s[i]] {
+		i++
+	}
+	if i == len(s) {
 		return s
 	}
 	var b strings.Builder
@@ -59,7 +73,7 @@ func escapeInURL(s string, whole bool) string {
 	for i := range len(s) {
 		c := s[i]
 		switch {
-		case isAlphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~':
+		case asIsInURL[c]:
 			continue
 		case whole && strings.IndexByte("!#$&*+,/:;=?@[]", c) >= 0:
 			continue

@@ -145,7 +145,11 @@ func lookup(of any, name string) (v any, ok bool, err error) {
 // unmarked is a text without the control characters that frame slots (slots.go) and paragraphs (wrap.go). No value, no
 // text in an action and no function gives one to a template.
 func unmarked(s string) string {
-	if !strings.ContainsAny(s, marks) {
+	i := 0
+	for i < len(s) && (s[i] >= ' ' || strings.IndexByte(marks, s[i]) < 0) { // all of marks are below the space
+		i++
+	}
+	if i == len(s) {
 		return s
 	}
 	return strings.Map(func(r rune) rune {

@@ -56,6 +56,7 @@ const (
 	isHigh                      // beyond ASCII
 	isVisible                   // not a space
 	isUnsafe                    // means something in a URL, or nothing there
+	isStop                      // a URL in running text ends there
 	isPercent
 	isZ
 	isDot
@@ -70,6 +71,7 @@ var classes = func() (table [256]class) {
 			}
 		}
 		has("<>\"'`", isMarkup)
+		has("<>\"", isStop)
 		has("&", isEntity)
 		has("%", isPercent)
 		has("Z", isZ)
@@ -77,11 +79,11 @@ var classes = func() (table [256]class) {
 		has("{}<*%$[:DXMZ", isSuspect) // each of lookedFor in ASCII has one of them, or a space
 		switch {
 		case b == ' ':
-			c = isBlank | isUnsafe
+			c = isBlank | isUnsafe | isStop
 		case b < ' ' || b == 0x7f:
-			c |= isOdd | isUnsafe
+			c |= isOdd | isUnsafe | isStop
 		case b >= utf8.RuneSelf:
-			c |= isHigh | isUnsafe
+			c |= isHigh | isUnsafe | isStop
 		case !isAlphanumeric(b) && strings.IndexByte("-._~%!$&*+,:;=?@/", b) < 0:
 			c |= isUnsafe
 		}
@@ -274,6 +276,9 @@ func (f *filler) ordinary(texts int) bool {
 	for i := range f.slots {
 		v := f.printed(i)
 		c := classOf(v)
+		if i < texts {
+			c &^= isEntity // & is a character like others there
+		}
 		switch f.slots[i].class = c; {
 		case c == 0:
 		case c&isOdd != 0, c&isHigh != 0 && !utf8.Valid(v):

@@ -67,14 +67,32 @@ func (g generator) awkward() string {
 		"{{range split \",\" (default \"\" .list)}}<a href=\"https://example.com/{{.}}\">{{.}}</a>{{end}}", "{{range split \",\" (default \"\" .list)}}\n\n- {{.}} @\n\n{{end}}"))
 }
 
+// letter is a campaign as people write them, with something awkward here and there.
+func (g generator) letter() (name, text string) {
+	name = "a." + g.pick("md", "html", "txt")
+	front := "subject: '" + g.pick("S {{default \"\" .a}}", "{{sama .名前}}", "fixed", "お知らせ {{default \"x\" .b}}", "Re{{default \"\" .a}}: y", "{{default \"\" .long}}", strings.Repeat("long ", 9)+"{{default \"\" .b}}") + "'\n"
+	front += g.pick("", "", "layout: none\n", "layout: newsletter\n", "layout: letter\n", "layout: japanese\nlang: ja\n", "lang: ja\n")
+	front += g.pick("", "", "class: operational\n", "class: operational\nlayout: none\n", "preheader: 'For {{default \"\" .a}}'\n", "embed: files/logo.png\n")
+	var b strings.Builder
+	for range 1 + g.Intn(6) {
+		node := g.pick("\n\n", "\n\n", "\n", " ", "Words for the readers. ", "読者の皆さまへのお知らせです。", "Hello {{default \"you\" .名前}}, ", "{{if .a}}@{{else}}@{{end}}", "{{if has \"b\"}}@{{end}}", "{{with .c}}{{.}} @{{end}}", "{{sama .名前}}\n\n",
+			"[link](https://example.com/?c={{default 0 .a}})", "\n\n{{default \"\" .link}}\n\n", " {{default \"\" .link}} ", "see https://example.com/x?c={{default 0 .c}}. ", "@", "@", "@", "\n\n@\n\n")
+		for strings.Contains(node, "@") {
+			node = strings.Replace(node, "@", strings.ReplaceAll(g.awkward(), "@", ""), 1)
+		}
+		b.WriteString(node)
+	}
+	return name, "---\n" + front + "---\n" + b.String() + g.pick("", strings.Repeat("\n\nMore words for everybody.", 3)) + g.pick("", "\n\nExample Inc. 1-1 Chiyoda, Tokyo info@example.com\n\n配信停止 {{.unsubscribe_url}}\n")
+}
+
 // A glance says of random messages what reading them says. Most lists are ordinary, and a glance must be enough for those.
 func TestAGlanceIsEnough(t *testing.T) {
 	seen := map[string]int{}
 	for seed := range int64(400) {
 		g := generator{rand.New(rand.NewSource(seed))}
-		name, text := g.campaign()
-		for range g.Intn(4) {
-			text += " " + g.awkward()
+		name, text := g.letter()
+		if seed%4 == 0 {
+			name, text = g.campaign()
 		}
 		tmpl, err := compileFS(workspace(name, text, "files/logo.png", "\x89PNG", "files/価格.pdf", "%PDF", "docs/en.pdf", "en", "docs/ja.pdf", "ja", "docs/x.pdf", "x",
 			"templates/partials/promo.html", `<b title="{{default "" .b}}">{{default "" .a}}</b>`), "a")
@@ -99,4 +117,84 @@ func TestAGlanceIsEnough(t *testing.T) {
 		}
 	}
 	t.Log(seen)
+	if seen["a glance"] < 4000 {
+		t.Errorf("the campaigns are not worth much: %v", seen)
+	}
+}
+
+func FuzzGlance(f *testing.F) {
+	for _, body := range []string{"Hello {{default \"\" .a}}{{default \"\" .b}} TO{{default \"\" .a}}", "<a href=\"https://example.com/{{default \"\" .a}}?x={{default \"\" .b}}\">{{default \"\" .b}}</a>", "https://{{default \"\" .a}}/ {{default \"\" .b}}\n\n{{default \"\" .a}}",
+		"<p title=\"{{default \"\" .a}}\">&am{{default \"\" .b}}</p>", "{{if .a}}x{{else}}{{range split \",\" (default \"\" .b)}}{{.}} {{end}}{{end}} {{.unsubscribe_url}}"} {
+		f.Add(body, "DO", "a.b,c")
+		f.Add(body, "https://bit.ly/x", "%41&lt;")
+	}
+	f.Fuzz(func(t *testing.T, body, a, b string) {
+		for _, file := range []string{"a.md", "a.html", "a.txt"} {
+			for _, front := range []string{"subject: x\nclass: operational\nlayout: none", "subject: '{{default \"x\" .a}}'\nlang: ja\nlayout: japanese"} {
+				tmpl, err := compileFS(workspace(file, "---\n"+front+"\n---\n"+body), "a")
+				if err != nil {
+					continue
+				}
+				p := NewPreflight(tmpl, Facts{})
+				for _, values := range []map[string]string{{"a": "x", "b": "y"}, {"a": a, "b": b}, {"a": a}, {"a": b, "b": a}} {
+					heldToRead(t, p, Recipient{"taro@example.jp", values}, mark, func() string { return front + "\n" + body })
+				}
+			}
+		}
+	})
+}
+
+// A way that came too late is read, and memory does not grow with what a {{range}} prints.
+func TestOutlinesAreBounded(t *testing.T) {
+	p := NewPreflight(compileFile(t, "a.md", "subject: x\nlayout: none\nclass: operational", "{{range split \",\" .list}}{{.}} {{end}}"), Facts{})
+	d := p.template.documents[0]
+	enough := 0
+	for i := range maxOutlines + 100 {
+		if _, ok := p.glance(Recipient{"taro@example.jp", map[string]string{"list": fmt.Sprint(i, ",x")}}, mark); ok {
+			enough++
+		}
+	}
+	if _, ok := p.glance(Recipient{"taro@example.jp", map[string]string{"list": strings.Repeat("x", maxOutlineKey)}}, mark); ok || enough != maxOutlines || len(p.outlines[d].known) != maxOutlines {
+		t.Errorf("%d of %d ways, %v", enough, len(p.outlines[d].known), ok)
+	}
+	if p.outlines[d].size < maxOutlines*20 || p.outlines[d].size > maxOutlineAll {
+		t.Errorf("%d bytes", p.outlines[d].size)
+	}
+}
+
+// The letters that people send are not read: each layout of ours, in a list that is as lists are.
+func TestLettersNeedNoReading(t *testing.T) {
+	people := []map[string]string{
+		{"name": "山田 花子", "city": "横浜市", "id": "4711", "link": "https://example.com/r?x=y"},
+		{"name": "O'Neil & Sons", "city": "New York", "id": "AB-12", "link": "https://www.example.com/a/b#c"},
+		{"name": "Jürgen", "id": "x_y.z", "link": "mailto:a@example.com"},
+	}
+	bodies := map[string]string{
+		"a.md":   "# {{default \"you\" .name}}\n\nHello {{sama .name}}{{if .city}} of {{.city}}{{end}}, this is for the readers of our letter: {{.link}}\n\n[more]({{.link}}) [news](https://example.com/news/{{.id}}?c={{.id}}&n={{.name}}) <{{.email}}>\n\n![A picture of this month](https://example.com/{{.id}}.png)\n\n{{range split \",\" \"a,b\"}}\n- {{.}}\n{{end}}\n",
+		"a.html": "<h1>{{default \"you\" .name}}</h1><p>Hello {{sama .name}}{{if .city}} of {{.city}}{{end}}, this is for the readers.</p><a href=\"{{.link}}\">more</a> <a href='https://example.com/news/{{.id}}?c={{.id}}&n={{.name}}'>{{.name}}</a><img src=\"https://example.com/{{.id}}.png\" alt=\"{{.name}}\">",
+		"a.txt":  "Hello {{sama .name}}{{if .city}} of {{.city}}{{end}},\n\nthis is for the readers of our letter: {{.link}}\n\nhttps://example.com/news/{{.id}}?c={{.id}}&n={{.id}}\n",
+	}
+	for _, layout := range append(shippedLayouts(t), "none") {
+		for file, body := range bodies {
+			front := "subject: 'For {{.name}}'\nlayout: " + layout
+			if layout == "none" {
+				front += "\nclass: operational"
+			}
+			if layout == "japanese" {
+				front += "\nlang: ja"
+			}
+			for _, class := range []string{"", "https://example.com/u/x1"} {
+				p := NewPreflight(compileFile(t, file, front, body), Facts{})
+				for _, values := range people {
+					m := mark
+					m.UnsubscribeURL = class
+					r := Recipient{"taro@example.jp", values}
+					if !heldToRead(t, p, r, m, func() string { return file + "\n" + front }) {
+						s := p.read(r, m)
+						t.Errorf("%s %s: %v is read: %v %v", file, layout, values, s.faults, s.err)
+					}
+				}
+			}
+		}
+	}
 }

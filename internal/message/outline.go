@@ -25,8 +25,8 @@ type outline struct {
 	after    []fault // of the pictures' addresses, all constant,
 	alts     []fault // and for want of their texts
 	features []fault
-	letters  int // that the page has at most,
-	least    int // and that the text has at least, without URLs and values
+	letters  int // of the page without its values,
+	least    int // and of the text without its URLs and values
 }
 
 // piece is a constant, or a slot's place between two.
@@ -60,6 +60,7 @@ type target struct {
 	fixed      bool
 	plain      bool // only what follows the host is not constant
 	whole      int  // the slot that is all of href; -1: none
+	lone       bool // and it is a link only if its value is a URL
 }
 
 // size is about how much memory an outline takes.
@@ -111,13 +112,12 @@ func (o *outline) faults(f *filler, d *document, x *opened, texts int) (faults [
 			return nil, false
 		}
 	}
-	size, letters := o.size0, o.letters
+	if d.html != nil && o.letters+o.page.valueLetters(f, 5*o.least-o.letters) > 5*o.least {
+		return nil, false
+	}
+	size := o.size0
 	for i := texts; i < len(f.slots); i++ {
 		size += len(f.printed(i))
-		letters += len(f.printed(i))
-	}
-	if d.html != nil && letters > 5*o.least {
-		return nil, false
 	}
 	faults = append(subjectRule(x), replyRule(x)...)
 	if d.html != nil {
@@ -127,6 +127,21 @@ func (o *outline) faults(f *filler, d *document, x *opened, texts int) (faults [
 	faults = append(faults, links...)
 	faults = append(faults, o.features...)
 	return append(faults, valueRule(x)...), true
+}
+
+// valueLetters is how many letters the values have at most; exactly, if that is more than enough.
+func (s *stream) valueLetters(f *filler, enough int) (n int) {
+	for _, r := range s.runs {
+		n += f.slots[r.to].to - f.slots[r.from].from
+	}
+	if n <= enough {
+		return n
+	}
+	n = 0
+	for _, r := range s.runs {
+		n += letters(string(f.shown(r.from, r.to, isEntity)))
+	}
+	return n
 }
 
 // harmless reports whether no value is, or makes with the constants, one of lookedFor or of more; and whether the way out
@@ -139,12 +154,10 @@ func (s *stream) harmless(f *filler, more []string, isWayOut func(v []byte) bool
 			c |= f.slots[j].class
 		}
 		v := f.shown(r.from, r.to, c)
+		found = found || isWayOut(v)
 		also := more
-		if isWayOut(v) {
-			found = true
-			if r.alone && c&isUnsafe == 0 && urlEnd(f.unsub) == f.unsub {
-				also = nil // a URL that linkRule knows
-			}
+		if r.alone && c&isStop == 0 {
+			also = nil // linkFaults looks at it
 		}
 		if strings.IndexByte(r.first, v[0]) >= 0 || strings.IndexByte(r.last, v[len(v)-1]) >= 0 || suspect(v, c, also) {
 			return false, false
@@ -168,11 +181,21 @@ func (o *outline) linkFaults(f *filler, unsub string, inText bool) (faults []fau
 			out = true
 			continue
 		}
-		safe, dots := l.safe(f)
+		if l.lone {
+			switch u := string(f.printed(l.whole)); {
+			case !strings.Contains(u, urlMarks[0]):
+			case f.slots[l.whole].class&isStop != 0 || !webURL.MatchString(u):
+				return nil, false, false
+			case urlEnd(u) != unsub:
+				faults = append(faults, hrefFaults(anchor{href: urlEnd(u)})...)
+			}
+			continue
+		}
+		c := l.classOf(f)
 		switch {
-		case inText && !safe: // it may end earlier
+		case inText && c&isStop != 0: // it ends earlier
 			return nil, false, false
-		case l.plain && safe && !dots:
+		case l.plain && c&(isUnsafe|isZ) == 0 && !l.dotted(f):
 			continue
 		}
 		a := anchor{strings.TrimSpace(f.join(l.href)), strings.TrimSpace(f.join(l.text))}
@@ -186,16 +209,16 @@ func (o *outline) linkFaults(f *filler, unsub string, inText bool) (faults []fau
 		}
 	}
 	for i := range o.pictures {
-		if safe, _ := o.pictures[i].safe(f); !safe {
+		if o.pictures[i].classOf(f)&(isUnsafe|isZ) != 0 {
 			return nil, false, false
 		}
 	}
 	return unique(append(faults, o.after...)), out, true
 }
 
-// safe reports whether the values in a link's address are such that hrefFaults cannot tell them from letters; and whether one
-// in its text may be a host.
-func (l *target) safe(f *filler) (safe, dots bool) {
+// classOf is the class of the values in a link's address. Where it is not unsafe, nor Z (of ZgotmplZ) among them, hrefFaults
+// cannot tell them from letters.
+func (l *target) classOf(f *filler) (all class) {
 	for _, p := range l.href {
 		if p.slot < 0 {
 			continue
@@ -205,14 +228,17 @@ func (l *target) safe(f *filler) (safe, dots bool) {
 		if c&isEntity != 0 {
 			c = classOf(v)
 		}
-		if c&isUnsafe != 0 || c&isZ != 0 || c&isPercent != 0 && !wholePercents(v) {
-			return false, false
+		if c&isPercent != 0 && !wholePercents(v) {
+			c |= isUnsafe
 		}
+		all |= c
 	}
-	for _, p := range l.text {
-		dots = dots || p.slot >= 0 && f.slots[p.slot].class&isDot != 0
-	}
-	return true, dots
+	return all
+}
+
+// dotted reports whether the values in a link's text may be a host.
+func (l *target) dotted(f *filler) bool {
+	return slices.ContainsFunc(l.text, func(p piece) bool { return p.slot >= 0 && f.slots[p.slot].class&isDot != 0 })
 }
 
 func wholePercents(v []byte) bool {
@@ -356,14 +382,16 @@ func (b *outliner) constant(s string, para *op) {
 	}
 }
 
-// stream joins what touches, and finds out where one of lookedFor might arise; false: a constant has one, or runs touch that
-// do not follow each other.
+// stream joins what touches, and finds out where one of lookedFor or of more might arise; false: a constant has one of lookedFor,
+// or runs touch that do not follow each other.
 func (f *filler) stream(pieces []piece, more []string) (s stream, ok bool) {
 	forbidden := slices.Concat(lookedFor, more)
 	before := "" // the constant behind the last run
 	opens, closed := true, false
 	var last *run
-	end := func() { // of a constant: the run before it, and what both runs and it may make together
+	fit := true
+	end := func() { // of a constant
+		fit = fit && !containsAny(before, lookedFor...)
 		for _, w := range forbidden {
 			for k := 1; k < len(w); k++ {
 				if last != nil && strings.HasPrefix(before, w[k:]) {
@@ -387,16 +415,11 @@ func (f *filler) stream(pieces []piece, more []string) (s stream, ok bool) {
 			if p.slot <= last.to {
 				return s, false
 			}
-			last.to = p.slot
+			last.to, last.alone = p.slot, false
 		default:
-			if last != nil {
-				end()
-			}
+			end()
 			r := run{from: p.slot, to: p.slot, alone: before == "" || isSpace(before[len(before)-1]) || before[len(before)-1] == '\n'}
 			for _, w := range forbidden {
-				if strings.Contains(before, w) {
-					return s, false
-				}
 				for k := 1; k < len(w); k++ {
 					if strings.HasSuffix(before, w[:k]) {
 						r.first += w[k : k+1]
@@ -418,7 +441,7 @@ func (f *filler) stream(pieces []piece, more []string) (s stream, ok bool) {
 	if last != nil && before != "" {
 		last.alone = last.alone && (before[0] == '\n' || isSpace(before[0]))
 	}
-	return s, !containsAny(before, forbidden...)
+	return s, fit
 }
 
 // openEntity is HTML that a value might make an entity of.
@@ -573,6 +596,9 @@ func (s sentinels) stand(source string, n int) bool {
 	}
 }
 
+// webURL is what urls finds, at the beginning of a value.
+var webURL = regexp.MustCompile(`^(?i:https?)://.`)
+
 // toHost is the beginning of an address in which the host is over.
 var toHost = regexp.MustCompile(`^(?i:https?)://[A-Za-z0-9.-]+(:[0-9]+)?[/?#]`)
 
@@ -646,17 +672,28 @@ func (b *outliner) textLinks() bool {
 			return false
 		}
 	}
-	for _, u := range urls.FindAllString(source.String(), -1) {
-		u = urlEnd(u)
+	page, from := source.String(), 0
+	lone := func(to int) bool { // between two URLs
+		list, ok := s.cut(page[from:to], "z")
+		for _, p := range list {
+			if p.slot >= 0 && slices.ContainsFunc(b.o.text.runs, func(r run) bool { return r.alone && r.from == p.slot && r.to == p.slot }) {
+				b.o.links = append(b.o.links, target{href: []piece{p}, whole: p.slot, lone: true})
+			}
+		}
+		return ok
+	}
+	for _, at := range urls.FindAllStringIndex(page, -1) {
+		u := urlEnd(page[at[0]:at[1]])
 		href, ok := s.cut(u, "z")
-		if !ok {
+		if !ok || !lone(at[0]) {
 			return false
 		}
+		from = at[0] + len(u)
 		l := target{href: href, whole: -1}
 		l.finish(anchor{href: u})
 		b.o.links = append(b.o.links, l)
 	}
-	return true
+	return lone(len(page))
 }
 
 // required reports whether the constants have what marketing mail must have.
@@ -703,8 +740,11 @@ func (s *stream) has(what func(string) bool) bool {
 // urlStop ends a URL in running text.
 var urlStop = regexp.MustCompile(`[\s<>"「」『』（）。、]`)
 
+// urlBegins is what a value may make a URL of.
+var urlBegins = regexp.MustCompile(`(?i)h(t(t(p(s?(:(//?)?)?)?)?)?)?$`)
+
 // leastLetters is how many letters outside URLs a text part has at least. A value may be the beginning of a URL that goes on
-// behind it, or the end of a beginning before it (https is five letters).
+// behind it, or the end of a beginning before it.
 func leastLetters(pieces []piece) int {
 	n, text, open := 0, "", false
 	end := func() {
@@ -715,6 +755,7 @@ func leastLetters(pieces []piece) int {
 				text, open = text[at[0]:], false
 			}
 		}
+		text = urlBegins.ReplaceAllString(text, "")
 		n += letters(urls.ReplaceAllString(text, ""))
 		text = ""
 	}
@@ -724,8 +765,8 @@ func leastLetters(pieces []piece) int {
 			continue
 		}
 		end()
-		n, open = n-len("https"), true
+		open = true
 	}
 	end()
-	return max(n, 0)
+	return n
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +23,7 @@ import (
 // composer makes the bytes of a message and its envelope. It is safe for concurrent use.
 type composer struct {
 	template *message.Template
-	keys     delivery.Keys
+	tokens   *delivery.Signer
 	bounces  config.Bounces
 	sender   config.Sender
 	domain   string // of the From address: Message-IDs are made in it
@@ -46,7 +45,7 @@ func (s *Sender) composer(ctx context.Context, p *Plan) (*composer, error) {
 		return nil, err
 	}
 	conf := s.Workspace.Config
-	return &composer{template: t, keys: keys, bounces: conf.Bounces, sender: conf.Sender, domain: fromDomain(p.Content), now: s.Now}, nil
+	return &composer{template: t, tokens: keys.Signer(), bounces: conf.Bounces, sender: conf.Sender, domain: fromDomain(p.Content), now: s.Now}, nil
 }
 
 // workspaceFiles are the files of a workspace. What a link or a path leads to outside it is not among them.
@@ -108,9 +107,9 @@ func (c *composer) render(id int64, to string, values map[string]string) (messag
 // mark makes what is a delivery's own. Its tokens are the same over all attempts: greylisting wants the same envelope
 // back, and receivers that de-duplicate do it by Message-ID.
 func (c *composer) mark(id int64) message.Mark {
-	unsubscribe := c.keys.Sign(delivery.TokenUnsubscribe, id)
+	unsubscribe := c.tokens.Sign(delivery.TokenUnsubscribe, id)
 	m := message.Mark{
-		MessageID:         c.keys.Sign(delivery.TokenMessageID, id) + "@" + c.domain,
+		MessageID:         c.tokens.Sign(delivery.TokenMessageID, id) + "@" + c.domain,
 		UnsubscribeMailto: c.mailto(unsubscribe),
 		Date:              c.now(),
 	}
@@ -130,22 +129,28 @@ func (c *composer) mailto(token string) string {
 	if to == "" {
 		return ""
 	}
-	subject := "unsubscribe"
-	if strings.Contains(to, "{token}") {
-		to = strings.ReplaceAll(to, "{token}", token)
-	} else {
-		subject += " " + token
+	// RFC 6068: "+" needs no escape in the address, and a space in a header value is %20. A token needs none anywhere.
+	if !strings.Contains(to, "{token}") {
+		return "mailto:" + escapeAddress(to) + "?subject=unsubscribe%20" + token
 	}
-	// RFC 6068: "+" needs no escape in the address, and a space in a header value is %20.
-	return "mailto:" + escapeAddress(to) + "?subject=" + url.PathEscape(subject)
+	return "mailto:" + escapeAddress(strings.ReplaceAll(to, "{token}", token)) + "?subject=unsubscribe"
 }
 
 // escapeAddress escapes what RFC 6068 section 2 does not let stand in an address, all beyond ASCII with it.
 func escapeAddress(to string) string {
+	plain := func(c byte) bool {
+		return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("-._~!$'*+@", c) >= 0
+	}
+	i := 0
+	for i < len(to) && plain(to[i]) {
+		i++
+	}
+	if i == len(to) {
+		return to
+	}
 	var b strings.Builder
 	for i := range len(to) {
-		c := to[i]
-		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("-._~!$'*+@", c) >= 0 {
+		if c := to[i]; plain(c) {
 			b.WriteByte(c)
 		} else {
 			fmt.Fprintf(&b, "%%%02X", c)
@@ -155,16 +160,18 @@ func escapeAddress(to string) string {
 }
 
 func (c *composer) envelope(id int64, to string, m message.Message) relay.Envelope {
-	token := c.keys.Sign(delivery.TokenBounce, id)
+	token := c.tokens.Sign(delivery.TokenBounce, id)
 	from := c.bounces.ReturnPath(token)
 	if from == "" {
 		from = m.From
 	}
-	if parsed, err := address.Parse(from); err == nil && !ascii(from) {
-		from = parsed.Text // a domain in ASCII needs no SMTPUTF8
+	if !ascii(from) {
+		if parsed, err := address.Parse(from); err == nil {
+			from = parsed.Text // a domain in ASCII needs no SMTPUTF8
+		}
 	}
 	a := address.Wire(to)
-	return relay.Envelope{From: address.Wire(from), To: a, ENVID: token, SMTPUTF8: m.SMTPUTF8 || !ascii(from+a)}
+	return relay.Envelope{From: address.Wire(from), To: a, ENVID: token, SMTPUTF8: m.SMTPUTF8 || !ascii(from) || !ascii(a)}
 }
 
 func ascii(s string) bool {

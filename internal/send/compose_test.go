@@ -31,7 +31,7 @@ func TestMailtoOfAnyAddress(t *testing.T) {
 			t.Errorf("%s: %s", to, got)
 		}
 	}
-	if got := (&composer{bounces: config.Bounces{ReturnPathPattern: "bounce+{token}@example.com"}, keys: delivery.Keys{}}).mailto("x"); got != "mailto:bounce+x@example.com?subject=unsubscribe" {
+	if got := (&composer{bounces: config.Bounces{ReturnPathPattern: "bounce+{token}@example.com"}}).mailto("x"); got != "mailto:bounce+x@example.com?subject=unsubscribe" {
 		t.Error(got)
 	}
 }
@@ -39,7 +39,7 @@ func TestMailtoOfAnyAddress(t *testing.T) {
 // A domain with letters beyond ASCII goes out as DNS has it, and needs no SMTPUTF8; a local part does.
 func TestEnvelopeOfAnIDN(t *testing.T) {
 	for pattern, utf8 := range map[string]bool{"bounce@例え.jp": false, "bounce@example.jp": false, "返送@例え.jp": true} {
-		e := (&composer{bounces: config.Bounces{ReturnPathPattern: pattern}, keys: delivery.Keys{1: make([]byte, 32)}}).envelope(1, "a@example.com", message.Message{})
+		e := (&composer{bounces: config.Bounces{ReturnPathPattern: pattern}, tokens: delivery.Keys{1: make([]byte, 32)}.Signer()}).envelope(1, "a@example.com", message.Message{})
 		if e.SMTPUTF8 != utf8 || strings.HasSuffix(e.From, "@例え.jp") {
 			t.Errorf("%s: %+v", pattern, e)
 		}
