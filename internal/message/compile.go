@@ -31,11 +31,13 @@ type Template struct {
 	content   campaign.Content
 	documents []*document
 	fillers   sync.Pool
+	rooms     sync.Pool // the bytes of messages that were released
 	files     files
 }
 
 // document is one language of it.
 type document struct {
+	rooms   *sync.Pool // of the template
 	variant campaign.Variant
 	id      string
 	class   string
@@ -97,7 +99,7 @@ func Compile(c campaign.Content, signers []Signer, links ...LinkRewriter) (*Temp
 	t := &Template{content: c}
 	for _, v := range c.Variants {
 		d := &document{variant: v, id: c.ID, class: c.Class, location: location,
-			program: newProgram(v.Lang, c.Class, location)}
+			program: newProgram(v.Lang, c.Class, location), rooms: &t.rooms}
 		sender := c.Sender
 		if v.Sender != nil {
 			sender = *v.Sender
@@ -607,10 +609,18 @@ func (d *document) compose(r Recipient, m Mark, out output) (Message, error) {
 // signed is the finished message.
 func (d *document) signed(raw []byte) ([]byte, error) {
 	if len(d.signers) == 0 {
-		return bytes.Clone(raw), nil
+		return append(d.room(), raw...), nil
 	}
 	signatures, err := sign(d.signers, raw)
-	return append(append(make([]byte, 0, len(signatures)+len(raw)), signatures...), raw...), err
+	return append(append(d.room(), signatures...), raw...), err
+}
+
+// room is where a message is put: the bytes of one that was released, if there are any.
+func (d *document) room() []byte {
+	if b, _ := d.rooms.Get().(*[]byte); b != nil {
+		return (*b)[:0]
+	}
+	return nil
 }
 
 func (d *document) smtpUTF8(r Recipient) bool {

@@ -291,3 +291,26 @@ func TestFastIsPlainFromSeveralGoroutines(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// The bytes of a message that was released hold the next one, and nothing of the one before.
+func TestReleasedBytesAreUsedAgain(t *testing.T) {
+	tmpl, err := compileFS(workspace("a.md", "---\nsubject: Hi {{.a}}\n---\nHello {{.a}}, how are you?\n"), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{strings.Repeat("a long name ", 40), "Ann", "花子"} {
+		r := Recipient{"x@example.jp", map[string]string{"a": name}}
+		got, err := tmpl.Compose(r, mark)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := tmpl.plain(tmpl.documents[0], r, mark)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.Raw, want.Raw) {
+			t.Errorf("%q:\n%q\n%q", name, got.Raw, want.Raw)
+		}
+		tmpl.Release(got.Raw)
+	}
+}

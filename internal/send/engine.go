@@ -29,6 +29,7 @@ type engine struct {
 	campaign    store.Campaign
 	fields      []contact.Field
 	compose     func(store.Due) *outgoing
+	release     func(raw []byte) // takes back the bytes of a message that is done; nil: nobody wants them
 	dial        func(context.Context) (*relay.Conn, error)
 	judge       func(delivery.Attempt, string) delivery.Judgement
 	relay       string

@@ -161,7 +161,7 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 		return err
 	}
 	e := &engine{
-		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, dial: p.dialer.Dial, judge: judge,
+		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, release: c.template.Release, dial: p.dialer.Dial, judge: judge,
 		relay: p.Relay.Name, connections: p.Connections, limit: p.Request.Limit,
 		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), pace: newPace(p.Rates), counts: counts,
 		now: s.Now, firstPause: p.Request.FirstBackoff, fresh: leaseTime / 2, idle: idleTime,

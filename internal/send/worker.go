@@ -85,6 +85,9 @@ func (w *worker) deliver() {
 		return // the connection is used up: the same message goes over another one
 	}
 	w.again = 0
+	if w.e.release != nil {
+		w.e.release(out.message.Raw)
+	}
 	j := w.e.judge(a, out.due.Domain)
 	d := delivery.Decide(a, j, out.attempt, w.e.retry)
 	w.e.learn(a, j, d)
