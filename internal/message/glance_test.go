@@ -122,6 +122,57 @@ func TestAGlanceIsEnough(t *testing.T) {
 	}
 }
 
+// Values that mean something only where they stand: @ and ~ in a body are two of them, next to what makes them a finding, or
+// keeps them from it.
+func TestAGlanceAtOddPlaces(t *testing.T) {
+	const operational, plain = "subject: x\nclass: operational\nlayout: none", "subject: x\nlayout: none"
+	const imprint = "\n\nExample Inc.\n1-1 Chiyoda, Tokyo\n\n"
+	wide := strings.Repeat("長", 30)
+	values := []string{"ok", "", " ", "　", "T", "TO", "TOD", "O", "X", "XX", "XXX", "{", "x{", "{{", "}", "[", "%", "*", "$", "○", "&lt;", "&amp;", "91", "am", "p;", "amp;", "stylesheet", "mpl", "ZgotmplZ", "gotmpl", "Z", "example", "http", "https", "https:", "//", "://bit.ly/x", "x-", "https://bit.ly/x",
+		"see https://bit.ly/x", "https://bit.ly/x.", "http://example.com/u/x.", "http://example.com/u/x", "%", "%4", "1", "a b", "a\tb", "a\r\nb", "\xff", "\"", "'", "<", "あ", "ああ", "あああ", "ああああ", strings.Repeat("あ", 20), "longer words of a value", "停", "example.org", "03-1234-5678", "Re:", "未承諾広告"}
+	others := []string{"ok", "", "DO", "DO ", "org", "様", "x", ".", "https"}
+	var read []string                                                                                                // for everybody
+	more := map[string]string{"a.md": "\n\nMore words for everybody.", "a.html": "<p>More words for everybody.</p>"} // they have counts of letters speak less
+	for _, c := range []struct{ file, front, body string }{
+		{"a.txt", operational, "@"}, {"a.txt", operational, "{{if .a}}x{{end}}"}, {"a.html", operational, "{{if .a}}TODO{{else}}x{{end}}"}, {"a.html", operational, "{{with .a}}<form>{{end}}x"},
+		{"a.txt", operational, "x TO@O"}, {"a.txt", operational, "x @O"}, {"a.txt", operational, "x @{"}, {"a.txt", operational, "x @O~"}, {"a.md", operational, "x {{\"{\"}}@"}, {"a.txt", operational, "x @~"}, {"a.html", operational, "x @~"}, {"a.md", operational, "x @X~"}, {"a.txt", operational, "x ○@~"}, {"a.txt", operational, "x [@x]]"}, {"a.html", operational, "<p>TO</p>@<p>DO</p>"},
+		{"a.html", operational, "[&#@;x]]"}, {"a.html", operational, "&@T;"}, {"a.html", operational, "<link rel=\"@\" href=x>y"}, {"a.html", operational, "<meta http-equiv='@~'>y"}, {"a.html", operational, "<p onclick=\"\" title=\"@\">y</p>"}, {"a.html", operational, "<textarea>@</textarea><p @>y"}, {"a.html", operational, "<noscript>@</noscript>y"},
+		{"a.html", operational, "<img src=\"https://example.com/x.png\" alt=\"\">@"}, {"a.html", operational, "<img src=\"https://example.com/@.png\" alt=\"~\">twenty letters and more of them"}, {"a.html", operational, "<img src=\"https://example.com/@.png\">twenty letters and more of them"}, {"a.html", operational, "<img src=\"https://example.com/%@.png\" alt=\"\">twenty letters and more of them"}, {"a.html", operational, "<img src=\"@\" alt=\"\">twenty letters and more of them"},
+		{"a.html", operational, "<a href=\"https://example.com/Zgot@Z\">x</a>"}, {"a.html", operational, "<a href=\"https://example.com/Z@Z\">x</a>"}, {"a.html", operational + "\ntext: Several words.", "<a href=\"https://example.com/Zgot@Z\">x</a>"}, {"a.html", operational + "\ntext: Several words.", "<a href=\"https://example.com/Z@Z\">x</a>"}, {"a.html", operational, "<a href=\"https://example.com/@\">x</a>"}, {"a.html", operational, "<a href=\"https://example.com/?q=@#~\">x</a>"}, {"a.html", operational, "<a href=\"https://example.com/?x=y\">@.~</a>"}, {"a.html", operational, "<a href=\"https://example.com/?x=@\">@.~</a>"},
+		{"a.html", operational, "<a href=\"https://example.com/?x=@\">~</a>"}, {"a.html", operational, "<a href=\"https://@/\">x</a>"}, {"a.html", operational, "<a href=\"https:@\">x</a>"}, {"a.html", operational, "<a href=\"@~\">x</a>"}, {"a.html", operational, "<a href=\"http://example.com/@\">x</a>"}, {"a.html", operational, "<a href=\"https://example.com/%4@\">x</a>"}, {"a.html", operational, "<a href=\" @ \"> ~ </a>"},
+		{"a.html", operational, "<a href=\"https://example.com/\">@<b title=\"{{default 1 .no}}\">~</b></a>"}, {"a.html", operational + "\ntext: Several words.", "<a href=\"https://example.com/\">@<b title=\"{{default 1 .no}}\">~</b></a>"}, {"a.html", operational, "<a href=\"https://example.com/\">@<b title=\"@\">~</b></a>"}, {"a.html", operational, "<a href=\"\">@</a>"},
+		{"a.txt", operational, "@://bit.ly/x"}, {"a.txt", operational, "@s://bit.ly/x"}, {"a.txt", operational, "x @https://bit.ly/x"}, {"a.txt", operational, "https://@/x ~"}, {"a.txt", operational, "https://bit.ly@"}, {"a.txt", operational, "https://example.com/@~ x"}, {"a.txt", operational, "x https:@"}, {"a.txt", operational, "x @ ~ y"}, {"a.txt", operational, "x @, y"}, {"a.txt", operational, "(@)"}, {"a.txt", operational, "x\n@\ny"},
+		{"a.txt", plain, imprint + "info@example.com {{.unsubscribe_url}} @"}, {"a.txt", plain, imprint + "info@example.com @{{.unsubscribe_url}}"}, {"a.txt", plain, imprint + "info@example.com\n\n@"}, {"a.html", plain + "\ntext: '{{.unsubscribe_url}} Example Inc. 1-1 Chiyoda, Tokyo info@example.com'", "<p>Example Inc. 1-1 Chiyoda, Tokyo info@example.com <a href=\"@\">unsubscribe</a> ~"}, {"a.html", plain, "<p>Example Inc. 1-1 Chiyoda, Tokyo info@example.com <a href=\"http://example.com/u/x\">unsubscribe</a> @ {{.unsubscribe_url}}"},
+		{"a.md", plain, imprint + "support\n\n{{.unsubscribe_url}} @"}, {"a.md", plain, imprint + "@ con~ {{.unsubscribe_url}}"}, {"a.md", plain, imprint + wide + "@お問い合わせ~\n\n{{.unsubscribe_url}}"}, {"a.md", plain, imprint + "03-1234-@ {{.unsubscribe_url}}"}, {"a.md", plain, "Example @ 1-1 Chiyoda, Tokyo info@example.com {{.unsubscribe_url}}"},
+		{"a.md", plain, "> " + wide + "@Example Inc. 1-1 Chiyoda, Tokyo\n\ninfo@example.com {{.unsubscribe_url}}"}, {"a.md", plain, wide + "@Example Inc. 1-1 Chiyoda, Tokyo\n\ninfo@example.com {{.unsubscribe_url}}"}, {"a.md", plain + "\nlang: ja", imprint + "info@example.com\n\n" + wide + "@配信停止\n\n{{.unsubscribe_url}}"}, {"a.md", plain + "\nlang: ja", imprint + "info@example.com\n\n" + wide + wide[:21] + "@停止\n\n{{.unsubscribe_url}}"}, {"a.md", plain + "\nlang: ja", imprint + "info@example.com\n\n@\n\n{{.unsubscribe_url}}"},
+		{"a.html", operational + "\ntext: 'few @'", "<p>" + strings.Repeat("words ", 9) + "~"}, {"a.html", operational + "\ntext: 'https://@'", "<p>words ~"}, {"a.html", operational + "\ntext: '{{default \"\" .a}}://example.com/x~ abcdefgh'", "<p>" + strings.Repeat("words ", 7)}, {"a.html", operational, "@<!--" + strings.Repeat("x", nearHTML-9) + "-->"}, {"a.md", "subject: '@~ x'\nclass: operational", "x"},
+	} {
+		replace := strings.NewReplacer("info@example", "info@example", "@", `{{default "" .a}}`, "~", `{{default "" .b}}`)
+		tmpl, err := compileFS(workspace(c.file, "---\n"+replace.Replace(c.front)+"\n---\n"+replace.Replace(c.body)+more[c.file]), "a")
+		if err != nil {
+			t.Fatalf("%s: %v", c.body, err)
+		}
+		p, enough := NewPreflight(tmpl, Facts{}), 0
+		for _, url := range []string{"", "http://example.com/u/x"} {
+			m := mark
+			m.UnsubscribeURL = url
+			for _, b := range others {
+				for _, a := range values {
+					if heldToRead(t, p, Recipient{"taro@example.jp", map[string]string{"a": a, "b": b}}, m, func() string { return c.file + "\n" + c.front + "\n" + c.body }) {
+						enough++
+					}
+				}
+			}
+		}
+		if enough == 0 {
+			read = append(read, c.body)
+		}
+	}
+	if len(read) > 8 {
+		t.Errorf("%d bodies are read for everybody: %q", len(read), read)
+	}
+}
+
 func FuzzGlance(f *testing.F) {
 	for _, body := range []string{"Hello {{default \"\" .a}}{{default \"\" .b}} TO{{default \"\" .a}}", "<a href=\"https://example.com/{{default \"\" .a}}?x={{default \"\" .b}}\">{{default \"\" .b}}</a>", "https://{{default \"\" .a}}/ {{default \"\" .b}}\n\n{{default \"\" .a}}",
 		"<p title=\"{{default \"\" .a}}\">&am{{default \"\" .b}}</p>", "{{if .a}}x{{else}}{{range split \",\" (default \"\" .b)}}{{.}} {{end}}{{end}} {{.unsubscribe_url}}"} {

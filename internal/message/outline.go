@@ -156,7 +156,7 @@ func (s *stream) harmless(f *filler, more []string, isWayOut func(v []byte) bool
 		v := f.shown(r.from, r.to, c)
 		found = found || isWayOut(v)
 		also := more
-		if r.alone && c&isStop == 0 {
+		if r.alone {
 			also = nil // linkFaults looks at it
 		}
 		if strings.IndexByte(r.first, v[0]) >= 0 || strings.IndexByte(r.last, v[len(v)-1]) >= 0 || suspect(v, c, also) {
