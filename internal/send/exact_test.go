@@ -171,7 +171,7 @@ func (r *rig) exact(name string, servers ...*mailtest.SMTPServer) delivery.Balan
 // session is how many messages a broken session has; the race detector gets a shorter one.
 func session() int {
 	if mailtest.Race {
-		return 3
+		return 2
 	}
 	return 6
 }
