@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -130,20 +131,29 @@ type outlines struct {
 	mu    sync.RWMutex
 	known map[string]*outline
 	size  int
+	met   atomic.Int64 // how often one was of use
 }
 
-// Bounds of what is kept: an outline has a few KB, and a key may hold what a {{range}} printed. A way that came too late is
-// read for each recipient.
+// Bounds of what is kept: an outline has a few KB, and a key may hold what a {{range}} printed. A message on a way without one
+// is read.
 const (
 	maxOutlines   = 2000
+	freeOutlines  = 50 // one costs as much as reading five messages: more are made where those that were are of use
+	perOutline    = 10
 	maxOutlineKey = 8 << 10
 	maxOutlineAll = 32 << 20
 )
 
-func (o *outlines) of(key []byte) (line *outline, full bool) {
+// of is the outline for a key; nil: there is none, and worth says whether to make one.
+func (o *outlines) of(key []byte) (line *outline, worth bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	return o.known[string(key)], len(o.known) >= maxOutlines || o.size >= maxOutlineAll
+	if line = o.known[string(key)]; line != nil {
+		o.met.Add(1)
+		return line, false
+	}
+	n := int64(len(o.known))
+	return nil, n < maxOutlines && o.size < maxOutlineAll && len(key) <= maxOutlineKey && n < freeOutlines+o.met.Load()/perOutline
 }
 
 func (o *outlines) keep(key []byte, line *outline) {
@@ -172,9 +182,9 @@ func (p *Preflight) glance(r Recipient, m Mark) (Seen, bool) {
 		return Seen{}, false
 	}
 	all := p.outlines[d]
-	line, full := all.of(f.key)
+	line, worth := all.of(f.key)
 	if line == nil {
-		if full || len(f.key) > maxOutlineKey {
+		if !worth {
 			return Seen{}, false
 		}
 		x := p.opened(d, r)

@@ -444,8 +444,11 @@ func (f *filler) stream(pieces []piece, more []string) (s stream, ok bool) {
 	return s, fit
 }
 
-// openEntity is HTML that a value might make an entity of.
-var openEntity = regexp.MustCompile(`&#?[0-9A-Za-z]*$`)
+// openEntity reports whether a value behind s might make an entity of its end.
+func openEntity(s string) bool {
+	i := strings.LastIndexByte(s, '&')
+	return i >= 0 && !strings.ContainsFunc(strings.TrimPrefix(s[i+1:], "#"), func(r rune) bool { return r >= 0x80 || !isAlphanumeric(byte(r)) })
+}
 
 // sentinels stand for the values while a page is taken apart. They have what breaks out of every place but a text and an
 // attribute in quotes, and an entity, which is read in these two alone.
@@ -489,10 +492,11 @@ func (b *outliner) readPage(texts int) bool {
 			tail += p.text
 			continue
 		}
-		if openEntity.MatchString(tail) {
+		if openEntity(tail) {
 			return false
 		}
 		source.WriteString(s.html(p.slot))
+		tail = "" // a value's entities are whole
 		slots[p.slot] = true
 	}
 	if !s.stand(source.String(), len(slots)) {
