@@ -255,11 +255,12 @@ func (e *engine) waitForMore(busy int) bool {
 		e.stopWith(err)
 		return false
 	}
-	if !waiting || next.After(e.waitUntil) {
+	pause := next.Sub(e.now())
+	if !waiting || pause > 0 && pause > time.Until(e.waitUntil) { // a clock that was set back must not keep us
 		e.stopWith(errDone)
 		return false
 	}
-	return sleep(e.claiming, next.Sub(e.now()))
+	return sleep(e.claiming, pause)
 }
 
 // within counts one more delivery towards the limit of the run, and reports whether it is within it.
@@ -406,12 +407,13 @@ const shortHold = time.Minute
 
 // holdUntil waits for a limit, or ends the run when that takes too long.
 func (e *engine) holdUntil(at time.Time) bool {
-	if at.After(e.now().Add(shortHold)) && at.After(e.waitUntil) {
+	pause := at.Sub(e.now())
+	if pause > shortHold && pause > time.Until(e.waitUntil) {
 		e.stopWith(fmt.Errorf("%w: more can be sent from %s on", ErrLimit, at.Format("2006-01-02 15:04")))
 		return false
 	}
 	// A moment is added for clocks that do not agree; without it a hold of zero would spin.
-	return sleep(e.claiming, max(at.Sub(e.now()), 0)+50*time.Millisecond)
+	return sleep(e.claiming, max(pause, 0)+50*time.Millisecond)
 }
 
 func (e *engine) connected(n int) {
