@@ -3,7 +3,8 @@
 //	Compile  campaign.Content -> Template, once: parse, Markdown to HTML, HTML to text, layouts, DKIM keys
 //	         and take apart into constants, encoded now, and slots (slots.go)
 //	Compose  Template + Recipient + Mark -> Message, once a recipient: fill the slots, sign. Render: with its parts, to look at
-//	Check    the same without the bytes; Preflight gathers its findings over all recipients
+//	Look     a recipient's message held against the rules, mostly without making it (glance.go); Preflight gathers the
+//	         findings over all recipients
 //
 // How a contact's value is kept from being anything but itself:
 //
