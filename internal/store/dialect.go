@@ -27,6 +27,16 @@ func ignoreChecks(ctx context.Context, db execer, on bool) error {
 	return err
 }
 
+// spillToDisk lets a statement that touches most pages of the file put aside in a temporary file what it would undo, instead of in
+// memory: freezing 50,000 people beside a million older deliveries took 100 MB for that, and takes as long without. It returns what
+// turns it off again.
+func spillToDisk(ctx context.Context, db execer) (back func(), err error) {
+	if _, err := db.ExecContext(ctx, "PRAGMA temp_store = FILE"); err != nil {
+		return nil, err
+	}
+	return func() { db.ExecContext(context.WithoutCancel(ctx), "PRAGMA temp_store = MEMORY") }, nil
+}
+
 // bulkCheckpoint lets the WAL grow to 80 MB before it is folded in. Addresses in no order touch most pages of their index in every
 // transaction, and each page is copied once a checkpoint. It holds for as long as the connection does, that is for an import.
 const bulkCheckpoint = "PRAGMA wal_autocheckpoint = 20000"
