@@ -416,6 +416,13 @@ func (e *engine) holdUntil(at time.Time) bool {
 	return sleep(e.claiming, max(pause, 0)+50*time.Millisecond)
 }
 
+// workers is how many are connected.
+func (e *engine) workers() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.live
+}
+
 func (e *engine) connected(n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"time"
 
@@ -19,12 +18,15 @@ type recorder struct {
 
 	unsaved []store.Outcome // facts that could not be written yet
 	broken  error
+	took    time.Duration // by the last commit
+	timer   *time.Timer
 }
 
 // request is an outcome, a claim, or both: the claim that takes the place of an outcome commits with it.
 type request struct {
 	outcome *store.Outcome
 	claim   *outgoing
+	waits   bool // who submits it can do nothing more before the commit
 }
 
 type answer struct {
@@ -36,24 +38,24 @@ type answer struct {
 const maxSavePause = 5 * time.Second
 
 const (
-	maxYields = 4
 	maxBatch  = 512
+	maxGather = 2 * time.Millisecond
 	pollEvery = time.Second // how soon a pause from another terminal is seen
 	saveTries = 6           // at the end, for outcomes that could not be written: a full disk may have room again
 )
 
 func newRecorder(e *engine) *recorder {
-	return &recorder{e: e, in: make(chan request, 4*e.connections)}
+	return &recorder{e: e, in: make(chan request, 4*e.connections), timer: time.NewTimer(time.Hour)}
 }
 
 // submit hands over an outcome (nil: none) and the message to claim after it (nil: none), whose answer will come. It does
-// not wait for the commit.
-func (r *recorder) submit(o *store.Outcome, claim *outgoing) {
+// not wait for the commit; waits says whether the worker will.
+func (r *recorder) submit(o *store.Outcome, claim *outgoing, waits bool) {
 	if claim != nil {
 		claim.answer = make(chan answer, 1)
 	}
 	if o != nil || claim != nil {
-		r.in <- request{outcome: o, claim: claim}
+		r.in <- request{outcome: o, claim: claim, waits: waits}
 	}
 }
 
@@ -68,29 +70,46 @@ func (r *recorder) loop() error {
 			if !open {
 				return r.finish()
 			}
-			r.commit(r.gather(first))
+			batch := r.gather(first)
+			began := time.Now()
+			r.commit(batch)
+			r.took = time.Since(began)
 		case <-tick.C:
 			r.commit(nil)
 		}
 	}
 }
 
-// gather takes what is waiting, up to a batch.
+// gather takes what is waiting, up to a batch. A commit costs as much as several messages, so it is put off until every worker waits
+// for it, but no longer than the last one took: with a relay far away the workers wait for that.
 func (r *recorder) gather(first request) []request {
-	batch := []request{first}
-	for yields := 0; len(batch) < maxBatch; {
+	batch, waiting, workers := []request{first}, 0, r.e.workers()
+	if first.waits {
+		waiting++
+	}
+	r.timer.Reset(min(r.took, maxGather))
+	defer r.timer.Stop()
+	for len(batch) < maxBatch {
+		var next request
+		open := true
 		select {
-		case next, open := <-r.in:
-			if !open {
-				return batch
-			}
-			batch = append(batch, next)
+		case next, open = <-r.in:
 		default:
-			// A commit costs as much as several messages: workers that are about to hand in something get the core first.
-			if yields++; yields > maxYields {
+			if waiting >= workers {
 				return batch
 			}
-			runtime.Gosched()
+			select {
+			case next, open = <-r.in:
+			case <-r.timer.C:
+				return batch
+			}
+		}
+		if !open {
+			return batch
+		}
+		batch = append(batch, next)
+		if next.waits {
+			waiting++
 		}
 	}
 	return batch
