@@ -130,6 +130,11 @@ func digits(s string) bool {
 	return len(s) >= 1 && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
 }
 
+// ended reports whether the relay closed the connection.
+func ended(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
 // lostText says in plain words how a connection ended.
 func lostText(err error) string {
 	var timeout net.Error

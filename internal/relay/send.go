@@ -175,7 +175,7 @@ func (c *Conn) answers(how reach) (refusal delivery.Attempt, open bool) {
 		case err != nil && refused != nil:
 			c.broken = true
 			return *refused, false // it was said before the connection ended
-		case err != nil && first && c.deaf(how, err):
+		case err != nil && c.deaf(how, first, err):
 			return c.again(phase, err), false
 		case err != nil:
 			return c.brokeAt(phase, r, err), false
