@@ -115,7 +115,7 @@ func newReply(code int, text string) delivery.Reply {
 
 // enhancedCode is the status code that RFC 2034 puts first in the text, as class.subject.detail.
 func enhancedCode(text string) string {
-	code, _, _ := strings.Cut(strings.TrimRight(text, "\t"), " ")
+	code, _, _ := strings.Cut(text, " ")
 	code, _, _ = strings.Cut(code, "\t")
 	class, rest, ok := strings.Cut(code, ".")
 	subject, detail, ok2 := strings.Cut(rest, ".")
