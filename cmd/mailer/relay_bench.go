@@ -120,7 +120,11 @@ func onOff(on bool) string {
 }
 
 func tellRecommended(a *app, res send.BenchResult, way config.Relay) {
-	a.out.Printf("recommended: connections: %d (%g messages a second; more make it no faster); mailer.yaml has %s\n", res.Connections, res.PerSecond,
+	more := "more make it no faster"
+	if last := res.Runs[len(res.Runs)-1]; last.Connections == res.Connections {
+		more = "more were not measured: see --connections"
+	}
+	a.out.Printf("recommended: connections: %d (%g messages a second; %s); mailer.yaml has %s\n", res.Connections, res.PerSecond, more,
 		ui.Count(way.Connections, "connection", "connections"))
 	if !res.Pipelining && way.Pipelining != config.PipeliningOff {
 		a.out.Printf("pipelining gains nothing on this relay\n")

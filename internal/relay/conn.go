@@ -64,9 +64,6 @@ func parseSize(param string) int64 {
 // Usable reports whether another message may be sent on this connection.
 func (c *Conn) Usable() bool { return !c.broken && !c.aborted.Load() }
 
-// Sent counts the transactions that were begun on this connection.
-func (c *Conn) Sent() int { return c.sent }
-
 // Left is how many more messages may be sent on this connection: as many as the configuration or the relay (MAILMAX of
 // RFC 9422) allows. Without a limit it is a very large number.
 func (c *Conn) Left() int {
@@ -81,9 +78,6 @@ func (c *Conn) Left() int {
 
 // Full reports whether the connection has done its share.
 func (c *Conn) Full() bool { return c.Left() == 0 }
-
-// Limits are what the relay said of itself.
-func (c *Conn) Limits() Limits { return c.limits }
 
 // Idle is how long the relay has not been spoken with.
 func (c *Conn) Idle() time.Duration { return time.Since(c.last) }

@@ -85,10 +85,13 @@ func (s Server) deafTime() time.Duration {
 	return deafTime
 }
 
-// deaf reports whether a reply is missing because the relay threw its command away, and lowers what is used from now on.
-func (c *Conn) deaf(how reach, err error) bool {
+// deaf reports whether a reply is missing because the relay threw its command away, or hung up on commands that came
+// together; then less is used from now on. A hang-up after the final dot is left to the outcome of its message.
+func (c *Conn) deaf(how reach, first bool, err error) bool {
 	var timeout net.Error
-	if c.dialer.trust.proved[how].Load() || !errors.As(err, &timeout) || !timeout.Timeout() {
+	silent := first && errors.As(err, &timeout) && timeout.Timeout()
+	hungUp := how == grouped && ended(err)
+	if !silent && !hungUp || c.dialer.trust.proved[how].Load() {
 		return false
 	}
 	c.dialer.trust.lower(how)

@@ -214,6 +214,7 @@ func TestARelayThatCannotDoWhatItOffers(t *testing.T) {
 		"refuses at DATA":   {refuses("DATA", "503 5.5.0 Data command rejected: Improper use of SMTP command pipelining"), stepwise},
 		"refuses at RCPT":   {refuses("RCPT", "503 5.5.1 bad sequence of commands"), stepwise},
 		"refuses politely":  {refuses("MAIL", "450 4.7.1 no pipelining, please"), stepwise},
+		"hangs up":          {mailtest.Script{Reply: hangsUp()}, stepwise},
 		"deaf to the chain": {mailtest.Script{Reply: deafToChain()}, grouped},
 	} {
 		srv := mailtest.NewSMTP(t, c.script)
@@ -246,6 +247,16 @@ func TestOneMessageToADeafRelay(t *testing.T) {
 	}
 	if conn.dialer.Shortfall() == "" {
 		t.Error("nobody is told")
+	}
+}
+
+// hangsUp ends the first connection at its second command, as if it had come too early.
+func hangsUp() func(mailtest.Command) *mailtest.Reply {
+	return func(c mailtest.Command) *mailtest.Reply {
+		if c.Conn == 1 && c.Verb == "RCPT" {
+			return &mailtest.Reply{Silent: true, Close: true}
+		}
+		return nil
 	}
 }
 

@@ -166,3 +166,21 @@ func TestOffersAsPeopleReadThem(t *testing.T) {
 		}
 	}
 }
+
+// Some relays hang up at QUIT without a word. That is no reason to doubt them.
+func TestProbeOfARelayThatHangsUpAtQuit(t *testing.T) {
+	srv := mailtest.NewSMTP(t, mailtest.Script{Reply: func(c mailtest.Command) *mailtest.Reply {
+		if c.Verb == "QUIT" {
+			return &mailtest.Reply{Silent: true, Close: true}
+		}
+		return nil
+	}})
+	p, conn, err := NewDialer(serverOf(srv)).Probe(t.Context(), func(Step) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if p.Again == 0 || p.AgainErr != nil {
+		t.Errorf("the second connection: %v, %v", p.Again, p.AgainErr)
+	}
+}

@@ -98,6 +98,20 @@ func TestDataAcceptedWithoutRecipient(t *testing.T) {
 	}
 }
 
+func TestNoEmptyMessageAfterARefusedSender(t *testing.T) {
+	srv := mailtest.NewSMTP(t, mailtest.Script{Replies: map[string]string{"MAIL": "451 4.3.0 later", "RCPT": "250 ok", "DATA": "354 go on"}})
+	conn := dial(t, serverOf(srv))
+	a := conn.Send(&Message{envelope("one@example.jp"), body}, nil)
+	if a.Phase != delivery.PhaseMail || a.Reply.Code != 451 || conn.Usable() {
+		t.Errorf("%+v, usable %v", a, conn.Usable())
+	}
+	conn.Close()
+	srv.Close()
+	if in := string(srv.Input(1)); strings.HasSuffix(in, finalDot) {
+		t.Errorf("a message was ended: %q", in)
+	}
+}
+
 func TestGoodbyeEndsTheConnection(t *testing.T) {
 	for _, at := range []string{"MAIL", "RCPT", "DATA", "."} {
 		srv := mailtest.NewSMTP(t, mailtest.Script{Replies: map[string]string{at: "421 4.3.2 closing"}})

@@ -115,7 +115,7 @@ func newReply(code int, text string) delivery.Reply {
 
 // enhancedCode is the status code that RFC 2034 puts first in the text, as class.subject.detail.
 func enhancedCode(text string) string {
-	code, _, _ := strings.Cut(strings.TrimRight(text, "\t"), " ")
+	code, _, _ := strings.Cut(text, " ")
 	code, _, _ = strings.Cut(code, "\t")
 	class, rest, ok := strings.Cut(code, ".")
 	subject, detail, ok2 := strings.Cut(rest, ".")
@@ -128,6 +128,11 @@ func enhancedCode(text string) string {
 // digits reports whether s is one to three of them.
 func digits(s string) bool {
 	return len(s) >= 1 && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
+}
+
+// ended reports whether the relay closed the connection.
+func ended(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // lostText says in plain words how a connection ended.

@@ -175,7 +175,7 @@ func (c *Conn) answers(how reach) (refusal delivery.Attempt, open bool) {
 		case err != nil && refused != nil:
 			c.broken = true
 			return *refused, false // it was said before the connection ended
-		case err != nil && first && c.deaf(how, err):
+		case err != nil && c.deaf(how, first, err):
 			return c.again(phase, err), false
 		case err != nil:
 			return c.brokeAt(phase, r, err), false
@@ -208,8 +208,12 @@ func (c *Conn) answerToData(r delivery.Reply, refused *delivery.Attempt, how rea
 			return a, false
 		}
 		return delivery.Attempt{}, true
-	case r.Code == 354:
+	case r.Code == 354 && refused.Phase == delivery.PhaseRcpt:
 		return c.loneDot(*refused), false
+	case r.Code == 354:
+		// The sender was refused and there may be a recipient all the same, who would get the empty message.
+		c.broken = true
+		return *refused, false
 	case refused == nil && c.rejectsPipelining(delivery.PhaseData, r):
 		return c.again(delivery.PhaseData, fmt.Errorf("the relay takes no pipelining: %s", r)), false
 	case refused == nil:

@@ -37,6 +37,7 @@ type engine struct {
 	limit       int64
 	retry       []time.Duration
 	waitUntil   time.Time // stay for deferred mail until then
+	expires     time.Time // nothing deferred is tried after that
 	pace        *pace
 	counts      *Counts
 	now         func() time.Time
@@ -96,7 +97,7 @@ const (
 	queuePerWorker   = 4
 	readAhead        = 500
 	readRetries      = 100
-	unreachableAfter = 5 // dial failures in a row when nobody is connected
+	unreachableAfter = 5 // of one worker, when nobody is connected
 )
 
 // lane is how the relay takes our mail at the moment.
@@ -105,7 +106,6 @@ type lane struct {
 	until    time.Time
 	failures int // lane events in a row
 	ours     int // refusals about us in a row
-	dials    int // failed dials in a row
 }
 
 // work sends what is due until nothing is left or something stops it; the error says what.
@@ -192,9 +192,12 @@ func (e *engine) feed() {
 // everything in flight has landed the sweep begins anew, for what was put back behind it.
 func (e *engine) read(busy int) ([]store.Due, error) {
 	// Rows in flight still read as due until they are claimed: ask for that many more.
-	retries, err := e.run.Retries(e.claiming, e.fields, busy+readRetries)
-	if err != nil {
-		return nil, err
+	var retries []store.Due
+	if !e.now().After(e.expires) {
+		var err error
+		if retries, err = e.run.Retries(e.claiming, e.fields, busy+readRetries); err != nil {
+			return nil, err
+		}
 	}
 	if busy == 0 {
 		e.swept = 0
@@ -256,11 +259,17 @@ func (e *engine) waitForMore(busy int) bool {
 		return false
 	}
 	pause := next.Sub(e.now())
-	if !waiting || pause > 0 && pause > time.Until(e.waitUntil) { // a clock that was set back must not keep us
+	// The pause is held against the time that is left: a clock that was set back must not keep us.
+	if !waiting || pause > 0 && pause > time.Until(e.waitUntil) || e.tooLate(next) {
 		e.stopWith(errDone)
 		return false
 	}
 	return sleep(e.claiming, pause)
+}
+
+// tooLate reports whether the campaign's time is over before a deferred delivery's next try. Zero is none: it was put back.
+func (e *engine) tooLate(next time.Time) bool {
+	return !next.IsZero() && (next.After(e.expires) || e.now().After(e.expires))
 }
 
 // within counts one more delivery towards the limit of the run, and reports whether it is within it.
@@ -355,7 +364,7 @@ func (e *engine) learn(a delivery.Attempt, j delivery.Judgement, d delivery.Deci
 	l := &e.lane
 	switch {
 	case d.State == delivery.Accepted:
-		*l = lane{dials: l.dials}
+		*l = lane{}
 	case d.Stop:
 		e.stopWith(fmt.Errorf("%w: it said %q to %s; nobody was marked", ErrRefused, a.Reply, phaseCommand(a.Phase)))
 	case d.Lane && d.State != delivery.Uncertain && time.Now().Before(l.until):
@@ -384,12 +393,12 @@ func (e *engine) dialFailed(err error, mine int) (again bool) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.lane.dials++
 	if e.live > 0 {
 		// The relay may simply allow fewer connections than were asked for.
 		return mine < dialFailures
 	}
-	if e.lane.dials >= unreachableAfter {
+	// Not those of all together: they dial at once, and would give a relay that restarts no time.
+	if mine >= unreachableAfter {
 		e.stopWith(fmt.Errorf("%w: %w", ErrUnreachable, err))
 		return false
 	}
@@ -427,9 +436,6 @@ func (e *engine) connected(n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.live += n
-	if n > 0 {
-		e.lane.dials = 0
-	}
 }
 
 // left notes that a worker has ended. The last one ends the run, if nothing else has.

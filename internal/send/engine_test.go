@@ -104,7 +104,7 @@ func (r *rig) runHard(soft, hard context.Context, srv *mailtest.SMTPServer) erro
 	server := r.server(srv)
 	e := &engine{
 		run: run, campaign: r.campaign, relay: "test", connections: r.connections, limit: r.limit, retry: r.retry,
-		waitUntil: time.Now().Add(r.wait), pace: newPace(nil), counts: &r.counts, now: r.now, firstPause: r.pause, fresh: r.fresh, idle: r.idle, judge: judge,
+		waitUntil: time.Now().Add(r.wait), expires: r.campaign.Expires, pace: newPace(nil), counts: &r.counts, now: r.now, firstPause: r.pause, fresh: r.fresh, idle: r.idle, judge: judge,
 		dial: relay.NewDialer(server).Dial,
 		compose: func(d store.Due) *outgoing {
 			return &outgoing{due: d, verdict: r.verdict(d), messageID: fmt.Sprintf("m%d@example.com", d.ID), message: relay.Message{

@@ -137,6 +137,56 @@ func TestARestartOfTheRelayIsOneEvent(t *testing.T) {
 	r.verify(srv)
 }
 
+// A relay that is away for a moment while all connections have to be made anew is waited for, as long by many as by one.
+func TestManyConnectionsWaitForARelayThatRestarts(t *testing.T) {
+	r := newRig(t, 100)
+	r.connections, r.pause = 4*unreachableAfter, 50*time.Millisecond
+	var back atomic.Pointer[time.Time]
+	srv := mailtest.NewSMTP(t, mailtest.Script{Reply: func(c mailtest.Command) *mailtest.Reply {
+		switch down := back.Load(); {
+		case down == nil && c.Verb == "." && c.Message > r.connections:
+			at := time.Now().Add(200 * time.Millisecond)
+			back.CompareAndSwap(nil, &at)
+			return &mailtest.Reply{Text: "421 4.3.2 restarting"}
+		case down != nil && time.Now().Before(*down):
+			return &mailtest.Reply{Text: "421 4.3.2 restarting"}
+		}
+		return nil
+	}})
+	if err := r.run(t.Context(), srv); err != nil {
+		t.Error(err)
+	}
+	if b := r.balance(); b.Accepted+b.Deferred != 100 || b.Accepted < 50 {
+		t.Errorf("balance %+v", b)
+	}
+	r.verify(srv)
+}
+
+// A run that stays for deferred mail stays no longer than the campaign's time, and tries nothing after it.
+func TestWaitingEndsWithTheCampaign(t *testing.T) {
+	for _, retry := range []time.Duration{time.Microsecond, 400 * time.Millisecond} {
+		r := newRig(t, 3)
+		r.wait, r.retry, r.campaign.Expires = time.Hour, []time.Duration{retry}, time.Now().Add(time.Second)
+		srv := mailtest.NewSMTP(t, mailtest.Script{Reply: func(c mailtest.Command) *mailtest.Reply {
+			if c.Address == "p00002@example.jp" && c.Verb == "RCPT" {
+				return &mailtest.Reply{Text: "451 4.7.1 later", Delay: 20 * time.Millisecond}
+			}
+			return nil
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := r.run(ctx, srv); err != nil {
+			t.Error(err)
+		}
+		if b := r.balance(); b.Accepted != 2 || b.Deferred != 1 {
+			t.Errorf("balance %+v", b)
+		}
+		if n := strings.Count(srv.Transcript(), "451 4.7.1 later"); n < 2 || n > 50 {
+			t.Errorf("it was tried %d times", n)
+		}
+	}
+}
+
 // A login that is refused in the middle of a run is tried once: more lock the account.
 func TestRefusedLoginOfAReplacementStopsTheRun(t *testing.T) {
 	r := newRig(t, 10)

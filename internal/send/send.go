@@ -139,12 +139,8 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 	if err := s.reopen(ctx, p, run, sum); err != nil {
 		return err
 	}
-	if !s.Now().Before(p.Campaign.Expires) {
-		n, err := run.Expire(ctx)
-		if err != nil {
-			return err
-		}
-		sum.Expired = n
+	if err := s.expire(ctx, p, run, sum); err != nil {
+		return err
 	}
 	if _, waiting, err := run.NextDue(ctx); err != nil || !waiting {
 		return err
@@ -163,7 +159,7 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 	e := &engine{
 		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, release: c.template.Release, dial: p.dialer.Dial, judge: judge,
 		relay: p.Relay.Name, connections: p.Connections, limit: p.Request.Limit,
-		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), pace: newPace(p.Rates), counts: counts,
+		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), expires: p.Campaign.Expires, pace: newPace(p.Rates), counts: counts,
 		now: s.Now, firstPause: p.Request.FirstBackoff, fresh: leaseTime / 2, idle: idleTime,
 	}
 	if e.firstPause == 0 {
@@ -171,6 +167,19 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 	}
 	err = e.work(soft, hard)
 	sum.Shortfall = p.dialer.Shortfall()
+	if err != nil {
+		return err
+	}
+	return s.expire(ctx, p, run, sum) // a long run, or one that waits, may outlast the campaign
+}
+
+// expire gives up who was deferred, when the campaign's time is over.
+func (s *Sender) expire(ctx context.Context, p *Plan, run *store.Run, sum *Summary) error {
+	if s.Now().Before(p.Campaign.Expires) {
+		return nil
+	}
+	n, err := run.Expire(ctx)
+	sum.Expired += n
 	return err
 }
 
