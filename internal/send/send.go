@@ -150,7 +150,7 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 		return err
 	}
 	if p.Campaign.State == store.CampaignPaused {
-		return fmt.Errorf("%w: mailer campaigns resume %s", ErrPaused, p.Name)
+		return paused(p)
 	}
 	c, err := s.composer(ctx, p)
 	if err != nil {
@@ -171,8 +171,13 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 	}
 	err = e.work(soft, hard)
 	sum.Shortfall = p.dialer.Shortfall()
+	if errors.Is(err, ErrPaused) {
+		return paused(p)
+	}
 	return err
 }
+
+func paused(p *Plan) error { return fmt.Errorf("%w: mailer campaigns resume %s", ErrPaused, p.Name) }
 
 // reopen does what the user decided about earlier outcomes.
 func (s *Sender) reopen(ctx context.Context, p *Plan, run *store.Run, sum *Summary) error {

@@ -86,7 +86,7 @@ func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, t
 			return err
 		}
 		if have != "" && expires > s.millis() && !gone(have) {
-			return fmt.Errorf("%w (%s)", ErrBusy, have)
+			return fmt.Errorf("%w (%s): wait until it is done, or stop it with mailer campaigns pause %s", ErrBusy, have, campaign.Name)
 		}
 		r.token++
 		_, err = tx.ExecContext(ctx, "UPDATE campaigns SET lease_holder = ?, lease_token = ?, lease_expires = ? WHERE id = ?",
