@@ -327,7 +327,7 @@ func watchProgress(a *app, label string, counts *send.Counts, total int64) (stop
 	return func() { close(done); <-gone }
 }
 
-// tellSummary prints the balance, and what to do next unless an error is about to say that.
+// tellSummary prints the balance, and what to do next unless an error says that.
 func tellSummary(a *app, sum send.Summary, failed error) {
 	if sum.Doubtful > 0 {
 		a.out.Warnf("an earlier run was killed: %d recipients are uncertain, the relay may or may not have their message (mailer campaigns recipients %s --state uncertain)", sum.Doubtful, sum.Campaign)
@@ -343,7 +343,7 @@ func tellSummary(a *app, sum send.Summary, failed error) {
 		return
 	}
 	a.out.Printf("%s: %s (%.1f s)\n", sum.Campaign, sum.Balance, sum.Seconds)
-	if sum.Deferred+sum.Remaining > 0 && failed == nil {
+	if sum.Deferred+sum.Remaining > 0 && goesOn(failed) {
 		a.out.Printf("run the same command again to go on\n")
 	}
 	if sum.Failed > 0 {
@@ -352,6 +352,13 @@ func tellSummary(a *app, sum send.Summary, failed error) {
 	if sum.Uncertain > 0 {
 		a.out.Printf("whom the relay may or may not have taken: mailer campaigns recipients %s --state uncertain\n", sum.Campaign)
 	}
+}
+
+// goesOn reports whether the same command, run again, is what to do next.
+func goesOn(failed error) bool {
+	var de *relay.DialError
+	return failed == nil || errors.Is(failed, context.Canceled) || errors.Is(failed, send.ErrUnreachable) || errors.Is(failed, send.ErrNotNow) ||
+		errors.As(failed, &de) && !de.Config
 }
 
 // sendResult turns how the run ended into an exit code.

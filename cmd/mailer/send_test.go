@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -86,6 +87,44 @@ bounces: {return_path: "bounce+{token}@example.com"}
 	w.write("list.csv", list)
 	w.run(exitDone, "import", "list.csv", "--list", "readers")
 	return w
+}
+
+// Whoever ends a send before everybody was sent to is told what goes on with it: a signal, another terminal, a relay that is away.
+func TestAStoppedSendSaysHowItGoesOn(t *testing.T) {
+	held, answer := make(chan struct{}, 2), make(chan struct{})
+	srv := mailtest.NewSMTP(t, mailtest.Script{Reply: func(c mailtest.Command) *mailtest.Reply {
+		if c.Verb != "." {
+			return nil
+		}
+		select {
+		case held <- struct{}{}:
+		default:
+		}
+		return &mailtest.Reply{Wait: answer}
+	}})
+	w := relayWorkspace(t, srv, 200)
+	send := func(stop func(*exec.Cmd), words string) {
+		t.Helper()
+		cmd := w.command("send", "news", "--list", "readers", "--yes")
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		stop(cmd)
+		cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != exitLeft || !strings.Contains(out.String(), words) {
+			t.Errorf("exit code %d, want %d and the words %q\n%s", code, exitLeft, words, out.String())
+		}
+	}
+	send(func(*exec.Cmd) {
+		<-held
+		w.run(exitDone, "campaigns", "pause", "news")
+		close(answer)
+	}, "mailer campaigns resume news")
+	w.run(exitDone, "campaigns", "resume", "news")
+	srv.Close()
+	send(func(*exec.Cmd) {}, "run the same command again to go on")
 }
 
 // A signal while the relay holds the reply to a message: the first one waits for it, the second does not. In a pipe that

@@ -35,7 +35,10 @@ type answer struct {
 	err     error
 }
 
-const maxSavePause = 5 * time.Second
+const (
+	maxSavePause = 5 * time.Second
+	lastPatience = 15 * time.Second
+)
 
 const (
 	maxBatch  = 512
@@ -193,7 +196,14 @@ func (r *recorder) finish() error {
 }
 
 func (r *recorder) save(outcomes ...store.Outcome) error {
-	_, _, err := r.e.run.Commit(context.Background(), nil, outcomes)
+	ctx := context.Background()
+	if r.e.wire.Err() != nil {
+		// Told twice to stop: a lock that somebody else holds is not waited for as long as that takes.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, lastPatience)
+		defer cancel()
+	}
+	_, _, err := r.e.run.Commit(ctx, nil, outcomes)
 	if err != nil {
 		return err
 	}

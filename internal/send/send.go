@@ -146,7 +146,7 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 		return err
 	}
 	if p.Campaign.State == store.CampaignPaused {
-		return fmt.Errorf("%w: mailer campaigns resume %s", ErrPaused, p.Name)
+		return paused(p)
 	}
 	c, err := s.composer(ctx, p)
 	if err != nil {
@@ -167,7 +167,10 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 	}
 	err = e.work(soft, hard)
 	sum.Shortfall = p.dialer.Shortfall()
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrPaused):
+		return paused(p)
+	case err != nil:
 		return err
 	}
 	return s.expire(ctx, p, run, sum) // a long run, or one that waits, may outlast the campaign
@@ -182,6 +185,8 @@ func (s *Sender) expire(ctx context.Context, p *Plan, run *store.Run, sum *Summa
 	sum.Expired += n
 	return err
 }
+
+func paused(p *Plan) error { return fmt.Errorf("%w: mailer campaigns resume %s", ErrPaused, p.Name) }
 
 // reopen does what the user decided about earlier outcomes.
 func (s *Sender) reopen(ctx context.Context, p *Plan, run *store.Run, sum *Summary) error {

@@ -48,25 +48,24 @@ func (w *worker) prepare() bool {
 		hold, claimed := w.confirm(w.first)
 		switch {
 		case !claimed:
-			w.drop()
-			if !hold.IsZero() && !w.e.holdUntil(hold) {
+			if w.drop(); hold.IsZero() {
+				continue
+			}
+			w.giveBack() // the second must not wait claimed
+			if !w.e.holdUntil(hold) {
 				return false
 			}
 		case w.e.claiming.Err() != nil:
 			return false
-		case w.stale(w.first) || w.e.pausedFor() > 0:
-			w.putBack(w.first)
-			w.drop()
-		case w.fit():
-			return true
-		default:
-			w.putBack(w.first)
-			if w.drop(); w.first != nil {
-				continue // the second goes back too
-			}
-			if !w.connect() {
+		case !w.fit():
+			if w.giveBack(); !w.connect() {
 				return false
 			}
+		case w.stale(w.first) || w.e.pausedFor() > 0: // after fit, which may have taken long
+			w.putBack(w.first)
+			w.drop()
+		default:
+			return true
 		}
 	}
 	return false
@@ -157,7 +156,7 @@ func (w *worker) confirm(out *outgoing) (hold time.Time, claimed bool) {
 		w.e.returned(out.due.ID)
 		return got.claimed.NotUntil, false
 	case got.claimed.Attempt == 0:
-		// Suppressed since, or another terminal cancelled it.
+		// Suppressed since, or tried and deferred since, or another terminal cancelled it.
 		if got.claimed.Excluded {
 			w.e.counts.Excluded.Add(1)
 		}
@@ -193,14 +192,19 @@ func (w *worker) putBack(out *outgoing) {
 	w.e.rec.submit(w.outcome(out, delivery.Attempt{}, delivery.Decision{}), nil, false)
 }
 
-// leave gives back what is in hand and hangs up.
-func (w *worker) leave() {
+// giveBack gives back all that is claimed.
+func (w *worker) giveBack() {
 	for w.first != nil {
 		if _, claimed := w.confirm(w.first); claimed {
 			w.putBack(w.first)
 		}
 		w.drop()
 	}
+}
+
+// leave gives back what is in hand and hangs up.
+func (w *worker) leave() {
+	w.giveBack()
 	if w.parked != nil {
 		w.e.returned(w.parked.due.ID)
 	}

@@ -22,6 +22,7 @@ type model struct {
 	class      string
 	left       int64 // of the limit
 	holder     int   // the run that has the lease
+	now        *time.Time
 }
 
 type modelRow struct {
@@ -29,6 +30,7 @@ type modelRow struct {
 	attempts int
 	key      string
 	domain   string
+	next     int64 // when it may be tried again
 }
 
 func (m *model) open(r *modelRow) bool {
@@ -48,7 +50,9 @@ func (m *model) settle(o Outcome) {
 		}
 		return
 	case same && (unknown || r.state == delivery.Deferred):
-		r.state = o.Decision.State
+		if r.state, r.next = o.Decision.State, 0; r.state == delivery.Deferred {
+			r.next = m.now.Add(o.Decision.NextTry).UnixMilli()
+		}
 	}
 	if o.Decision.Hard {
 		m.suppressed[o.Key] = true
@@ -85,6 +89,7 @@ func (m *model) commit(run int, claims []Claim, outcomes []Outcome) ([]Claimed, 
 		case !m.open(r):
 		case m.suppressed[r.key] || m.suppressed[r.domain]:
 			r.state, got[i].Excluded = delivery.Excluded, true
+		case r.next > m.now.UnixMilli():
 		default:
 			r.state, r.attempts = delivery.Sending, r.attempts+1
 			got[i].Attempt = r.attempts
@@ -146,7 +151,7 @@ type modelWorld struct {
 func (w *modelWorld) begin(seed uint64) {
 	t := w.t
 	w.model = model{rows: map[int64]*modelRow{}, campaign: CampaignSending, suppressed: map[string]bool{}, holder: -1,
-		class: []string{"marketing", "operational"}[w.rnd.IntN(2)], left: 8 + w.rnd.Int64N(60)}
+		class: []string{"marketing", "operational"}[w.rnd.IntN(2)], left: 8 + w.rnd.Int64N(60), now: w.now}
 	w.limit = Limit{Bucket: fmt.Sprint("relay ", seed), N: w.model.left, Per: 10_000 * time.Hour}
 	w.campaign = freeze(t, w.s, fmt.Sprint("news ", seed), w.model.class, Audience{})
 	err := eachRow(t.Context(), w.s.read, func(rows *sql.Rows) error {
@@ -211,7 +216,7 @@ func (w *modelWorld) step() {
 		n, err := w.runs[w.model.holder].Resolve(w.t.Context(), true, w.now.Add(time.Hour))
 		for _, r := range w.model.rows {
 			if r.state == delivery.Uncertain {
-				r.state = delivery.Deferred
+				r.state, r.next = delivery.Deferred, 0
 				n--
 			}
 		}
@@ -304,12 +309,12 @@ func (w *modelWorld) compare() {
 	err := eachRow(w.t.Context(), w.s.read, func(rows *sql.Rows) error {
 		var id int64
 		var have modelRow
-		err := rows.Scan(&id, &have.state, &have.attempts, &have.key, &have.domain)
+		err := rows.Scan(&id, &have.state, &have.attempts, &have.key, &have.domain, &have.next)
 		if want := *w.model.rows[id]; have != want {
 			w.t.Errorf("delivery %d is %+v, want %+v", id, have, want)
 		}
 		return err
-	}, "SELECT id, state, attempts, key, domain FROM deliveries WHERE campaign = ?", w.campaign.ID)
+	}, "SELECT id, state, attempts, key, domain, next_try FROM deliveries WHERE campaign = ?", w.campaign.ID)
 	if err != nil {
 		w.t.Fatal(err)
 	}

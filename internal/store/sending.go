@@ -86,7 +86,7 @@ func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, t
 			return err
 		}
 		if have != "" && expires > s.millis() && !gone(have) {
-			return fmt.Errorf("%w (%s)", ErrBusy, have)
+			return fmt.Errorf("%w (%s): wait until it is done, or stop it with mailer campaigns pause %s", ErrBusy, have, campaign.Name)
 		}
 		r.token++
 		_, err = tx.ExecContext(ctx, "UPDATE campaigns SET lease_holder = ?, lease_token = ?, lease_expires = ? WHERE id = ?",
@@ -161,11 +161,11 @@ func blockedNow(d, class string) string {
 }
 
 // claimText claims n deliveries. Suppressions are looked at again in the statement that claims: who unsubscribed a second ago is not
-// mailed.
+// mailed. So is the time: who was read as due may have been tried and deferred since.
 func claimText(n int, class string) string {
 	return `UPDATE deliveries SET state = 'sending', attempts = attempts + 1, relay = v.column2, message_id = v.column3, updated_at = ?
 		FROM (VALUES (?, ?, ?)` + strings.Repeat(", (?, ?, ?)", n-1) + `) AS v
-		WHERE id = v.column1 AND state IN ('pending','deferred') AND NOT ` + blockedNow("deliveries", class) + `
+		WHERE id = v.column1 AND state IN ('pending','deferred') AND next_try <= ? AND NOT ` + blockedNow("deliveries", class) + `
 		RETURNING id, attempts`
 }
 
@@ -275,10 +275,11 @@ func (r *Run) claimAll(ctx context.Context, claims []Claim) ([]Claimed, error) {
 // claimSome claims what one statement holds, and excludes who is suppressed. It says how many were claimed.
 func (r *Run) claimSome(text string, claims []Claim, claimed []Claimed) (got int64, err error) {
 	now := r.s.millis()
-	args := append(make([]any, 0, 1+3*len(claims)), now)
+	args := append(make([]any, 0, 2+3*len(claims)), now)
 	for _, c := range claims {
 		args = append(args, c.Delivery, c.Relay, c.MessageID)
 	}
+	args = append(args, now)
 	err = r.d.query(func(row []driver.Value) error {
 		id, _ := row[0].(int64)
 		attempt, _ := row[1].(int64)
@@ -298,7 +299,7 @@ func (r *Run) claimSome(text string, claims []Claim, claimed []Claimed) (got int
 		n, err := r.d.exec(`UPDATE deliveries SET state = 'excluded', updated_at = ?, reason = 'suppressed: ' || (
 				SELECT s.reason FROM suppressions s WHERE (s.scope = 'address' AND s.key = deliveries.key OR s.scope = 'domain' AND s.key = deliveries.domain)
 				AND (s.blocks = 'all' OR ? = 'marketing') ORDER BY s.blocks, s.id LIMIT 1)
-			WHERE id = ? AND state IN ('pending','deferred')`, now, r.class, c.Delivery)
+			WHERE id = ? AND state IN ('pending','deferred') AND `+blockedNow("deliveries", r.class), now, r.class, c.Delivery)
 		if err != nil {
 			return got, err
 		}

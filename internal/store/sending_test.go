@@ -216,7 +216,7 @@ func TestLeaseFencing(t *testing.T) {
 	if _, _, err := old.Commit(t.Context(), []Claim{{Delivery: due[0].ID}, {Delivery: due[1].ID}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Acquire(t.Context(), c, "new", time.Minute, func(string) bool { return false }); !errors.Is(err, ErrBusy) {
+	if _, _, err := s.Acquire(t.Context(), c, "new", time.Minute, func(string) bool { return false }); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "mailer campaigns pause news") {
 		t.Fatalf("a second holder: %v", err)
 	}
 	*now = now.Add(2 * time.Minute) // the old one was suspended for longer than its lease
