@@ -74,7 +74,7 @@ func (d *direct) open() error {
 	if d.conn != nil {
 		return nil
 	}
-	conn, err := d.s.write.Driver().Open(dsn(d.s.path, ""))
+	conn, err := d.s.write.Driver().Open(dsn(d.s.path, roomInMemory, ""))
 	if err != nil {
 		return err
 	}
