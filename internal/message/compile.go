@@ -611,7 +611,7 @@ func (d *document) signed(raw []byte) ([]byte, error) {
 	if len(d.signers) == 0 {
 		return append(d.room(), raw...), nil
 	}
-	signatures, err := sign(d.signers, raw)
+	signatures, err := sign(d.signers, raw, time.Now())
 	return append(append(d.room(), signatures...), raw...), err
 }
 
