@@ -282,7 +282,7 @@ func BenchmarkSendWhole(b *testing.B) {
 // BenchmarkSendSigned is the same with RSA-2048, beside bare signatures on all cores: CPU of the whole command a message by
 // CPU of a signature, and messages a second by signatures a second.
 func BenchmarkSendSigned(b *testing.B) {
-	rows := upTo(b, 5000)
+	rows := upTo(b, 20_000)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		b.Fatal(err)

@@ -18,7 +18,6 @@ type recorder struct {
 
 	unsaved []store.Outcome // facts that could not be written yet
 	broken  error
-	took    time.Duration // by the last commit
 	timer   *time.Timer
 }
 
@@ -42,7 +41,7 @@ const (
 
 const (
 	maxBatch  = 512
-	maxGather = 2 * time.Millisecond
+	maxGather = 4 * time.Millisecond
 	pollEvery = time.Second // how soon a pause from another terminal is seen
 	saveTries = 6           // at the end, for outcomes that could not be written: a full disk may have room again
 )
@@ -73,10 +72,7 @@ func (r *recorder) loop() error {
 			if !open {
 				return r.finish()
 			}
-			batch := r.gather(first)
-			began := time.Now()
-			r.commit(batch)
-			r.took = time.Since(began)
+			r.commit(r.gather(first))
 		case <-tick.C:
 			r.commit(nil)
 		}
@@ -84,13 +80,14 @@ func (r *recorder) loop() error {
 }
 
 // gather takes what is waiting, up to a batch. A commit costs as much as several messages, so it is put off until every worker waits
-// for it, but no longer than the last one took: with a relay far away the workers wait for that.
+// for it. They may wait for something else (a relay far away, signatures), so it is not put off for long: every worker has a message
+// in hand, and less than a round trip is not noticed.
 func (r *recorder) gather(first request) []request {
 	batch, waiting, workers := []request{first}, 0, r.e.workers()
 	if first.waits {
 		waiting++
 	}
-	r.timer.Reset(min(r.took, maxGather))
+	r.timer.Reset(maxGather)
 	defer r.timer.Stop()
 	for len(batch) < maxBatch {
 		var next request
