@@ -44,10 +44,11 @@ func (s *Sender) Check(ctx context.Context, p *Plan, o Looking) ([]Finding, erro
 		look.add(x)
 		return ctx.Err()
 	})
+	look.flush()
+	look.wait()
 	if err != nil {
 		return nil, err
 	}
-	look.flush()
 	if o.Links {
 		list, more := flight.Addresses()
 		newFetcher(o.Private).check(ctx, list, flight)
@@ -71,13 +72,14 @@ func (s *Sender) Links(ctx context.Context, p *Plan) ([]message.Link, error) {
 	return c.template.Links(), nil
 }
 
-// lookout executes messages on all cores, a batch at a time, and enters what was seen in the order of the contacts: the
-// same list gives the same findings.
+// lookout executes messages on all cores, a batch at a time while the next one is read, and enters what was seen in the order
+// of the contacts: the same list gives the same findings.
 type lookout struct {
 	*composer
 	flight   *message.Preflight
 	progress func(int64)
 	batch    []contact.Contact
+	looking  sync.WaitGroup
 	done     int64
 }
 
@@ -89,14 +91,24 @@ func (l *lookout) add(x contact.Contact) {
 	}
 }
 
+// flush begins to look at what was added, when the batch before is done.
 func (l *lookout) flush() {
-	seen := make([]message.Seen, len(l.batch))
+	l.wait()
+	batch := l.batch
+	l.batch = make([]contact.Contact, 0, lookAtOnce)
+	l.looking.Go(func() { l.look(batch) })
+}
+
+func (l *lookout) wait() { l.looking.Wait() }
+
+func (l *lookout) look(batch []contact.Contact) {
+	seen := make([]message.Seen, len(batch))
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(seen)); i = next.Add(1) - 1 {
-				x := l.batch[i]
+				x := batch[i]
 				seen[i] = l.flight.Look(message.Recipient{Address: x.Address, Values: x.Values}, l.mark(x.ID))
 			}
 		})
@@ -105,8 +117,7 @@ func (l *lookout) flush() {
 	for _, s := range seen {
 		l.flight.Enter(s)
 	}
-	l.done += int64(len(l.batch))
-	l.batch = l.batch[:0]
+	l.done += int64(len(batch))
 	if l.progress != nil {
 		l.progress(l.done)
 	}
