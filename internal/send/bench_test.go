@@ -15,9 +15,17 @@ import (
 )
 
 // BenchmarkSend is the engine with its records on disk: claim, transaction, outcome, without rendering, over ten
-// connections to a sink that answers at once. One operation is one message of 14 KB.
+// connections to a sink that answers at once, and to one in the next room (2 ms), where a worker must not wait for a commit. One
+// operation is one message of 14 KB.
 func BenchmarkSend(b *testing.B) {
-	sink := mailtest.NewSink(b).Port()
+	b.Run("here", func(b *testing.B) { benchmarkSend(b, mailtest.NewSink(b).Port(), 0) })
+	b.Run("near", func(b *testing.B) {
+		const away = 2 * time.Millisecond
+		benchmarkSend(b, mailtest.NewDistance(b, fmt.Sprintf("127.0.0.1:%d", mailtest.NewSink(b).Port()), away).Port(), away)
+	})
+}
+
+func benchmarkSend(b *testing.B, sink int, away time.Duration) {
 	path := filepath.Join(b.TempDir(), "mailer.db")
 	st, err := store.Open(b.Context(), path, store.Options{})
 	if err != nil {
@@ -60,6 +68,9 @@ func BenchmarkSend(b *testing.B) {
 		b.Fatalf("%d of %d were accepted", n, b.N)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+	if away > 0 {
+		b.ReportMetric(float64(b.N)/10/(b.Elapsed().Seconds()/away.Seconds()), "msg/rtt")
+	}
 	if err := run.Close(b.Context()); err != nil {
 		b.Fatal(err)
 	}

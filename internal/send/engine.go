@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailer/internal/contact"
@@ -48,7 +49,8 @@ type engine struct {
 	rec      *recorder
 	jobs     chan store.Due
 	ready    chan *outgoing
-	swept    int64 // the last delivery that was read in this sweep
+	swept    int64        // the last delivery that was read in this sweep
+	unfed    atomic.Int32 // workers that wait for a composed message
 	claiming context.Context
 	wire     context.Context
 	stopWith context.CancelCauseFunc
@@ -343,6 +345,8 @@ func (e *engine) composed(wait bool) *outgoing {
 			return nil
 		}
 	}
+	e.unfed.Add(1)
+	defer e.unfed.Add(-1)
 	select {
 	case out := <-e.ready:
 		return out
@@ -423,13 +427,6 @@ func (e *engine) holdUntil(at time.Time) bool {
 	}
 	// A moment is added for clocks that do not agree; without it a hold of zero would spin.
 	return sleep(e.claiming, max(pause, 0)+50*time.Millisecond)
-}
-
-// workers is how many are connected.
-func (e *engine) workers() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.live
 }
 
 func (e *engine) connected(n int) {

@@ -43,7 +43,7 @@ func (w *worker) prepare() bool {
 			if w.first = w.take(true); w.first == nil {
 				return false
 			}
-			w.e.rec.submit(nil, w.first, true)
+			w.e.rec.submit(nil, w.first)
 		}
 		hold, claimed := w.confirm(w.first)
 		switch {
@@ -75,7 +75,7 @@ func (w *worker) prepare() bool {
 func (w *worker) deliver() {
 	if w.second == nil {
 		if w.second = w.take(false); w.second != nil {
-			w.e.rec.submit(nil, w.second, false)
+			w.e.rec.submit(nil, w.second)
 		}
 	}
 	out := w.first
@@ -93,8 +93,7 @@ func (w *worker) deliver() {
 	w.e.counts.add(d.State)
 	w.first, w.second = w.second, nil
 	next := w.take(false)
-	waits := w.first == nil || w.first.attempt == 0 && len(w.first.answer) == 0
-	w.e.rec.submit(w.outcome(out, a, d), next, waits)
+	w.e.rec.submit(w.outcome(out, a, d), next)
 	if w.first == nil {
 		w.first = next
 	} else {
@@ -167,7 +166,7 @@ func (w *worker) confirm(out *outgoing) (hold time.Time, claimed bool) {
 			return hold, true
 		}
 		w.e.counts.add(out.verdict.State)
-		w.e.rec.submit(w.outcome(out, delivery.Attempt{Phase: delivery.PhaseCompose, Error: out.why}, *out.verdict), nil, false)
+		w.e.rec.submit(w.outcome(out, delivery.Attempt{Phase: delivery.PhaseCompose, Error: out.why}, *out.verdict), nil)
 	}
 	return hold, false
 }
@@ -189,7 +188,7 @@ func (w *worker) outcome(out *outgoing, a delivery.Attempt, d delivery.Decision)
 
 // putBack gives a claim back whose content was never on the wire: the delivery is as it was before.
 func (w *worker) putBack(out *outgoing) {
-	w.e.rec.submit(w.outcome(out, delivery.Attempt{}, delivery.Decision{}), nil, false)
+	w.e.rec.submit(w.outcome(out, delivery.Attempt{}, delivery.Decision{}), nil)
 }
 
 // giveBack gives back all that is claimed.
