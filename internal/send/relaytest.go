@@ -197,8 +197,8 @@ func fullName(hello string) bool {
 // stepwiseTrips are MAIL, RCPT, DATA and the message, each with its reply.
 const stepwiseTrips = 4
 
-// machineRate is about what reading, rendering and recording allow on two cores, without signing.
-const machineRate = 20_000
+// machineRate is about what reading, rendering and recording 14 KB allow on two cores, without signing: `make bench BENCH=SendWhole`.
+const machineRate = 10_000
 
 // expectedFor is the number of messages that a forecast is for.
 const expectedFor = 10_000
