@@ -166,7 +166,7 @@ func showCampaign(ctx context.Context, a *app, st *store.Store, c store.Campaign
 	}
 	rows := [][]string{{"Campaign", c.Name}, {"State", stateText(c)}, {"Class", c.Class}, {"To", c.Segment}, {"Begun", a.stamp(c.Created)}, {"Retried until", a.stamp(c.Expires)}}
 	if c.Holder != "" {
-		rows = append(rows, []string{"Sent by", c.Holder})
+		rows = append(rows, []string{"Sent by", store.HolderName(c.Holder)})
 	}
 	if !c.Finished.IsZero() {
 		rows = append(rows, []string{"Finished", a.stamp(c.Finished)})

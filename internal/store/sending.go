@@ -38,6 +38,18 @@ type Run struct {
 	accept []sized
 }
 
+// HolderName is the holder of a lease for people. The whole says more ("host/namespace/boot pid 7 start 9"), so that another process
+// can tell whether it still lives.
+func HolderName(holder string) string {
+	host, rest, ok := strings.Cut(holder, " pid ")
+	if !ok {
+		return holder
+	}
+	host, _, _ = strings.Cut(host, "/")
+	pid, _, _ := strings.Cut(rest, " ")
+	return "process " + pid + " on " + host
+}
+
 // Claimed is what a claim came to.
 type Claimed struct {
 	Attempt  int       // this one's number; 0: not claimed
@@ -86,7 +98,7 @@ func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, t
 			return err
 		}
 		if have != "" && expires > s.millis() && !gone(have) {
-			return fmt.Errorf("%w (%s): wait until it is done, or stop it with mailer campaigns pause %s", ErrBusy, have, campaign.Name)
+			return fmt.Errorf("%w (%s): wait until it is done, or stop it with mailer campaigns pause %s", ErrBusy, HolderName(have), campaign.Name)
 		}
 		r.token++
 		_, err = tx.ExecContext(ctx, "UPDATE campaigns SET lease_holder = ?, lease_token = ?, lease_expires = ? WHERE id = ?",

@@ -755,3 +755,13 @@ func TestARunWaitsForTheLock(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+func TestHolderName(t *testing.T) {
+	for holder, want := range map[string]string{
+		"vm/pid:[4026531836]/0b5c pid 812 start 99": "process 812 on vm", "host pid 7": "process 7 on host", "another": "another", "": "",
+	} {
+		if got := HolderName(holder); got != want {
+			t.Errorf("%q: %q, want %q", holder, got, want)
+		}
+	}
+}
