@@ -203,7 +203,12 @@ func TestExpiredAndRetried(t *testing.T) {
 	t.Setenv("MAILER_RETRY", "1ms")
 	t.Setenv("MAILER_EXPIRES", "1s")
 	args := []string{"send", "news", "--list", "readers", "--yes"}
-	w.run(exitLeft, args...)
+	// On a slow machine the first run outlasts the campaign's second, and gives them up itself.
+	first := w.command(args...)
+	first.Start()
+	if code := result(first); code != exitLeft && code != exitSome {
+		t.Fatalf("exit code %d", code)
+	}
 	for deadline := time.Now().Add(time.Minute); len(w.recipients("deferred")) > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it never expires")
