@@ -10,83 +10,37 @@ import (
 // Distance is a TCP proxy that plays a server far away: every byte arrives half a round trip after it was sent, in both
 // directions. What is sent meanwhile is under way meanwhile: the line is long, not narrow.
 type Distance struct {
-	ln    net.Listener
+	listener
 	to    string
 	delay time.Duration
-
-	mu     sync.Mutex
-	closed bool
-	conns  map[net.Conn]bool
-	group  sync.WaitGroup
 }
 
 // NewDistance puts a round trip between its own address and another one, until the test ends.
 func NewDistance(t testing.TB, to string, roundTrip time.Duration) *Distance {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	d := &Distance{to: to, delay: roundTrip / 2}
+	if err := d.listen(d.join); err != nil {
 		t.Fatal(err)
 	}
-	d := &Distance{ln: ln, to: to, delay: roundTrip / 2, conns: map[net.Conn]bool{}}
-	d.group.Go(d.accept)
-	t.Cleanup(d.close)
+	t.Cleanup(d.Close)
 	return d
 }
 
-// Port is where it listens on 127.0.0.1.
-func (d *Distance) Port() int { return d.ln.Addr().(*net.TCPAddr).Port }
-
-func (d *Distance) accept() {
-	for {
-		near, err := d.ln.Accept()
-		if err != nil {
-			return
-		}
-		d.group.Go(func() {
-			defer near.Close()
-			far, err := net.Dial("tcp", d.to)
-			if err != nil {
-				return
-			}
-			defer far.Close()
-			if !d.keep(near, far) {
-				return
-			}
-			var both sync.WaitGroup
-			both.Go(func() { d.carry(far, near) })
-			both.Go(func() { d.carry(near, far) })
-			both.Wait()
-			d.drop(near, far)
-		})
+// join carries what two connections say, until both are silent.
+func (d *Distance) join(near net.Conn) {
+	far, err := net.Dial("tcp", d.to)
+	if err != nil {
+		return
 	}
-}
-
-func (d *Distance) keep(conns ...net.Conn) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, c := range conns {
-		d.conns[c] = true
+	defer far.Close()
+	if !d.keep(far) {
+		return
 	}
-	return !d.closed
-}
-
-func (d *Distance) drop(conns ...net.Conn) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, c := range conns {
-		delete(d.conns, c)
-	}
-}
-
-func (d *Distance) close() {
-	d.ln.Close()
-	d.mu.Lock()
-	d.closed = true
-	for c := range d.conns {
-		c.Close()
-	}
-	d.mu.Unlock()
-	d.group.Wait()
+	defer d.drop(far)
+	var both sync.WaitGroup
+	both.Go(func() { d.carry(far, near) })
+	both.Go(func() { d.carry(near, far) })
+	both.Wait()
 }
 
 // underway is a piece of the stream, or its end, and when it arrives.

@@ -3,7 +3,6 @@ package mailtest
 import (
 	"bytes"
 	"net"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,14 +12,9 @@ import (
 // server would be what is measured. It shares the machine with what is measured, so it looks at as few bytes as it can: one
 // read and one write a pipelined group, and a search for the end of the data instead of lines.
 type Sink struct {
-	ln          net.Listener
+	listener
 	taken       atomic.Int64
 	first, last atomic.Int64 // when messages were taken, Unix nanoseconds; 0: none yet
-
-	mu     sync.Mutex
-	closed bool
-	conns  map[net.Conn]bool
-	group  sync.WaitGroup
 }
 
 // NewSink starts a sink that ends with the test.
@@ -36,20 +30,9 @@ func NewSink(t testing.TB) *Sink {
 
 // StartSink starts a sink in a process that is no test. Close it.
 func StartSink() (*Sink, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	s := &Sink{ln: ln, conns: map[net.Conn]bool{}}
-	s.group.Go(s.accept)
-	return s, nil
+	s := &Sink{}
+	return s, s.listen(s.talk)
 }
-
-// Addr is where it listens.
-func (s *Sink) Addr() string { return s.ln.Addr().String() }
-
-// Port is where it listens on 127.0.0.1.
-func (s *Sink) Port() int { return s.ln.Addr().(*net.TCPAddr).Port }
 
 // Taken is how many messages it has taken since it started or was reset.
 func (s *Sink) Taken() int64 { return s.taken.Load() }
@@ -65,43 +48,7 @@ func (s *Sink) Reset() {
 	s.last.Store(0)
 }
 
-// Close ends it, connections and all.
-func (s *Sink) Close() {
-	s.ln.Close()
-	s.mu.Lock()
-	s.closed = true
-	for conn := range s.conns {
-		conn.Close()
-	}
-	s.mu.Unlock()
-	s.group.Wait()
-}
-
-func (s *Sink) accept() {
-	for {
-		conn, err := s.ln.Accept()
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		if s.closed {
-			s.mu.Unlock()
-			conn.Close()
-			return
-		}
-		s.conns[conn] = true
-		s.mu.Unlock()
-		s.group.Go(func() {
-			s.talk(conn)
-			s.mu.Lock()
-			delete(s.conns, conn)
-			s.mu.Unlock()
-		})
-	}
-}
-
 func (s *Sink) talk(conn net.Conn) {
-	defer conn.Close()
 	d := sinkDialog{taken: s.took, out: []byte("220 sink ESMTP\r\n")}
 	buf, have := make([]byte, 256<<10), 0
 	for {
