@@ -27,10 +27,6 @@ type trust struct {
 	proved  [chained + 1]atomic.Bool
 }
 
-// deafTime is how long the first group on its way waits for the reply to its second command. After that the relay is
-// spoken to with less at once. A relay that is only slow loses nothing but speed.
-const deafTime = 30 * time.Second
-
 func (t *trust) reach() reach { return chained - reach(t.lowered.Load()) }
 
 // Shortfall says what a relay that offers PIPELINING turned out not to do; empty when all is well.
@@ -72,17 +68,10 @@ func (c *Conn) proved(how reach) {
 
 // patience is how long to wait for a reply. first is the one that would tell a deaf relay.
 func (c *Conn) patience(how reach, first bool, usual time.Duration) time.Duration {
-	if first && !c.dialer.trust.proved[how].Load() {
-		return min(usual, c.server.deafTime())
+	if deaf := c.server.Timeouts.Deaf; deaf > 0 && first && !c.dialer.trust.proved[how].Load() {
+		return min(usual, deaf)
 	}
 	return usual
-}
-
-func (s Server) deafTime() time.Duration {
-	if s.Timeouts.Deaf > 0 {
-		return s.Timeouts.Deaf
-	}
-	return deafTime
 }
 
 // deaf reports whether a reply is missing because the relay threw its command away, or hung up on commands that came

@@ -51,11 +51,13 @@ type Timeouts struct {
 	Data    time.Duration // DATA to 354
 	Block   time.Duration // each write of the body
 	Dot     time.Duration // the final dot to its reply
-	Deaf    time.Duration // to the reply by which a relay first shows that it can do PIPELINING; 0: deafTime
+	Deaf    time.Duration // to the reply by which a relay first shows that it can do PIPELINING, see trust; 0: no less than usual
 }
 
-// DefaultTimeouts are the minimum client values of RFC 5321 section 4.5.3.2, with a shorter wait for TCP.
-var DefaultTimeouts = Timeouts{Connect: 30 * time.Second, Command: 5 * time.Minute, Data: 2 * time.Minute, Block: 3 * time.Minute, Dot: 10 * time.Minute}
+// DefaultTimeouts are the minimum client values of RFC 5321 section 4.5.3.2, with a shorter wait for TCP, and for a relay that may be
+// deaf: one that is only slow loses nothing but speed.
+var DefaultTimeouts = Timeouts{Connect: 30 * time.Second, Command: 5 * time.Minute, Data: 2 * time.Minute, Block: 3 * time.Minute, Dot: 10 * time.Minute,
+	Deaf: 30 * time.Second}
 
 // DialError says at which step a connection could not be had.
 type DialError struct {
