@@ -164,11 +164,11 @@ func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Cam
 	if err != nil {
 		return c, fmt.Errorf("freeze campaign %s: %w", c.Name, explain(err))
 	}
-	memory, err := spillToDisk(ctx, s.write)
+	back, err := spillToDisk(ctx, s.write)
 	if err != nil {
 		return c, fmt.Errorf("freeze campaign %s: %w", c.Name, explain(err))
 	}
-	defer memory()
+	defer back()
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		if err := s.setAside(ctx, tx, c); err != nil {
 			return err

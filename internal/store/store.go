@@ -2,8 +2,9 @@
 // each delivery, bounces, and who did what. It is the only package that holds SQL.
 //
 // One file, so that a bounce, its delivery and its suppression commit together. One connection writes, in BEGIN
-// IMMEDIATE transactions, and a run has one of its own (direct.go); a separate pool reads, so that a long report never waits for a running send. Other processes
-// may have the same file open: WAL and the busy timeout order them, and nothing here relies on being alone.
+// IMMEDIATE transactions, and a run has one of its own (direct.go); a separate pool reads, so that a long report never waits
+// for a running send. Other processes may have the same file open: WAL and the busy timeout order them, and nothing here
+// relies on being alone.
 //
 // Why synchronous=FULL: the outcome of a message that has left cannot be had again. A power cut that took a committed
 // row with it would send that message twice.
