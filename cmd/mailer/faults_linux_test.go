@@ -21,6 +21,10 @@ func TestDiskFullInTheMiddle(t *testing.T) {
 	t.Parallel() // the send waits for room before it gives up
 	dir := t.TempDir()
 	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=24m"); err != nil {
+		if os.Geteuid() == 0 {
+			// A container whose root may not mount: nothing that is installed there helps, and the store's own test of a full disk runs.
+			t.Skipf("no small file system can be mounted, even by root: %v", err)
+		}
 		mailtest.Skip(t, fmt.Sprintf("no small file system can be mounted: %v (run as root)", err))
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, 0) })
