@@ -105,7 +105,7 @@ func (o *sendOptions) check() error {
 		if err != nil {
 			return usage("--rate: %w", err)
 		}
-		o.request.Rates = append(o.request.Rates, send.Rate{N: r.N, Per: r.Per})
+		o.request.Rates = append(o.request.Rates, r)
 	}
 	return nil
 }
@@ -211,7 +211,7 @@ func showPlan(a *app, p *send.Plan) error {
 		Host: fmt.Sprintf("%s:%d", p.Relay.Host, p.Relay.Port), Connections: p.Connections, Rates: []string{},
 		Excluded: map[string]int64{}, Domains: map[string]int64{}}
 	for _, r := range p.Rates {
-		line.Rates = append(line.Rates, config.Rate{N: r.N, Per: r.Per}.String())
+		line.Rates = append(line.Rates, r.String())
 	}
 	if p.New {
 		line.Planned, line.Sendable, line.Excluded = p.Counts.All, p.Counts.Sendable(), p.Counts.Excluded

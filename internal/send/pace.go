@@ -5,17 +5,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mailer/internal/config"
 	"mailer/internal/delivery"
 	"mailer/internal/store"
 
 	"golang.org/x/time/rate"
 )
-
-// Rate is how many messages may leave in a span of time.
-type Rate struct {
-	N   int
-	Per time.Duration
-}
 
 // long is from where on a rate is counted in the store (a sliding window that holds over restarts and processes) instead
 // of being kept smooth in this process: 5,000 an hour may go in its first minutes.
@@ -23,7 +18,7 @@ const long = time.Hour
 
 // limits are the long ones of the rates, the lowest of each span: two of one span (the relay's own and --rate) share their
 // counter, and each message must be counted once.
-func limits(relay string, rates []Rate) []store.Limit {
+func limits(relay string, rates []config.Rate) []store.Limit {
 	var all []store.Limit
 	for _, r := range rates {
 		if r.Per < long {
@@ -45,7 +40,7 @@ type pace struct {
 	limits []*rate.Limiter
 }
 
-func newPace(rates []Rate) *pace {
+func newPace(rates []config.Rate) *pace {
 	p := &pace{}
 	for _, r := range rates {
 		if r.Per >= long {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ type Plan struct {
 
 	Relay       config.Relay
 	Connections int
-	Rates       []Rate
+	Rates       []config.Rate
 
 	dialer *relay.Dialer
 }
@@ -346,10 +347,7 @@ func (s *Sender) route(p *Plan) error {
 	if p.Request.Connections > 0 {
 		p.Connections = p.Request.Connections
 	}
-	for _, r := range p.Relay.Rates {
-		p.Rates = append(p.Rates, Rate{N: r.N, Per: r.Per})
-	}
-	p.Rates = append(p.Rates, p.Request.Rates...)
+	p.Rates = slices.Concat(p.Relay.Rates, p.Request.Rates)
 	server, err := s.server(p.Relay)
 	if err != nil {
 		return err
@@ -359,9 +357,11 @@ func (s *Sender) route(p *Plan) error {
 }
 
 // Estimate is how long n messages take at least under the rates; 0: as fast as the relay takes them.
-func (p *Plan) Estimate(n int64) time.Duration {
+func (p *Plan) Estimate(n int64) time.Duration { return estimate(p.Rates, n) }
+
+func estimate(rates []config.Rate, n int64) time.Duration {
 	var longest time.Duration
-	for _, r := range p.Rates {
+	for _, r := range rates {
 		if r.Per >= long { // the first window's share may go at once
 			longest = max(longest, time.Duration((n-1)/int64(r.N))*r.Per)
 			continue
