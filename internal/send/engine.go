@@ -145,7 +145,7 @@ func (e *engine) work(soft, hard context.Context) error {
 			conn = nil
 		}
 		sending.Go(func() {
-			(&worker{e: e, conn: conn}).loop()
+			(&worker{e: e}).loop(conn)
 			e.left()
 		})
 	}

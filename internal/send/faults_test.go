@@ -222,8 +222,8 @@ func TestNothingHoldsAConnectionThatWasHungUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &worker{e: &engine{wire: t.Context()}, conn: conn}
-	w.watch()
+	w := &worker{e: &engine{wire: t.Context()}}
+	w.use(conn)
 	w.hangUp()
 	if w.unwatch() {
 		t.Error("it is still watched")

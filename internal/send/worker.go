@@ -22,12 +22,11 @@ type worker struct {
 	again         int       // in a row: first is tried once more and nothing came of it
 }
 
-// loop sends until there is nothing more to claim.
-func (w *worker) loop() {
+// loop sends until there is nothing more to claim, at first over a connection that is there (nil: none).
+func (w *worker) loop(first *relay.Conn) {
 	defer w.leave()
-	if w.conn != nil {
-		w.e.connected(1)
-		w.watch()
+	if first != nil {
+		w.use(first)
 	} else if !w.connect() {
 		return
 	}
@@ -232,9 +231,7 @@ func (w *worker) fit() bool {
 		}
 		return false
 	}
-	w.conn = conn
-	w.e.connected(1)
-	w.watch()
+	w.use(conn)
 	return true
 }
 
@@ -253,9 +250,7 @@ func (w *worker) connect() bool {
 		}
 		conn, err := w.e.dial(w.e.claiming)
 		if err == nil {
-			w.conn = conn
-			w.e.connected(1)
-			w.watch()
+			w.use(conn)
 			return true
 		}
 		failures++
@@ -266,9 +261,11 @@ func (w *worker) connect() bool {
 	}
 }
 
-// watch closes the socket when the run is aborted (second signal).
-func (w *worker) watch() {
-	w.unwatch = context.AfterFunc(w.e.wire, w.conn.Abort)
+// use takes a connection, whose socket is closed when the run is aborted (second signal).
+func (w *worker) use(conn *relay.Conn) {
+	w.conn = conn
+	w.unwatch = context.AfterFunc(w.e.wire, conn.Abort)
+	w.e.connected(1)
 }
 
 func (w *worker) hangUp() {
