@@ -19,7 +19,6 @@ type recorder struct {
 
 	unsaved []store.Outcome // facts that could not be written yet
 	broken  error
-	timer   *time.Timer
 }
 
 // request is an outcome, a claim, or both: the claim that takes the place of an outcome commits with it.
@@ -35,20 +34,19 @@ type answer struct {
 }
 
 const (
-	maxSavePause = 5 * time.Second
-	lastPatience = 15 * time.Second
-)
-
-const (
 	maxBatch  = 512
-	maxYields = 4
-	maxGather = 4 * time.Millisecond
-	pollEvery = time.Second // how soon a pause from another terminal is seen
-	saveTries = 6           // at the end, for outcomes that could not be written: a full disk may have room again
+	maxYields = 4                    // of the core, before a commit
+	maxGather = 4 * time.Millisecond // for more to come, while workers wait for messages
+	pollEvery = time.Second          // how soon a pause from another terminal is seen
+
+	// At the end, for outcomes that could not be written: a full disk may have room again.
+	saveTries    = 6
+	maxSavePause = 5 * time.Second
+	lastPatience = 15 * time.Second // for a lock, when told twice to stop
 )
 
 func newRecorder(e *engine) *recorder {
-	return &recorder{e: e, in: make(chan request, 4*e.connections), timer: time.NewTimer(time.Hour)}
+	return &recorder{e: e, in: make(chan request, 4*e.connections)}
 }
 
 // submit hands over an outcome (nil: none) and the message to claim after it (nil: none), whose answer will come. It does
@@ -85,8 +83,7 @@ func (r *recorder) loop() error {
 // later, and more come with it; else it is not put off: with a relay in the next room that cost a quarter of the speed.
 func (r *recorder) gather(first request) []request {
 	batch := []request{first}
-	r.timer.Reset(maxGather)
-	defer r.timer.Stop()
+	var late <-chan time.Time
 	for yields := 0; len(batch) < maxBatch; {
 		var next request
 		open := true
@@ -100,9 +97,12 @@ func (r *recorder) gather(first request) []request {
 			if r.e.unfed.Load() == 0 {
 				return batch
 			}
+			if late == nil {
+				late = time.After(maxGather)
+			}
 			select {
 			case next, open = <-r.in:
-			case <-r.timer.C:
+			case <-late:
 				return batch
 			}
 		}
