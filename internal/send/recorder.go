@@ -46,7 +46,11 @@ const (
 )
 
 func newRecorder(e *engine) *recorder {
-	return &recorder{e: e, in: make(chan request, 4*e.connections)}
+	workers := 0
+	for _, w := range e.gate.ways {
+		workers += w.connections
+	}
+	return &recorder{e: e, in: make(chan request, 4*workers)}
 }
 
 // submit hands over an outcome (nil: none) and the message to claim after it (nil: none), whose answer will come. It does
@@ -74,6 +78,7 @@ func (r *recorder) loop() error {
 			r.commit(r.gather(first))
 		case <-tick.C:
 			r.commit(nil)
+			r.e.everySecond()
 		}
 	}
 }
@@ -94,7 +99,7 @@ func (r *recorder) gather(first request) []request {
 				runtime.Gosched()
 				continue
 			}
-			if r.e.unfed.Load() == 0 {
+			if r.e.gate.unfed.Load() == 0 {
 				return batch
 			}
 			if late == nil {
@@ -123,7 +128,7 @@ func (r *recorder) commit(batch []request) {
 			r.unsaved = append(r.unsaved, *q.outcome)
 		}
 		if q.claim != nil {
-			claims = append(claims, store.Claim{Delivery: q.claim.due.ID, Relay: r.e.relay, MessageID: q.claim.messageID})
+			claims = append(claims, store.Claim{Delivery: q.claim.due.ID, Relay: q.claim.way.name, Lane: q.claim.lane.name, MessageID: q.claim.messageID})
 			answers = append(answers, q.claim.answer)
 		}
 	}
@@ -149,7 +154,7 @@ func (r *recorder) commit(batch []request) {
 		ch <- answer{claimed: claimed[i], at: at}
 	}
 	for _, o := range r.unsaved {
-		r.e.settled(o)
+		r.e.gate.settled(o)
 	}
 	r.unsaved = r.unsaved[:0]
 	r.e.obey(state)
@@ -172,6 +177,7 @@ func (r *recorder) fail(err error) {
 // finish writes what is left, together or else one by one: an outcome that cannot be written must not take the others
 // with it. What cannot be written stays `sending` in the store and will be shown as uncertain.
 func (r *recorder) finish() error {
+	r.e.saveLanes()
 	for try := 0; len(r.unsaved) > 0; try++ {
 		err := r.save(r.unsaved...)
 		if err == nil {
@@ -204,7 +210,7 @@ func (r *recorder) save(outcomes ...store.Outcome) error {
 		return err
 	}
 	for _, o := range outcomes {
-		r.e.settled(o)
+		r.e.gate.settled(o)
 	}
 	return nil
 }

@@ -14,20 +14,20 @@ import (
 // takes the place of an outcome is committed with it, so at most these two are `sending` in the store at any moment.
 type worker struct {
 	e       *engine
+	way     *way
+	index   int // among the workers of its relay: the lower ones are the last to be sent home
 	conn    *relay.Conn
 	unwatch func() bool
 
 	first, second *outgoing
-	parked        *outgoing // taken, but its time has not come: not claimed
-	again         int       // in a row: first is tried once more and nothing came of it
+	again         int // in a row: first is tried once more and nothing came of it
 }
 
-// loop sends until there is nothing more to claim, at first over a connection that is there (nil: none).
-func (w *worker) loop(first *relay.Conn) {
+// loop sends until there is nothing more to claim. It connects before it takes anything: a relay that cannot be reached holds nobody's
+// message.
+func (w *worker) loop() {
 	defer w.leave()
-	if first != nil {
-		w.use(first)
-	} else if !w.connect() {
+	if !w.connect() {
 		return
 	}
 	for w.prepare() {
@@ -35,34 +35,35 @@ func (w *worker) loop(first *relay.Conn) {
 	}
 }
 
-// prepare sees to it that first is claimed and that there is a connection to carry it; false when the run ends.
+// prepare sees to it that first is claimed, that its time has come and that there is a connection to carry it; false when the run ends.
 func (w *worker) prepare() bool {
 	for w.e.claiming.Err() == nil {
 		if w.first == nil {
 			if w.first = w.take(true); w.first == nil {
-				return false
+				if w.hangUp(); !w.connect() { // sent home: there are too many connections
+					return false
+				}
+				continue
 			}
 			w.e.rec.submit(nil, w.first)
 		}
-		hold, claimed := w.confirm(w.first)
+		if !w.confirm(w.first) {
+			w.drop()
+			continue
+		}
+		wait := w.first.from.Sub(w.e.now())
 		switch {
-		case !claimed:
-			if w.drop(); hold.IsZero() {
-				continue
-			}
-			w.giveBack() // the second must not wait claimed
-			if !w.e.holdUntil(hold) {
-				return false
-			}
 		case w.e.claiming.Err() != nil:
 			return false
 		case !w.fit():
 			if w.giveBack(); !w.connect() {
 				return false
 			}
-		case w.stale(w.first) || w.e.pausedFor() > 0: // after fit, which may have taken long
+		case w.stale(w.first) || w.e.gate.shut(w.first): // after fit, which may have taken long
 			w.putBack(w.first)
 			w.drop()
+		case wait > 0:
+			sleep(w.e.claiming, min(wait, longestSlot))
 		default:
 			return true
 		}
@@ -70,15 +71,18 @@ func (w *worker) prepare() bool {
 	return false
 }
 
+// longestSlot is how long a worker waits for the slot of a message before it looks again: a clock that was set back must not keep it.
+const longestSlot = time.Second
+
 // deliver sends first, offers second, and records what came of it.
 func (w *worker) deliver() {
 	if w.second == nil {
-		if w.second = w.take(false); w.second != nil {
-			w.e.rec.submit(nil, w.second)
-		}
+		w.claim(w.take(false))
 	}
 	out := w.first
+	w.e.gate.begun(w.way, w.index)
 	a := w.conn.Send(&out.message, w.offer())
+	w.e.gate.finished(w.way, w.index)
 	if w.again++; a.Again && w.again <= mostAgain {
 		return // the connection is used up: the same message goes over another one
 	}
@@ -88,7 +92,7 @@ func (w *worker) deliver() {
 	}
 	j := w.e.judge(a, out.due.Domain)
 	d := delivery.Decide(a, j, out.attempt, w.e.retry)
-	w.e.learn(a, j, d)
+	w.e.learn(w.way, out, a, j, d)
 	w.e.counts.add(d.State)
 	w.first, w.second = w.second, nil
 	next := w.take(false)
@@ -97,6 +101,13 @@ func (w *worker) deliver() {
 		w.first = next
 	} else {
 		w.second = next
+	}
+}
+
+// claim makes second of a message (nil: none) and asks for it.
+func (w *worker) claim(out *outgoing) {
+	if w.second = out; out != nil {
+		w.e.rec.submit(nil, out)
 	}
 }
 
@@ -111,77 +122,65 @@ func (w *worker) offer() *relay.Message {
 	return &w.second.message
 }
 
-// take returns the next composed message when the relay may have one now; with wait it waits for both. It returns nil when
-// there is none, or claiming has ended.
+// take returns the next message that may go; with wait it waits for one. It returns nil when there is none, when claiming has ended, and
+// when there is no place any more for this worker.
 func (w *worker) take(wait bool) *outgoing {
-	out := w.parked
-	w.parked = nil
-	if out == nil {
-		if out = w.e.composed(wait); out == nil {
-			return nil
-		}
-		out.from = w.e.pace.reserve()
+	if w.e.claiming.Err() != nil {
+		return nil
 	}
-	for {
-		// Now, not before: a pause may have begun while nothing was ready.
-		d := max(w.e.pausedFor(), time.Until(out.from))
-		switch {
-		case w.e.claiming.Err() != nil:
-			w.e.returned(out.due.ID)
-			return nil
-		case d <= 0:
-			return out
-		case !wait:
-			w.parked = out
-			return nil
-		}
-		sleep(w.e.claiming, d)
-	}
+	return w.e.gate.take(w.e.claiming, w.way, w.index, wait)
 }
 
-// confirm waits until the claim of a message is committed. What is not ours to send, or decided without the relay, is
-// settled here: then it is not claimed. hold is set when a limit lets nothing through before that time.
-func (w *worker) confirm(out *outgoing) (hold time.Time, claimed bool) {
+// confirm waits until the claim of a message is committed, and reports whether it was. What is not ours to send, or decided without the
+// relay, is settled here: then it is not claimed. What a limit does not let go yet goes back into its lane.
+func (w *worker) confirm(out *outgoing) (claimed bool) {
 	if out.attempt > 0 {
-		return hold, true
+		return true
 	}
 	got := <-out.answer
+	if !got.claimed.NotUntil.IsZero() && got.err == nil {
+		w.unoffer(out)
+		w.e.gate.refused(out, got.claimed.Limit, got.claimed.NotUntil)
+		return false
+	}
+	w.e.gate.answered(out)
 	switch {
 	case got.err != nil:
-		w.e.returned(out.due.ID)
+		w.e.gate.returned(out.due.ID)
 		w.e.stopWith(got.err)
-	case !got.claimed.NotUntil.IsZero():
-		w.e.returned(out.due.ID)
-		return got.claimed.NotUntil, false
 	case got.claimed.Attempt == 0:
 		// Suppressed since, or tried and deferred since, or another terminal cancelled it.
 		if got.claimed.Excluded {
 			w.e.counts.Excluded.Add(1)
 		}
-		w.e.returned(out.due.ID)
+		w.e.gate.dropped(out.due.ID)
 	default:
-		out.attempt, out.claimed = got.claimed.Attempt, got.at
+		out.attempt, out.claimed, out.from = got.claimed.Attempt, got.at, got.claimed.From
 		if out.verdict == nil {
-			return hold, true
+			return true
 		}
 		w.e.counts.add(out.verdict.State)
 		w.e.rec.submit(w.outcome(out, delivery.Attempt{Phase: delivery.PhaseCompose, Error: out.why}, *out.verdict), nil)
 	}
-	return hold, false
+	return false
 }
 
 // drop lets go of first. A connection on which it was offered waits for its content, and can only be closed.
 func (w *worker) drop() {
-	if w.conn != nil && w.conn.Offered(&w.first.message) {
+	w.unoffer(w.first)
+	w.first, w.second = w.second, nil
+}
+
+func (w *worker) unoffer(out *outgoing) {
+	if w.conn != nil && w.conn.Offered(&out.message) {
 		w.hangUp()
 	}
-	w.first, w.second = w.second, nil
 }
 
 func (w *worker) outcome(out *outgoing, a delivery.Attempt, d delivery.Decision) *store.Outcome {
 	return &store.Outcome{
-		Delivery: out.due.ID, Key: out.due.Key, Campaign: w.e.campaign.ID, Attempt: out.attempt, Relay: w.e.relay,
-		Phase: a.Phase, Reply: a.Reply, Text: a.Error, Decision: d,
+		Delivery: out.due.ID, Key: out.due.Key, Campaign: w.e.campaign.ID, Attempt: out.attempt, Relay: w.way.name,
+		Lane: out.lane.name, Slot: out.from, Phase: a.Phase, Reply: a.Reply, Text: a.Error, Decision: d,
 	}
 }
 
@@ -193,7 +192,7 @@ func (w *worker) putBack(out *outgoing) {
 // giveBack gives back all that is claimed.
 func (w *worker) giveBack() {
 	for w.first != nil {
-		if _, claimed := w.confirm(w.first); claimed {
+		if w.confirm(w.first) {
 			w.putBack(w.first)
 		}
 		w.drop()
@@ -203,9 +202,6 @@ func (w *worker) giveBack() {
 // leave gives back what is in hand and hangs up.
 func (w *worker) leave() {
 	w.giveBack()
-	if w.parked != nil {
-		w.e.returned(w.parked.due.ID)
-	}
 	w.hangUp()
 }
 
@@ -224,11 +220,9 @@ func (w *worker) fit() bool {
 	w.hangUp()
 	// The next message waits for nobody: a connection that was used up is replaced at once, a broken one too when the
 	// relay is there.
-	conn, err := w.e.dial(w.e.claiming)
+	conn, err := w.way.dial(w.e.claiming)
 	if err != nil {
-		if mistaken(err) {
-			w.e.stopWith(err) // trying again would only lock the account
-		}
+		w.e.fitFailed(w.way, err)
 		return false
 	}
 	w.use(conn)
@@ -241,20 +235,21 @@ func (w *worker) awake() bool {
 	return w.e.idle == 0 || w.conn.Idle() < w.e.idle || w.conn.Alive()
 }
 
-// connect dials until there is a connection; false when the run ends or this worker gives its place up.
+// connect dials until there is a connection, when there is a place for this worker; false when the run ends or this worker gives its
+// place up.
 func (w *worker) connect() bool {
 	pause := w.e.firstPause
 	for failures := 0; ; {
-		if !sleep(w.e.claiming, w.e.pausedFor()) {
+		if !w.e.gate.admitted(w.way, w.index) || !sleep(w.e.claiming, w.e.gate.pausedFor(w.way)) {
 			return false
 		}
-		conn, err := w.e.dial(w.e.claiming)
+		conn, err := w.way.dial(w.e.claiming)
 		if err == nil {
 			w.use(conn)
 			return true
 		}
 		failures++
-		if w.e.claiming.Err() != nil || !w.e.dialFailed(err, failures) || !sleep(w.e.claiming, pause) {
+		if w.e.claiming.Err() != nil || !w.e.dialFailed(w.way, err, failures) || !sleep(w.e.claiming, pause) {
 			return false
 		}
 		pause = min(2*pause, maxPause)
@@ -265,7 +260,7 @@ func (w *worker) connect() bool {
 func (w *worker) use(conn *relay.Conn) {
 	w.conn = conn
 	w.unwatch = context.AfterFunc(w.e.wire, conn.Abort)
-	w.e.connected(1)
+	w.e.gate.connected(w.way, 1)
 }
 
 func (w *worker) hangUp() {
@@ -275,5 +270,5 @@ func (w *worker) hangUp() {
 	w.conn.Close()
 	w.unwatch() // else every connection of a long run stays in memory
 	w.conn = nil
-	w.e.connected(-1)
+	w.e.gate.connected(w.way, -1)
 }

@@ -1,0 +1,368 @@
+package send
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"mailer/internal/delivery"
+	"mailer/internal/pace"
+	"mailer/internal/relay"
+)
+
+// way is a relay in a run: its connections, and how it takes our mail. Its fields belong to the gate, but for those that never change.
+type way struct {
+	name        string
+	weight      int
+	standby     bool
+	connections int // at the most
+	dialer      *relay.Dialer
+	dial        func(context.Context) (*relay.Conn, error)
+
+	tuner   *pace.Tuner
+	waiting []*waiter
+	holds   map[*lane][]*hold
+	state   pace.Lane // it slows us as a whole
+	live    int       // workers with a connection
+	up      bool      // it can be reached
+	ever    bool      // it could be reached once
+	gone    error     // not to be used any more in this run
+	trouble error     // why it is not up
+
+	pause    time.Duration
+	until    time.Time // no mail before then: the relay wanted a pause
+	why      string
+	failures int // such wishes in a row, without a message taken
+	ours     int // refusals about us in a row
+	since    []time.Time   // when each worker began with its message; zero: it has none
+	mean     time.Duration // that a message took, of the last ones
+
+	accepted int64
+	all      []*way // of the run
+}
+
+// When the engine gives up on a relay.
+const (
+	maxPause         = time.Minute
+	laneFailures     = 8  // wishes for a pause in a row without one message taken
+	ourRefusals      = 20 // refusals in a row that are about us
+	dialFailures     = 4  // of one worker, while others are connected
+	unreachableAfter = 5  // of one worker, when nobody is connected
+	queuePerWorker   = 4
+)
+
+// admits reports whether there is a place for a worker. The first one tries a relay of which nothing is known, or that was away.
+func (w *way) admits(index int) bool {
+	return w.gone == nil && (index == 0 || w.up && index < w.tuner.Connections())
+}
+
+// opens is when the relay may have the next message, by its own state.
+func (w *way) opens(now time.Time) time.Time {
+	if w.gone != nil {
+		return farFuture
+	}
+	at := w.state.Next(now)
+	if w.until.After(at) {
+		at = w.until
+	}
+	return at
+}
+
+// slowFrom is how long a message takes over a relay that holds up the others, instead of being merely far away: at least five times as
+// long as over the fastest.
+const slowFrom = 3 * time.Second
+
+// begin notes that a worker begins with a message, and done that it is through.
+func (w *way) begin(index int, now time.Time) { w.since[index] = now }
+
+func (w *way) done(index int, now time.Time) {
+	took := now.Sub(w.since[index])
+	w.since[index] = time.Time{}
+	if w.mean == 0 {
+		w.mean = took
+		return
+	}
+	w.mean += (took - w.mean) / 8
+}
+
+// slowness is how long a message takes: the mean of the last ones, or how long the relay has left one without an answer.
+func (w *way) slowness(now time.Time) time.Duration {
+	slow := w.mean
+	for _, at := range w.since {
+		if !at.IsZero() {
+			slow = max(slow, now.Sub(at))
+		}
+	}
+	return slow
+}
+
+// judge tells the shares which relays do not count at the moment: those that are away, paused or so slow that the others would stand
+// still for their sake.
+func (g *gate) judge(now time.Time) {
+	if len(g.ways) < 2 {
+		return
+	}
+	fastest := time.Duration(0)
+	for _, w := range g.ways {
+		if m := w.mean; m > 0 && (fastest == 0 || m < fastest) {
+			fastest = m
+		}
+	}
+	for _, w := range g.ways {
+		opens, slow := w.opens(now), w.slowness(now)
+		for _, h := range g.scopes(w, g.rest) {
+			if h.until.After(opens) {
+				opens = h.until
+			}
+		}
+		switch {
+		case !w.up || w.gone != nil:
+			g.shares.Away(w.name, farFuture)
+		case opens.After(now):
+			g.shares.Away(w.name, opens)
+		case slow > slowFrom && slow > 5*fastest:
+			g.shares.Away(w.name, now.Add(slowFrom))
+		default:
+			g.shares.Back(w.name)
+		}
+	}
+}
+
+// connected notes that a worker has a connection, or has none any more.
+func (g *gate) connected(w *way, n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w.live += n
+	if n > 0 && !w.up {
+		w.up, w.ever, w.trouble = true, true, nil
+		g.judge(g.now())
+		g.match()
+		g.room.Broadcast() // the other workers may connect
+	}
+}
+
+// learn keeps what an attempt says about the relay and about the receiving provider. It returns what the run must end for, if that is so,
+// and what is to be kept for other runs.
+func (e *engine) learn(w *way, out *outgoing, a delivery.Attempt, j delivery.Judgement, d delivery.Decision) {
+	g := e.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.now()
+	l := g.laneOf(out.due.Domain)
+	if d.State == delivery.Accepted {
+		w.took(now)
+		l.pulse.beat(now)
+		l.refusals = 0
+		if l.state.Took(now) {
+			e.keep(l)
+		}
+		e.guard.sent(now, l.name)
+		return
+	}
+	switch {
+	case d.Stop:
+		e.lose(w, fmt.Errorf("%w: it said %q to %s; nobody was marked", ErrRefused, a.Reply, phaseCommand(a.Phase)))
+	case j.Slow && d.State == delivery.Deferred:
+		e.slowDown(w, l, out, now, said(a))
+	case d.Lane && d.State != delivery.Uncertain && now.Before(w.until):
+		// A relay that restarts says goodbye on every connection: that is one event. A message in doubt always counts.
+	case d.Lane:
+		w.failures++
+		w.pause = min(max(2*w.pause, e.firstPause), maxPause)
+		w.until, w.why = now.Add(w.pause), said(a)
+		w.tuner.Refused(now)
+		if w.failures >= laneFailures {
+			e.lose(w, fmt.Errorf("%w: %s", ErrNotNow, said(a)))
+		}
+	case d.State == delivery.Failed:
+		e.guard.sent(now, l.name)
+		switch {
+		case j.Ours:
+			e.guard.saw(now, l.name, pace.Policy, 1)
+			w.ours++
+			e.blocked(w, l, out, now, a)
+		case d.Hard:
+			e.guard.saw(now, l.name, pace.Hard, 1)
+			fallthrough
+		default:
+			w.ours, l.refusals = 0, 0
+		}
+	}
+	g.match()
+}
+
+// took notes that the relay took a message. A pause that another connection was told of stays.
+func (w *way) took(now time.Time) {
+	w.accepted++
+	w.failures, w.ours = 0, 0
+	if now.After(w.until) {
+		w.pause = 0
+	}
+}
+
+// slowDown follows a provider that wants less. When several at once want that it is the relay itself.
+func (e *engine) slowDown(w *way, l *lane, out *outgoing, now time.Time, why string) {
+	g := e.gate
+	if l == g.rest {
+		l = g.part(out.due.Domain)
+	}
+	achieved := l.pulse.perSecond(now)
+	if l.state.Throttled(now, achieved, why) {
+		l.throttled = now
+		e.keep(l)
+	}
+	together, active := 0, 0
+	for _, o := range g.lanes {
+		if o.pulse.perSecond(now) > 0 || o.throttled.Add(together30).After(now) {
+			active++
+		}
+		if o.throttled.Add(together30).After(now) {
+			together++
+		}
+	}
+	if together >= 3 && 2*together > active {
+		var all float64
+		for _, o := range g.lanes {
+			all += o.pulse.perSecond(now)
+		}
+		w.state.Throttled(now, all, why)
+		w.tuner.Refused(now)
+	}
+}
+
+// together30 is how close in time several providers slow us when it is for one reason.
+const together30 = 30 * time.Second
+
+// blocked follows a refusal that is about us. A provider that says so again and again is left alone for a time: each message more would
+// be one recipient more who fails for nothing.
+func (e *engine) blocked(w *way, l *lane, out *outgoing, now time.Time, a delivery.Attempt) {
+	g := e.gate
+	if l.refusals++; l == g.rest {
+		if w.ours >= ourRefusals {
+			e.lose(w, blockedError(w.ours, a))
+		}
+		return
+	}
+	if l.refusals < laneRefusals {
+		return
+	}
+	n := l.refusals
+	l.refusals = 0
+	if l.state.Blocked(now, l.patience, said(a)) {
+		e.keep(l)
+	}
+	if g.allBlocked(now) {
+		e.stopWith(blockedError(n, a))
+	}
+}
+
+// laneRefusals is after how many refusals in a row that are about us a provider is left alone.
+const laneRefusals = 10
+
+func blockedError(n int, a delivery.Attempt) error {
+	return fmt.Errorf("%w: %d in a row, the last one %q; see FROM, DKIM, SPF and the relay's reputation, then use --retry failed", ErrBlocked, n, a.Reply)
+}
+
+// allBlocked reports whether nothing is left to do but what a policy block holds.
+func (g *gate) allBlocked(now time.Time) bool {
+	for _, l := range g.lanes {
+		if l.state.Blocks == 0 && (l.left() > 0 || l.away > 1) {
+			return false
+		}
+	}
+	return true
+}
+
+// lose gives a relay up for this run. When no other one is left the run ends.
+func (e *engine) lose(w *way, err error) {
+	if w.gone != nil {
+		return
+	}
+	w.gone, w.up, w.trouble = err, false, err
+	for _, o := range e.gate.ways {
+		if o.gone == nil && (o.up || o.trouble == nil) {
+			e.warn(fmt.Sprintf("relay %s is given up for this run: %v", w.name, err))
+			e.gate.judge(e.gate.now())
+			e.gate.match()
+			e.gate.room.Broadcast()
+			return
+		}
+	}
+	e.stopWith(err)
+}
+
+// dialFailed decides what a worker does that cannot connect: try again, or leave its place.
+func (e *engine) dialFailed(w *way, err error, mine int) (again bool) {
+	g := e.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if mistaken(err) {
+		e.lose(w, err) // trying again would only lock the account
+		return false
+	}
+	if busyReply(err) {
+		w.tuner.Refused(g.now())
+	}
+	if w.live > 0 {
+		// The relay may simply allow fewer connections than were asked for.
+		return mine < dialFailures
+	}
+	// Not those of all together: they dial at once, and would give a relay that restarts no time.
+	never := !w.ever
+	if !never && mine < unreachableAfter {
+		return true
+	}
+	w.up, w.trouble = false, err
+	if e.othersUp(w) {
+		if mine == 1 || mine == unreachableAfter {
+			e.warn(fmt.Sprintf("relay %s cannot be reached, the others go on: %v", w.name, err))
+		}
+		g.judge(g.now())
+		g.match()
+		return true
+	}
+	if never {
+		e.stopWith(err)
+	} else {
+		e.stopWith(fmt.Errorf("%w: %w", ErrUnreachable, err))
+	}
+	return false
+}
+
+// fitFailed follows a connection that could not be replaced while a message waited for it. Whether the relay is away is found out without
+// one.
+func (e *engine) fitFailed(w *way, err error) {
+	if !mistaken(err) {
+		return
+	}
+	e.gate.mu.Lock()
+	defer e.gate.mu.Unlock()
+	e.lose(w, err) // trying again would only lock the account
+}
+
+// fellow reports whether another relay of this run has a name and carries mail.
+func (w *way) fellow(name string) bool {
+	for _, o := range w.all {
+		if o.name == name && o != w {
+			return o.gone == nil && o.up
+		}
+	}
+	return false
+}
+
+// othersUp reports whether another relay carries mail, or may yet.
+func (e *engine) othersUp(w *way) bool {
+	for _, o := range e.gate.ways {
+		if o != w && o.gone == nil && (o.up || o.trouble == nil) {
+			return true
+		}
+	}
+	return false
+}
+
+// busyReply reports whether a relay refused a connection for now.
+func busyReply(err error) bool {
+	var de *relay.DialError
+	return errors.As(err, &de) && de.Reply.Code/100 == 4
+}
