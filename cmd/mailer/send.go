@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mailer/internal/config"
+	"mailer/internal/pace"
 	"mailer/internal/relay"
 	"mailer/internal/send"
 	"mailer/internal/store"
@@ -101,7 +102,7 @@ func (o *sendOptions) check() error {
 		return usage("--as goes with --test")
 	}
 	for _, text := range o.rates {
-		r, err := config.ParseRate(text)
+		r, err := pace.ParseRate(text)
 		if err != nil {
 			return usage("--rate: %w", err)
 		}
