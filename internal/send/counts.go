@@ -1,0 +1,35 @@
+package send
+
+import (
+	"sync/atomic"
+
+	"mailer/internal/delivery"
+)
+
+// Counts are what this run has done so far. They are for showing; the store's balance is the truth.
+type Counts struct {
+	Accepted, Deferred, Failed, Uncertain, Excluded atomic.Int64
+
+	speed speed
+	gate  atomic.Pointer[gate] // of the run that counts; nil before it begins and after it ended
+}
+
+func (c *Counts) add(s delivery.State) {
+	switch s {
+	case delivery.Accepted:
+		c.Accepted.Add(1)
+	case delivery.Deferred:
+		c.Deferred.Add(1)
+	case delivery.Failed:
+		c.Failed.Add(1)
+	case delivery.Uncertain:
+		c.Uncertain.Add(1)
+	case delivery.Excluded:
+		c.Excluded.Add(1)
+	}
+}
+
+// Done is how many deliveries this run has ended, for now or for good.
+func (c *Counts) Done() int64 {
+	return c.Accepted.Load() + c.Deferred.Load() + c.Failed.Load() + c.Uncertain.Load() + c.Excluded.Load()
+}

@@ -1,0 +1,174 @@
+package send
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"mailer/internal/config"
+	"mailer/internal/pace"
+	"mailer/internal/provider"
+	"mailer/internal/store"
+)
+
+// The limits of a message have scopes, and each limit's name begins with its scope:
+//
+//	all                  everything that this workspace sends
+//	relay main           what goes by a relay
+//	lane gmail           what goes to a receiving provider
+//	relay main lane gmail   what a relay that delivers straight to the receivers may hand to one of them
+//	warmup main          today's share of a relay that is being warmed up
+//	warmup main gmail    and of it for one provider
+
+func relayScope(relay string) string      { return "relay " + relay }
+func laneScope(lane string) string        { return "lane " + lane }
+func pairScope(relay, lane string) string { return "relay " + relay + " lane " + lane }
+func warmupName(relay, lane string) string {
+	return strings.TrimSuffix(relay+" "+lane, " ")
+}
+
+// scopesOf are the scopes that a message of a lane by a relay lies in.
+func scopesOf(relay, lane string) []string {
+	all := []string{"all", relayScope(relay), "warmup " + relay}
+	if lane != "" {
+		all = append(all, laneScope(lane), pairScope(relay, lane), "warmup "+warmupName(relay, lane))
+	}
+	return all
+}
+
+// scopeOf is the scope of a limit, by its name.
+func scopeOf(limit string) string {
+	if i := strings.LastIndexByte(limit, '/'); i >= 0 {
+		return limit[:i]
+	}
+	return limit
+}
+
+// book says which limits hold for a message, at any time: those of the configuration, and the day's share of what is being warmed up.
+type book struct {
+	providers provider.Table
+	zone      *time.Location
+	all       []pace.Limit
+	relays    map[string]relayLimits
+	cache     atomic.Pointer[map[[2]string][]pace.Limit] // of today
+	day       atomic.Pointer[string]
+}
+
+// relayLimits are those of one relay.
+type relayLimits struct {
+	limits []pace.Limit
+	direct bool
+	warmup config.Warmup
+	shares map[string]share // by lane; "" is the relay as a whole
+}
+
+// share is what is known of a warm-up.
+type share struct {
+	curve   []int64
+	history []pace.Day
+}
+
+// newBook reads the limits. Of a campaign's own rates each holds beside the relay's.
+func (s *Sender) newBook(ctx context.Context, relays []config.Relay, rates []pace.Rate) (*book, error) {
+	conf := s.Workspace.Config
+	table, err := s.Workspace.Providers()
+	if err != nil {
+		return nil, err
+	}
+	b := &book{providers: table, zone: conf.Location(), all: pace.Limits("all", conf.Rates...), relays: map[string]relayLimits{}}
+	for _, r := range relays {
+		l := relayLimits{limits: pace.Limits(relayScope(r.Name), slices.Concat(r.Rates, rates)...), direct: r.Direct, warmup: r.Warmup, shares: map[string]share{}}
+		for lane, curve := range r.Warmup.Curves(table) {
+			days, err := s.Store.WarmupDays(ctx, warmupName(r.Name, lane))
+			if err != nil {
+				return nil, err
+			}
+			l.shares[lane] = share{curve, days}
+		}
+		b.relays[r.Name] = l
+	}
+	return b, nil
+}
+
+// of is which limits hold at a time for a lane by a relay.
+func (b *book) of(relay, lane string, at time.Time) []pace.Limit {
+	all := slices.Clone(b.all)
+	r := b.relays[relay]
+	all = append(all, r.limits...)
+	if lane != "" {
+		p, _ := b.providers.Provider(lane)
+		all = append(all, pace.Limits(laneScope(lane), p.Rates...)...)
+		if r.direct {
+			all = append(all, pace.Limits(pairScope(relay, lane), p.Direct.Rates...)...)
+		}
+	}
+	for _, name := range []string{"", lane} {
+		if l, ok := r.today(name, at.In(b.zone)); ok {
+			all = append(all, l.named(relay))
+		}
+		if lane == "" {
+			break
+		}
+	}
+	return all
+}
+
+// now is of for this moment, from memory: it is asked for each message.
+func (b *book) now(relay, lane string, at time.Time) []pace.Limit {
+	key, day := [2]string{relay, lane}, at.In(b.zone).Format(time.DateOnly)
+	if have := b.day.Load(); have == nil || *have != day {
+		b.cache.Store(&map[[2]string][]pace.Limit{})
+		b.day.Store(&day)
+	}
+	known := b.cache.Load()
+	if all, ok := (*known)[key]; ok {
+		return all
+	}
+	more := maps.Clone(*known)
+	more[key] = b.of(relay, lane, at)
+	b.cache.Store(&more)
+	return more[key]
+}
+
+// daily is a share of a day before its name is known.
+type daily struct {
+	pace.Limit
+	lane, date string
+}
+
+func (d daily) named(relay string) pace.Limit {
+	d.Name = "warmup " + warmupName(relay, d.lane) + "/" + d.date
+	return d.Limit
+}
+
+// today is what a warm-up lets go on the day of a time; false when it lets all go, or there is none.
+func (r relayLimits) today(lane string, at time.Time) (daily, bool) {
+	s, ok := r.shares[lane]
+	if !ok {
+		return daily{}, false
+	}
+	date := at.Format(time.DateOnly)
+	n := pace.Share(s.curve, s.history, date)
+	if n < 0 {
+		return daily{}, false
+	}
+	year, month, day := at.Date()
+	return daily{pace.Limit{N: n, Until: time.Date(year, month, day+1, 0, 0, 0, 0, at.Location())}, lane, date}, true
+}
+
+// names lists the meters that an estimate has to know.
+func meters(ctx context.Context, s *store.Store, all []pace.Limit) (func(string) *pace.Meter, error) {
+	known, err := s.Meters(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	return func(name string) *pace.Meter {
+		if m := known[name]; m != nil {
+			return m
+		}
+		return &pace.Meter{}
+	}, nil
+}
