@@ -81,16 +81,32 @@ func (s *Sender) newBook(ctx context.Context, relays []config.Relay, rates []pac
 	b := &book{providers: table, zone: conf.Location(), all: pace.Limits("all", conf.Rates...), relays: map[string]relayLimits{}}
 	for _, r := range relays {
 		l := relayLimits{limits: pace.Limits(relayScope(r.Name), slices.Concat(r.Rates, rates)...), direct: r.Direct, warmup: r.Warmup, shares: map[string]share{}}
-		for lane, curve := range r.Warmup.Curves(table) {
+		for lane, curve := range warmups(r.Warmup, table) {
 			days, err := s.Store.WarmupDays(ctx, warmupName(r.Name, lane))
 			if err != nil {
 				return nil, err
 			}
-			l.shares[lane] = share{curve, days}
+			l.shares[lane] = share{curve, r.Warmup.Since(days)}
 		}
 		b.relays[r.Name] = l
 	}
 	return b, nil
+}
+
+// warmups are the curves of a warm-up, by lane; that of the relay as a whole is "".
+func warmups(w config.Warmup, table provider.Table) map[string][]int64 {
+	all := map[string][]int64{}
+	if steps := w.Steps(table); steps != nil {
+		all[""] = steps
+	}
+	for name := range w.Providers {
+		lane := name
+		if _, ok := table.Provider(name); !ok {
+			lane = table.Lane(provider.Canonical(name))
+		}
+		all[lane] = w.LaneSteps(table, lane)
+	}
+	return all
 }
 
 // of is which limits hold at a time for a lane by a relay.
@@ -105,13 +121,14 @@ func (b *book) of(relay, lane string, at time.Time) []pace.Limit {
 			all = append(all, pace.Limits(pairScope(relay, lane), p.Direct.Rates...)...)
 		}
 	}
-	for _, name := range []string{"", lane} {
-		if l, ok := r.today(name, at.In(b.zone)); ok {
-			all = append(all, l.named(relay))
-		}
-		if lane == "" {
-			break
-		}
+	if l, ok := r.today(relay, "", at.In(b.zone)); ok {
+		all = append(all, l)
+	}
+	if lane == "" {
+		return all
+	}
+	if l, ok := r.today(relay, lane, at.In(b.zone)); ok {
+		all = append(all, l)
 	}
 	return all
 }
@@ -133,33 +150,18 @@ func (b *book) now(relay, lane string, at time.Time) []pace.Limit {
 	return more[key]
 }
 
-// daily is a share of a day before its name is known.
-type daily struct {
-	pace.Limit
-	lane, date string
-}
-
-func (d daily) named(relay string) pace.Limit {
-	d.Name = "warmup " + warmupName(relay, d.lane) + "/" + d.date
-	return d.Limit
-}
-
-// today is what a warm-up lets go on the day of a time; false when it lets all go, or there is none.
-func (r relayLimits) today(lane string, at time.Time) (daily, bool) {
+// today is what a warm-up lets go on the day of a time; false when there is none.
+func (r relayLimits) today(relay, lane string, at time.Time) (pace.Limit, bool) {
 	s, ok := r.shares[lane]
-	if !ok {
-		return daily{}, false
-	}
 	date := at.Format(time.DateOnly)
-	n := pace.Share(s.curve, s.history, date)
-	if n < 0 {
-		return daily{}, false
+	if !ok || !r.warmup.Begun(date) {
+		return pace.Limit{}, false
 	}
 	year, month, day := at.Date()
-	return daily{pace.Limit{N: n, Until: time.Date(year, month, day+1, 0, 0, 0, 0, at.Location())}, lane, date}, true
+	return store.WarmupLimit(warmupName(relay, lane), date, pace.Share(s.curve, s.history, date), time.Date(year, month, day+1, 0, 0, 0, 0, at.Location())), true
 }
 
-// names lists the meters that an estimate has to know.
+// meters reads the meters that an estimate begins with.
 func meters(ctx context.Context, s *store.Store, all []pace.Limit) (func(string) *pace.Meter, error) {
 	known, err := s.Meters(ctx, all)
 	if err != nil {

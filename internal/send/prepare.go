@@ -30,11 +30,13 @@ type Plan struct {
 	Audience store.Audience
 	Counts   store.Planned // of a new campaign
 
-	Relay       config.Relay
-	Connections int
-	Rates       []pace.Rate
+	Relay       config.Relay   // the first of them
+	Relays      []config.Relay // that carry it
+	Connections int            // of all
+	Rates       []pace.Rate    // of the first relay, and what was asked for beside
 
-	dialer *relay.Dialer
+	notAfter time.Time
+	dialers  []*relay.Dialer // in the order of Relays
 }
 
 // Spec is what freezes with a campaign beside its content: who it goes to and by which way.
@@ -47,6 +49,10 @@ type Spec struct {
 	Relay      string   `json:"relay"`
 	Host       string   `json:"host"`
 	ReturnPath string   `json:"return_path"`
+
+	Others map[string]string `json:"others,omitempty"` // the hosts of further relays that share it, by name
+	Canary int64             `json:"canary,omitempty"`
+	Hold   time.Duration     `json:"hold,omitempty"`
 }
 
 // Prepare reads the campaign and its audience and writes nothing. A campaign that was sent before must be as it was.

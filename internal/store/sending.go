@@ -465,6 +465,7 @@ type Due struct {
 	Address    string
 	Domain     string
 	Attempts   int
+	Relay      string // that it was tried by last
 	Values     map[string]string
 	Gone       bool // the contact is not there any more: there is nothing to render
 	Suppressed bool // as things are now: the claim, which excludes it, is all that is to be done
@@ -519,7 +520,7 @@ func retriesText(class, among string) string {
 }
 
 func dueText(class string) string {
-	return `SELECT d.id, d.key, d.address, d.domain, d.attempts, c.fields, ` + blockedNow("d", class) + `
+	return `SELECT d.id, d.key, d.address, d.domain, d.attempts, d.relay, c.fields, ` + blockedNow("d", class) + `
 		FROM deliveries AS d LEFT JOIN contacts AS c ON c.id = d.contact AND c.key = d.key
 		WHERE d.campaign = ? AND d.state IN ('pending','deferred')`
 }
@@ -529,7 +530,7 @@ func (r *Run) due(ctx context.Context, fields []contact.Field, query string, arg
 	var text sql.NullString
 	err := eachRow(ctx, r.s.read, func(rows *sql.Rows) error {
 		var d Due
-		err := rows.Scan(&d.ID, &d.Key, &d.Address, &d.Domain, &d.Attempts, &text, &d.Suppressed)
+		err := rows.Scan(&d.ID, &d.Key, &d.Address, &d.Domain, &d.Attempts, &d.Relay, &text, &d.Suppressed)
 		if err != nil {
 			return err
 		}
@@ -571,6 +572,16 @@ func (r *Run) NextDue(ctx context.Context) (time.Time, bool, error) {
 	err := r.s.read.QueryRowContext(ctx, `SELECT min(next_try) FROM deliveries WHERE campaign = ? AND state IN ('pending','deferred')`, r.campaign).Scan(&at)
 	if err != nil {
 		return time.Time{}, false, fmt.Errorf("read what is due: %w", explain(err))
+	}
+	return timeOf(at.Int64), at.Valid, nil
+}
+
+// NextRetry is when the next of those can be tried whom the relay deferred; false when none waits.
+func (r *Run) NextRetry(ctx context.Context) (time.Time, bool, error) {
+	var at sql.NullInt64
+	err := r.s.read.QueryRowContext(ctx, `SELECT min(next_try) FROM deliveries WHERE campaign = ? AND state IN ('pending','deferred') AND next_try > 0`, r.campaign).Scan(&at)
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("read what is deferred: %w", explain(err))
 	}
 	return timeOf(at.Int64), at.Valid, nil
 }
