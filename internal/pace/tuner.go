@@ -31,7 +31,8 @@ type Tuner struct {
 	base  float64 // messages a second there
 	above float64 // checking: what the greater count brought
 
-	bad     int // a count that was refused: grow to less, in small steps. 0: none was
+	calm    time.Time // refusals until then are of the last one's event
+	bad     int       // a count that was refused: grow to less, in small steps. 0: none was
 	careful bool
 
 	ramp    time.Time // nothing is measured before; zero: not begun
@@ -120,12 +121,14 @@ func (t *Tuner) Done(now time.Time, busy bool) {
 // Refused notes that the relay had enough of our connections or of our rate. What a step up brought about ends with that
 // step; anything else halves. Refusals until the lower count has come about are of the same event.
 func (t *Tuner) Refused(now time.Time) {
-	switch {
-	case t.lower() && t.ramping(now):
+	settling := max(2*t.took, tuneWindow)
+	if wait := t.calm.Sub(now); wait > 0 && wait <= settling || t.state == checking && !t.ready(now) {
 		return
-	case t.state == climbing:
+	}
+	t.calm = now.Add(settling)
+	if t.state == climbing {
 		t.refusedAt(t.n, t.from)
-	default:
+	} else {
 		t.refusedAt(t.n, max(t.n/2, 1))
 	}
 }
@@ -237,10 +240,6 @@ func (t *Tuner) ready(now time.Time) bool {
 
 // lower reports whether the last step went down.
 func (t *Tuner) lower() bool { return t.state == checking || t.state == halved }
-
-func (t *Tuner) ramping(now time.Time) bool {
-	return t.ramp.IsZero() || now.Before(t.ramp)
-}
 
 // dialling is how long a changed count takes to come about at most.
 func (t *Tuner) dialling() time.Duration {

@@ -283,4 +283,32 @@ func TestTunerHalvesOnce(t *testing.T) {
 	if n := tuner.Connections(); n != 8 {
 		t.Errorf("%d connections after 16 refusals of one event", n)
 	}
+	tuner.Refused(noon.Add(30 * time.Second))
+	if n := tuner.Connections(); n != 4 {
+		t.Errorf("%d connections after one more, ten seconds later", n)
+	}
+	for i := range 10 {
+		tuner.Refused(noon.Add(time.Minute + time.Duration(i)*10*time.Second))
+	}
+	if n := tuner.Connections(); n != 1 {
+		t.Errorf("%d connections after a dozen refusals; one is the least", n)
+	}
+}
+
+// A clock that was set back by hours stops nothing: it still grows when more becomes useful, and halves when refused.
+func TestTunerWithAClockSetBack(t *testing.T) {
+	w := &wire{latency: 100 * time.Millisecond, noise: 0.2, useful: 4, dial: 800 * time.Millisecond}
+	tuner := NewTuner(32)
+	w.run(tuner, 100*time.Second, 1)
+	tuner.Refused(noon.Add(5 * time.Hour))
+	before := tuner.Connections()
+	tuner.Refused(noon)
+	if n := tuner.Connections(); n >= before {
+		t.Errorf("%d connections of %d after a refusal", n, before)
+	}
+	w = &wire{latency: 100 * time.Millisecond, noise: 0.2, useful: 1000, dial: 800 * time.Millisecond}
+	w.run(tuner, 6*time.Minute, 2)
+	if n := tuner.Connections(); n < 30 {
+		t.Errorf("%d connections, six minutes after all 32 became useful", n)
+	}
 }
