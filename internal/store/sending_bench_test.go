@@ -42,7 +42,7 @@ func benchCommit(b *testing.B, s *Store, n int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	run, _, err := s.Acquire(b.Context(), c, "bench", time.Minute, func(string) bool { return true })
+	run, _, err := s.Acquire(b.Context(), c, "bench", time.Minute, func(string) bool { return true }, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func BenchmarkFresh(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	run, _, err := s.Acquire(b.Context(), c, "bench", time.Minute, func(string) bool { return true })
+	run, _, err := s.Acquire(b.Context(), c, "bench", time.Minute, func(string) bool { return true }, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func BenchmarkFresh(b *testing.B) {
 	after, messages := int64(0), 0
 	b.ReportAllocs()
 	for b.Loop() {
-		due, err := run.Fresh(b.Context(), fields, after, 500)
+		due, err := run.Fresh(b.Context(), fields, Among{}, after, 500)
 		if err != nil {
 			b.Fatal(err)
 		}
