@@ -104,7 +104,7 @@ func progressEvent(p send.Progress, zone *time.Location) send.Progress {
 
 // logLine is a run in one line: what moves, and who does not.
 func logLine(p send.Progress, now time.Time) string {
-	head := fmt.Sprintf("%d of %d (%s)", p.Done, p.Total, percent(p.Done, p.Total, 1))
+	head := fmt.Sprintf("%d of %d (%s %%)", p.Done, p.Total, percent(p.Done, p.Total, 1))
 	line := fmt.Sprintf("%s %s: %s", now.Format(time.DateTime), p.Campaign, strings.Join(append([]string{head}, paceWords(p)...), ", "))
 	if troubles := troubles(p); len(troubles) > 0 {
 		line += "; " + strings.Join(troubles, ", ")
@@ -115,7 +115,7 @@ func logLine(p send.Progress, now time.Time) string {
 	var still []string
 	for _, l := range p.Lanes {
 		if state := laneState(l, now); state != "" {
-			still = append(still, l.Name+" "+state)
+			still = append(still, l.Name+" "+strings.Replace(state, "limit", "at its limit", 1))
 		}
 	}
 	for _, r := range p.Relays {
@@ -135,12 +135,15 @@ const (
 	barColumns = 24
 	barLeast   = 8 // columns; a shorter bar tells nothing
 	nameMost   = 24
-	narrow     = 60 // columns; there the state of a lane comes before its counts
+	narrow     = 60 // columns; with less only the most important is said
 )
 
 // progressLines is a run on so many columns and rows: the bar, what holds everything, the lanes and the relays.
 func progressLines(p send.Progress, now time.Time, columns, rows int) []string {
 	lines := []string{barLine(p, columns)}
+	if words := troubles(p); len(words) > 0 {
+		lines = append(lines, "  "+strings.Join(words, ", "))
+	}
 	if p.Note != "" {
 		lines = append(lines, "  "+heldText(p.Note, p.Until, now))
 	}
@@ -151,18 +154,17 @@ func progressLines(p send.Progress, now time.Time, columns, rows int) []string {
 
 // barLine is the whole run: count, speed, time left. The bar gets what room the words leave.
 func barLine(p send.Progress, columns int) string {
-	name := ui.Cut(p.Campaign, max(columns/3, 8))
-	words := append([]string{fmt.Sprintf("%d/%d", p.Done, p.Total)}, paceWords(p)...)
-	head, tail := fmt.Sprintf("%s %4s", name, percent(p.Done, p.Total, 0)), strings.Join(append(words, troubles(p)...), ", ")
-	room := min(barColumns, columns-ui.Width(head)-ui.Width(tail)-len(" [] "))
+	name, done := ui.Cut(p.Campaign, max(columns/3, 8)), percent(p.Done, p.Total, 0)
+	tail := strings.Join(append([]string{fmt.Sprintf("%d/%d", p.Done, p.Total)}, paceWords(p)...), ", ")
+	room := min(barColumns, columns-ui.Width(name)-ui.Width(tail)-len(" 100% [] "))
 	if room < barLeast {
-		return head + " " + tail
+		return fmt.Sprintf("%s %s%% %s", name, done, tail)
 	}
 	full := 0
 	if p.Total > 0 {
 		full = int(int64(room) * min(p.Done, p.Total) / p.Total)
 	}
-	return fmt.Sprintf("%s [%s%s] %s", head, strings.Repeat("#", full), strings.Repeat("-", room-full), tail)
+	return fmt.Sprintf("%s %3s%% [%s%s] %s", name, done, strings.Repeat("#", full), strings.Repeat("-", room-full), tail)
 }
 
 // paceWords is how fast the run is and how long it will take at that speed.
@@ -193,7 +195,7 @@ func troubles(p send.Progress) []string {
 
 // laneRow is a lane in words.
 type laneRow struct {
-	name, done, deferred, failed, state string
+	name, done, share, counts, state string
 }
 
 // laneRows puts lanes into words, at most so many by name; the rest is one row. One lane that nothing holds says no more than the
@@ -248,40 +250,27 @@ func othersRow(lanes []send.LaneProgress, now time.Time) laneRow {
 }
 
 func rowOf(l send.LaneProgress, state string) laneRow {
-	row := laneRow{name: l.Name, done: fmt.Sprintf("%d/%d", l.Done(), l.Total), state: state}
-	if l.Deferred > 0 {
-		row.deferred = fmt.Sprintf("%d deferred", l.Deferred)
-	}
-	if l.Failed > 0 {
-		row.failed = fmt.Sprintf("%d failed", l.Failed)
-	}
-	return row
+	counts := troubles(send.Progress{Deferred: l.Deferred, Failed: l.Failed})
+	return laneRow{name: l.Name, done: fmt.Sprintf("%d/%d", l.Done(), l.Total), share: percent(l.Done(), l.Total, 0) + "%", counts: strings.Join(counts, ", "), state: state}
 }
 
-// laneLines sets rows in columns. A column that is empty in all of them is left out.
+// laneLines sets rows in columns. Where there is little room the state of a lane takes the place of its counts.
 func laneLines(rows []laneRow, columns int) []string {
-	if len(rows) == 0 {
-		return nil
-	}
-	var name, done, deferred, failed int
+	var name, done, counts int
 	for _, r := range rows {
-		name, done = max(name, ui.Width(r.name)), max(done, len(r.done))
-		deferred, failed = max(deferred, len(r.deferred)), max(failed, len(r.failed))
+		name, done, counts = max(name, ui.Width(r.name)), max(done, len(r.done)), max(counts, len(r.counts))
 	}
-	name = min(name, nameMost, columns/3)
+	name = min(name, nameMost, columns/4)
 	var lines []string
 	for _, r := range rows {
-		cells := []string{"", ui.Pad(ui.Cut(r.name, name), name), fmt.Sprintf("%*s", done, r.done)}
-		counts := slices.DeleteFunc([]string{fmt.Sprintf("%*s", deferred, r.deferred), fmt.Sprintf("%*s", failed, r.failed)}, func(s string) bool { return s == "" })
+		cells := []string{fmt.Sprintf("%*s", done, r.done), ui.Pad(r.counts, counts), r.state}
 		switch {
-		case columns >= narrow:
-			cells = append(append(cells, counts...), r.state)
-		case r.state != "":
-			cells = append(cells, r.state)
-		default:
-			cells = append(cells, counts...)
+		case columns < narrow:
+			cells = []string{fmt.Sprintf("%4s", r.share), cmp.Or(r.state, r.counts)}
+		case counts == 0:
+			cells = []string{cells[0], r.state}
 		}
-		lines = append(lines, strings.TrimRight(strings.Join(cells, "  "), " "))
+		lines = append(lines, strings.TrimRight("  "+ui.Pad(ui.Cut(r.name, name), name)+"  "+strings.Join(cells, "  "), " "))
 	}
 	return lines
 }
@@ -295,14 +284,17 @@ func relayLines(relays []send.RelayProgress, now time.Time, columns int) []strin
 	for _, r := range relays {
 		name = max(name, ui.Width(r.Name))
 	}
-	name = min(name, nameMost, columns/3)
+	name = min(name, nameMost, columns/4)
 	var lines []string
 	for _, r := range relays {
-		line := fmt.Sprintf("  relay %s  %d accepted, %s", ui.Pad(ui.Cut(r.Name, name), name), r.Accepted, ui.Count(int64(r.Connections), "connection", "connections"))
+		words := []string{ui.Count(int64(r.Connections), "connection", "connections"), fmt.Sprintf("%d accepted", r.Accepted)}
 		if r.Until.After(now) {
-			line += ", " + because(pausedUntil(r.Until, now), r.Why)
+			if columns < narrow {
+				words = nil
+			}
+			words = append(words, because(pausedUntil(r.Until, now), r.Why))
 		}
-		lines = append(lines, line)
+		lines = append(lines, fmt.Sprintf("  relay %s  %s", ui.Pad(ui.Cut(r.Name, name), name), strings.Join(words, ", ")))
 	}
 	return lines
 }
@@ -385,13 +377,13 @@ func timeLeft(d time.Duration) string {
 	return fmt.Sprintf("%d days left", int(math.Round(d.Hours()/24)))
 }
 
-// percent is a share that is 100 only when all is done.
+// percent is a share in percent that is 100 only when all is done.
 func percent(done, total int64, digits int) string {
 	if total == 0 {
-		return "100 %"
+		return "100"
 	}
 	scale := math.Pow(10, float64(digits))
-	return fmt.Sprintf("%.*f %%", digits, math.Floor(100*scale*float64(done)/float64(total))/scale)
+	return fmt.Sprintf("%.*f", digits, math.Floor(100*scale*float64(done)/float64(total))/scale)
 }
 
 func boolInt(b bool) int {
