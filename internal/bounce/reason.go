@@ -107,6 +107,18 @@ var meanings = map[string]meaning{
 // Words says in plain words what a reason means.
 func Words(reason string) string { return meanings[reason].words }
 
+// Dead reports whether a reason, when it is permanent, means that the address itself is dead.
+func Dead(reason string) bool { return meanings[reason].dead }
+
+// AboutUs reports whether a reason is about our host, our domain or our relay, and says nothing about the recipient.
+func AboutUs(reason string) bool {
+	switch meanings[reason].scope {
+	case ScopeOurHost, ScopeOurDomain, ScopeRelay:
+		return true
+	}
+	return false
+}
+
 // Reasons lists every reason.
 func Reasons() []string {
 	var all []string

@@ -132,6 +132,7 @@ type Judgement struct {
 	Reason string // the taxonomy of package bounce
 	Hard   bool   // the address itself is dead
 	Ours   bool   // about our host, domain or relay, not about the recipient
+	Slow   bool   // the receiving side wants less of our mail for now
 }
 
 // Decision is what follows from an attempt.

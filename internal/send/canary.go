@@ -55,7 +55,7 @@ func (s *Sender) inStages(soft, ctx context.Context, p *Plan, run *store.Run, ra
 
 // canary picks the sample: of every provider in proportion.
 func (s *Sender) canary(ctx context.Context, p *Plan, run *store.Run, rates *book) ([]int64, error) {
-	all, err := s.Store.Planned(ctx, p.Campaign.ID)
+	all, err := s.Store.PlannedByDomain(ctx, p.Campaign.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ func (c *composer) compose(d store.Due) *outgoing {
 		out.verdict = &delivery.Decision{State: delivery.Failed, Reason: "compose"}
 		return out
 	}
-	out.messageID = mark.MessageID
+	out.messageID, out.sender = mark.MessageID, m.From
 	out.message = relay.Message{Envelope: c.envelope(d.ID, d.Address, m), Raw: m.Raw}
 	return out
 }
@@ -227,7 +227,7 @@ func judge(a delivery.Attempt, domain string) delivery.Judgement {
 		return delivery.Judgement{}
 	}
 	c := bounce.Classify(bounce.Reply{Code: a.Reply.Code, Enhanced: a.Reply.Enhanced, Text: a.Reply.Text, Phase: string(a.Phase)}, domain)
-	return delivery.Judgement{Reason: c.Reason, Hard: c.Hard, Ours: ours(c.Scope)}
+	return delivery.Judgement{Reason: c.Reason, Hard: c.Hard, Ours: ours(c.Scope), Slow: a.Reply.Code/100 == 4 && (c.Action == bounce.DoThrottle || ours(c.Scope))}
 }
 
 // ours reports whether a refusal is about us: then it says nothing about the address.

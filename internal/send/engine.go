@@ -57,7 +57,8 @@ type engine struct {
 
 	working int              // workers that have not given up; under the gate's lock
 	unsaved map[*lane]bool   // lanes whose state is to be kept, likewise
-	heard   int64            // the last event of the mailbox that was looked at
+	heard   int64 // the last event of the mailbox that was looked at
+	hearAt  time.Time
 }
 
 // outgoing is one composed message on its way.
@@ -65,6 +66,7 @@ type outgoing struct {
 	due       store.Due
 	lane      *lane
 	way       *way
+	sender    string   // From's address
 	routes    []string // the relays that may carry it; nil: any
 	message   relay.Message
 	messageID string

@@ -63,14 +63,14 @@ const (
 	soon      = 2 * time.Second // a lane that opens later needs nothing composed now
 )
 
-func newGate(now func() time.Time, limit int64, ways []*way, hours pace.Hours) *gate {
-	g := &gate{now: now, limit: limit, ways: ways, hours: hours, byDomain: map[string]*lane{}, holds: map[string]*hold{}, inFlight: map[int64]*lane{}, composing: map[int64]string{}}
+func newGate(now func() time.Time, ways []*way, hours pace.Hours) *gate {
+	g := &gate{now: now, ways: ways, wake: func() {}, hours: hours, byDomain: map[string]*lane{}, holds: map[string]*hold{}, inFlight: map[int64]*lane{}, composing: map[int64]string{}}
 	g.room = sync.NewCond(&g.mu)
 	g.rest = &lane{}
 	g.lanes = []*lane{g.rest}
 	weights := map[string]int{}
 	for _, w := range ways {
-		weights[w.name] = w.weight
+		weights[w.name], w.all = w.weight, ways
 	}
 	g.shares = pace.NewSplit(weights)
 	g.timer = time.AfterFunc(time.Hour, g.later)

@@ -3,6 +3,7 @@ package send
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"mailer/internal/pace"
@@ -95,7 +96,7 @@ func laneStates(text map[string]string) map[string]pace.Lane {
 
 // openLanes makes the lanes of a run from who is left: a lane each for the providers, for what the configuration names, for what was
 // slowed before, and for every other domain with a good share.
-func (g *gate) openLanes(b *book, open []store.Share, states map[string]pace.Lane, routed func(lane, domain string) bool) {
+func (g *gate) openLanes(b *book, open []store.Share, states map[string]pace.Lane, routes func(from, domain string) []string, from string) {
 	var all int64
 	sizes, domains := map[string]int64{}, map[string][]string{}
 	var names []string
@@ -115,7 +116,7 @@ func (g *gate) openLanes(b *book, open []store.Share, states map[string]pace.Lan
 		n := sizes[name]
 		p, known := b.providers.Provider(name)
 		state, before := states[laneScope(name)]
-		special := known || before || routed != nil && routed(name, domains[name][0])
+		special := known || before || routes != nil && !slices.Equal(routes(from, domains[name][0]), routes(from, ""))
 		if !special && (n < ownLeast || n*ownShare < all || len(g.lanes) > ownLanes) {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"mailer/internal/campaign"
 	"mailer/internal/config"
 	"mailer/internal/pace"
+	"mailer/internal/provider"
 	"mailer/internal/relay"
 	"mailer/internal/segment"
 	"mailer/internal/store"
@@ -35,8 +37,7 @@ type Plan struct {
 	Connections int            // of all
 	Rates       []pace.Rate    // of the first relay, and what was asked for beside
 
-	notAfter time.Time
-	dialers  []*relay.Dialer // in the order of Relays
+	dialers []*relay.Dialer // in the order of Relays
 }
 
 // Spec is what freezes with a campaign beside its content: who it goes to and by which way.
@@ -154,7 +155,7 @@ func (s *Sender) prepareFrozen(p *Plan, frozen store.Campaign, c *campaign.Campa
 	if err != nil {
 		return err
 	}
-	differences = append(differences, p.Spec.differences(now, p.Request)...)
+	differences = append(differences, p.Spec.differences(now, p.Request, s.hosts())...)
 	if len(differences) > 0 {
 		return &FrozenError{Campaign: frozen.Name, Differences: differences}
 	}
@@ -190,17 +191,44 @@ func (s *Sender) spec(r Request, c *campaign.Campaign) (Spec, error) {
 		}
 		spec.Expression = text
 	}
-	way, err := s.Workspace.Relay(r.Relay)
+	ways, err := s.relays(r.Relay)
 	if err != nil {
 		return spec, err
 	}
-	spec.Relay, spec.Host = way.Name, way.Host
+	spec.Relay, spec.Host = ways[0].Name, ways[0].Host
+	for _, way := range ways[1:] {
+		if spec.Others == nil {
+			spec.Others = map[string]string{}
+		}
+		spec.Others[way.Name] = way.Host
+	}
+	spec.Canary, spec.Hold = r.Canary, r.Hold
 	return spec, nil
+}
+
+// relays are those that a new campaign goes by: the one that is named, or else all that share the mail, that a route leads to, or that
+// stand by.
+func (s *Sender) relays(name string) ([]config.Relay, error) {
+	if name != "" {
+		way, err := s.Workspace.Relay(name)
+		return []config.Relay{way}, err
+	}
+	var all []config.Relay
+	for _, r := range s.Workspace.Config.Relays {
+		if r.Weight > 0 || len(r.For) > 0 || len(r.From) > 0 {
+			all = append(all, r)
+		}
+	}
+	if len(all) == 0 { // none is configured, or each wants to be named
+		way, err := s.Workspace.Relay("")
+		return []config.Relay{way}, err
+	}
+	return all, nil
 }
 
 // differences lists what of now is not as it was frozen. Flags that were not given are not compared: the command that
 // goes on may be shorter than the one that began.
-func (f Spec) differences(now Spec, r Request) []string {
+func (f Spec) differences(now Spec, r Request, hosts map[string]string) []string {
 	var d []string
 	add := func(what, was, is string) {
 		if was != is {
@@ -220,12 +248,33 @@ func (f Spec) differences(now Spec, r Request) []string {
 	if now.Exclude != "" {
 		add("--exclude", f.Exclude, now.Exclude)
 	}
-	if r.Relay != "" || now.Relay == f.Relay {
-		add("relay", f.Relay, now.Relay)
-		add("host of relay "+now.Relay, f.Host, now.Host)
+	if _, among := f.Others[r.Relay]; r.Relay != "" && !among {
+		add("relay", f.Relay, r.Relay)
+	}
+	for name, was := range f.hosts() {
+		add("host of relay "+name, was, hosts[name])
+	}
+	if r.Canary > 0 {
+		add("--canary", fmt.Sprint(f.Canary), fmt.Sprint(r.Canary))
 	}
 	add("bounces.return_path", f.ReturnPath, now.ReturnPath)
 	return d
+}
+
+// hosts are the relays of the campaign, by name.
+func (f Spec) hosts() map[string]string {
+	all := map[string]string{f.Relay: f.Host}
+	maps.Copy(all, f.Others)
+	return all
+}
+
+// hosts are the relays of the configuration, by name.
+func (s *Sender) hosts() map[string]string {
+	all := map[string]string{}
+	for _, r := range s.Workspace.Config.Relays {
+		all[r.Name] = r.Host
+	}
+	return all
 }
 
 // String says in words who the campaign is for.
@@ -340,40 +389,55 @@ func onAnyList(names []string, lists map[string]int64) (store.Where, error) {
 	return any, nil
 }
 
-// route picks the relay and its limits.
+// route picks the relays and their limits. A campaign that goes on does so by the relays that it was frozen with.
 func (s *Sender) route(p *Plan) error {
-	name := p.Request.Relay
-	if name == "" {
-		name = p.Spec.Relay
+	names := slices.Sorted(maps.Keys(p.Spec.Others))
+	if p.Request.Relay != "" {
+		names = []string{p.Request.Relay}
+	} else {
+		names = slices.Insert(names, 0, p.Spec.Relay)
 	}
-	var err error
-	if p.Relay, err = s.Workspace.Relay(name); err != nil {
-		return err
+	for _, name := range names {
+		r, err := s.Workspace.Relay(name)
+		if err != nil {
+			return err
+		}
+		if p.Request.Connections > 0 {
+			r.Connections = p.Request.Connections
+		}
+		server, err := s.server(r)
+		if err != nil {
+			return err
+		}
+		p.Relays, p.dialers = append(p.Relays, r), append(p.dialers, relay.NewDialer(server))
+		p.Connections += r.Connections
 	}
-	p.Connections = p.Relay.Connections
-	if p.Request.Connections > 0 {
-		p.Connections = p.Request.Connections
-	}
+	p.Relay = p.Relays[0]
 	p.Rates = slices.Concat(p.Relay.Rates, p.Request.Rates)
-	server, err := s.server(p.Relay)
-	if err != nil {
-		return err
-	}
-	p.dialer = relay.NewDialer(server)
 	return nil
 }
 
-// Estimate is how long n messages take at least under the rates; 0: as fast as the relay takes them.
-func (p *Plan) Estimate(n int64) time.Duration { return estimate(p.Rates, n) }
-
-func estimate(rates []pace.Rate, n int64) time.Duration {
-	var longest time.Duration
-	for _, r := range rates {
-		if r.Per >= long { // the first window's share may go at once
-			longest = max(longest, time.Duration((n-1)/int64(r.N))*r.Per)
-			continue
-		}
-		longest = max(longest, time.Duration(float64(n)/float64(r.N)*float64(r.Per)))
+// ways are the relays of a run.
+func (p *Plan) ways() []*way {
+	var all []*way
+	for i, r := range p.Relays {
+		w := newWay(r.Name, max(r.Weight, 1), r.Connections, p.dialers[i].Dial)
+		w.dialer, w.standby = p.dialers[i], r.Standby
+		all = append(all, w)
 	}
-	return longest
+	return all
+}
+
+// routes says which relays may carry a message, by its From, its lane and its recipient's domain; nil: all may carry all.
+func (p *Plan) routes(conf config.Config, table provider.Table) func(from, domain string) []string {
+	if p.Request.Relay != "" || !slices.ContainsFunc(p.Relays, func(r config.Relay) bool { return len(r.For)+len(r.From) > 0 }) {
+		return nil
+	}
+	return func(from, domain string) []string {
+		names := []string{}
+		for _, r := range conf.RelaysFor(from, table.Lane(domain), domain) {
+			names = append(names, r.Name)
+		}
+		return names
+	}
 }

@@ -1,6 +1,8 @@
 package send
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 )
@@ -54,7 +56,69 @@ func (c *Counts) Progress(label string, total int64) Progress {
 	p := Progress{Campaign: label, Total: total, Done: min(c.Done(), total), Accepted: c.Accepted.Load(), Deferred: c.Deferred.Load(),
 		Failed: c.Failed.Load(), Uncertain: c.Uncertain.Load(), Excluded: c.Excluded.Load(), Lanes: []LaneProgress{}, Relays: []RelayProgress{}}
 	p.PerSecond = c.speed.per(time.Now(), c.Done())
+	if g := c.gate.Load(); g != nil {
+		g.show(&p)
+	}
 	return p
+}
+
+// show fills in the lanes and the relays.
+func (g *gate) show(p *Progress) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.now()
+	for _, l := range g.lanes {
+		if l == g.rest && l.total == 0 {
+			continue
+		}
+		one := LaneProgress{Name: l.title(), Total: l.total, Accepted: l.accepted, Deferred: l.deferred, Failed: l.failed}
+		one.Rate, one.Until, one.Why = l.state.State(now)
+		for _, w := range g.ways {
+			for _, h := range g.scopes(w, l) {
+				if h.tight.After(now) {
+					one.Limit = h.limit
+				}
+			}
+		}
+		p.Lanes = append(p.Lanes, one)
+	}
+	slices.SortStableFunc(p.Lanes, func(a, b LaneProgress) int { return cmp.Compare(b.Total, a.Total) })
+	for _, w := range g.ways {
+		one := RelayProgress{Name: w.name, Connections: w.live, Accepted: w.accepted}
+		switch {
+		case w.gone != nil:
+			one.Why = "given up: " + w.gone.Error()
+		case w.trouble != nil:
+			one.Why = w.trouble.Error()
+		case w.until.After(now):
+			one.Until, one.Why = w.until, w.why
+		}
+		p.Relays = append(p.Relays, one)
+	}
+	if s := g.standstill(now); s != nil {
+		p.Note, p.Until = s.note, s.until
+	}
+}
+
+// standstill is why nothing goes at the moment; nil: something does.
+func (g *gate) standstill(now time.Time) *stuck {
+	for _, l := range g.lanes {
+		if l.away+l.making > 0 {
+			return nil
+		}
+	}
+	if len(g.inFlight) == 0 {
+		return nil
+	}
+	return g.held()
+}
+
+// title names a lane for people.
+func (l *lane) title() string {
+	if l.name == "" {
+		return "others"
+	}
+	return l.name
 }
 
 // speed is how fast a count grew over the last speedSpan. It keeps a sample each second, as it is asked.

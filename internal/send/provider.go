@@ -35,8 +35,8 @@ var providers = []string{
 // rented are the names of machines that such a company lets, and that are the user's own for the time.
 var rented = []string{"compute.amazonaws.com", "compute-1.amazonaws.com", "vs.sakura.ne.jp", "vps.ovh.net"}
 
-// provider names the mail service that a host belongs to, or nothing.
-func provider(host string) string {
+// ownerOf names the mail service that a host belongs to, or nothing.
+func ownerOf(host string) string {
 	host = strings.ToLower(strings.Trim(host, ".*,;<>()[] "))
 	if under(host, rented) != "" {
 		return ""
@@ -62,7 +62,7 @@ func shared(p relay.Profile) string {
 		names = append(names, p.Security.Names...)
 	}
 	for _, n := range names {
-		if found := provider(n); found != "" {
+		if found := ownerOf(n); found != "" {
 			return found
 		}
 	}

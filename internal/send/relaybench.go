@@ -82,7 +82,7 @@ func (r BenchRequest) Check() error {
 		return &UsageError{fmt.Sprintf("--to: %v", err)}
 	}
 	for _, name := range []string{r.Relay.Host, to.Domain()} {
-		if p := provider(name); p != "" {
+		if p := ownerOf(name); p != "" {
 			return &ProviderError{name, p}
 		}
 	}

@@ -218,65 +218,41 @@ func (s *Sender) engine(ctx context.Context, p *Plan, run *store.Run, rates *boo
 	if err != nil {
 		return nil, err
 	}
-	hours, err := s.hours(p)
-	if err != nil {
-		return nil, err
-	}
 	e := &engine{
 		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, release: c.template.Release, judge: judge, sample: sample,
-		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), expires: p.Campaign.Expires, notAfter: p.notAfter, counts: counts,
+		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), expires: p.Campaign.Expires, notAfter: p.Content.NotAfter(), counts: counts,
 		now: s.Now, warn: s.warn, firstPause: p.Request.FirstBackoff, fresh: leaseTime / 2, idle: idleTime,
 		guard: &guard{breaker: pace.NewBreaker(s.Workspace.Config.Breakers())},
 	}
 	if e.firstPause == 0 {
 		e.firstPause = time.Second
 	}
-	e.gate = newGate(s.Now, p.Request.Limit-counts.Tried(), p.ways(), hours)
-	e.gate.zone = s.Workspace.Config.Location()
-	e.gate.openLanes(rates, open, laneStates(states), p.routed(s.Workspace.Config))
-	if p.Request.Limit <= 0 {
-		e.gate.limit = 0
+	e.gate = newGate(s.Now, p.ways(), p.Content.Hours(s.Workspace.Config.Hours()))
+	if p.Request.Limit > 0 {
+		e.gate.limit = max(p.Request.Limit-counts.Done(), 1)
 	}
-	if routes := p.routes(s.Workspace.Config, rates.providers); routes != nil {
+	e.gate.zone = s.Workspace.Config.Location()
+	routes := p.routes(s.Workspace.Config, rates.providers)
+	e.gate.openLanes(rates, open, laneStates(states), routes, p.From())
+	if routes != nil {
 		e.compose = func(d store.Due) *outgoing {
 			out := c.compose(d)
-			out.routes = routes(out.fromAddress, d.Domain)
+			if out.routes = routes(out.sender, d.Domain); len(out.routes) == 0 && out.verdict == nil {
+				out.why = fmt.Sprintf("no relay of mailer.yaml carries mail from %s to %s", out.sender, d.Domain)
+				out.verdict = &delivery.Decision{State: delivery.Failed, Reason: "norelaying"}
+			}
+			if out.verdict != nil {
+				out.routes = nil // it needs a place in the books only
+			}
 			return out
 		}
 	}
 	return e, nil
 }
 
-// hours are when this campaign's mail may go: its own, or else the workspace's.
-func (s *Sender) hours(p *Plan) (pace.Hours, error) {
-	h := s.Workspace.Config.Hours()
-	front := p.Content.Variants[0].Front
-	if len(front.Windows) > 0 {
-		h.Windows = nil
-		for _, text := range front.Windows {
-			span, err := pace.ParseSpan(text)
-			if err != nil {
-				return h, err
-			}
-			h.Windows = append(h.Windows, span)
-		}
-	}
-	if len(front.Quiet) > 0 {
-		h.Quiet = nil
-		for _, text := range front.Quiet {
-			span, err := pace.ParseSpan(text)
-			if err != nil {
-				return h, err
-			}
-			h.Quiet = append(h.Quiet, span)
-		}
-	}
-	return h, nil
-}
-
 // expire gives up who was deferred, when the campaign's time is over.
 func (s *Sender) expire(ctx context.Context, p *Plan, run *store.Run, sum *Summary) error {
-	if !p.notAfter.IsZero() && !s.Now().Before(p.notAfter) {
+	if late := p.Content.NotAfter(); !late.IsZero() && !s.Now().Before(late) {
 		n, err := run.TooLate(ctx)
 		sum.TooLate += n
 		return err

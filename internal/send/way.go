@@ -52,9 +52,26 @@ const (
 	queuePerWorker   = 4
 )
 
+func newWay(name string, weight, connections int, dial func(context.Context) (*relay.Conn, error)) *way {
+	return &way{name: name, weight: weight, connections: connections, dial: dial, tuner: pace.NewTuner(connections), since: make([]time.Time, connections)}
+}
+
+// needed reports whether a relay has to carry mail: one that stands by has not, while another one can.
+func (w *way) needed() bool {
+	if !w.standby {
+		return true
+	}
+	for _, o := range w.all {
+		if !o.standby && o.gone == nil && (o.up || o.trouble == nil) {
+			return false
+		}
+	}
+	return true
+}
+
 // admits reports whether there is a place for a worker. The first one tries a relay of which nothing is known, or that was away.
 func (w *way) admits(index int) bool {
-	return w.gone == nil && (index == 0 || w.up && index < w.tuner.Connections())
+	return w.gone == nil && w.needed() && (index == 0 || w.up && index < w.tuner.Connections())
 }
 
 // opens is when the relay may have the next message, by its own state.

@@ -549,19 +549,34 @@ func (r *Run) due(ctx context.Context, fields []contact.Field, query string, arg
 	return due, nil
 }
 
-const openByDomain = "SELECT domain, count(*) FROM deliveries WHERE campaign = ? AND " + open + " GROUP BY domain ORDER BY 2 DESC, 1"
+const (
+	openByDomain    = "SELECT domain, count(*) FROM deliveries WHERE campaign = ? AND " + open + " GROUP BY domain ORDER BY 2 DESC, 1"
+	plannedByDomain = "SELECT domain, count(*) FROM deliveries WHERE campaign = ? AND state <> 'excluded' GROUP BY domain ORDER BY 2 DESC, 1"
+)
 
 // Open counts who may still be sent to by receiving domain, the largest first.
-func (r *Run) Open(ctx context.Context) ([]Share, error) {
+func (r *Run) Open(ctx context.Context) ([]Share, error) { return r.s.OpenByDomain(ctx, r.campaign) }
+
+// OpenByDomain counts who of a campaign may still be sent to by receiving domain, the largest first.
+func (s *Store) OpenByDomain(ctx context.Context, campaign int64) ([]Share, error) {
+	return s.byDomain(ctx, openByDomain, campaign)
+}
+
+// PlannedByDomain counts everybody of a campaign who is not excluded by receiving domain, the largest first.
+func (s *Store) PlannedByDomain(ctx context.Context, campaign int64) ([]Share, error) {
+	return s.byDomain(ctx, plannedByDomain, campaign)
+}
+
+func (s *Store) byDomain(ctx context.Context, query string, campaign int64) ([]Share, error) {
 	var all []Share
-	err := eachRow(ctx, r.s.read, func(rows *sql.Rows) error {
+	err := eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var d Share
 		err := rows.Scan(&d.Name, &d.Count)
 		all = append(all, d)
 		return err
-	}, openByDomain, r.campaign)
+	}, query, campaign)
 	if err != nil {
-		return nil, fmt.Errorf("count what is left: %w", explain(err))
+		return nil, fmt.Errorf("count by receiving domain: %w", explain(err))
 	}
 	return all, nil
 }
