@@ -71,7 +71,11 @@ func (d *Dialer) dial(ctx context.Context, t *trace) (*Conn, error) {
 func (d *Dialer) connect(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.server.Timeouts.Connect)
 	defer cancel()
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", d.addr)
+	dial := d.server.Net
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	raw, err := dial(ctx, "tcp", d.addr)
 	if err != nil {
 		return nil, &DialError{Server: d.addr, Phase: delivery.PhaseConnect, Err: err, Hint: "is the host and port right, and is the relay up?"}
 	}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -42,6 +43,7 @@ type Server struct {
 	Pipelining bool                                      // used when the relay offers it
 	PerConn    int                                       // messages after which a connection is replaced; 0: no limit but the relay's own
 	Timeouts   Timeouts
+	Net        func(ctx context.Context, network, addr string) (net.Conn, error) // how to reach it; nil: by TCP
 }
 
 // Timeouts of the phases. A short one after the dot makes duplicates, so the defaults are those of RFC 5321 section 4.5.3.2.

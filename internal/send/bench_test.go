@@ -47,18 +47,20 @@ func benchmarkSend(b *testing.B, sink int, away time.Duration) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	run, _, err := st.Acquire(b.Context(), c, self(), time.Minute, Gone)
+	run, _, err := st.Acquire(b.Context(), c, self(), time.Minute, Gone, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
 	raw := append([]byte("Subject: bench\r\n\r\n"), bytes.Repeat([]byte("0123456789 0123456789 0123456789 0123456789\r\n"), 14<<10/45)...)
 	server := relay.Server{Name: "sink", Host: "127.0.0.1", Port: sink, TLS: relay.NoTLS, Pipelining: true}
 	var counts Counts
-	e := &engine{run: run, campaign: c, relay: "sink", connections: 10, pace: newPace(nil), counts: &counts, now: time.Now, firstPause: time.Second, judge: judge,
-		dial: func(ctx context.Context) (*relay.Conn, error) { return relay.Dial(ctx, server) },
+	e := &engine{run: run, campaign: c, counts: &counts, now: time.Now, firstPause: time.Second, judge: judge,
 		compose: func(d store.Due) *outgoing {
 			return &outgoing{due: d, messageID: "m", message: relay.Message{Raw: raw, Envelope: relay.Envelope{From: "b@example.com", To: d.Address, ENVID: "b"}}}
 		}}
+	sink10 := newWay("sink", 1, 10, func(ctx context.Context) (*relay.Conn, error) { return relay.Dial(ctx, server) })
+	e.gate = newGate(time.Now, []*way{sink10}, pace.Hours{})
+	e.gate.rest.total = int64(b.N)
 	b.ResetTimer()
 	if err := e.work(b.Context(), b.Context()); err != nil {
 		b.Fatal(err)

@@ -55,9 +55,9 @@ type engine struct {
 	stopWith  context.CancelCauseFunc
 	wake      chan struct{} // of the feeder
 
-	working int              // workers that have not given up; under the gate's lock
-	unsaved map[*lane]bool   // lanes whose state is to be kept, likewise
-	heard   int64 // the last event of the mailbox that was looked at
+	working int            // workers that have not given up; under the gate's lock
+	unsaved map[*lane]bool // lanes whose state is to be kept, likewise
+	heard   int64          // the last event of the mailbox that was looked at
 	hearAt  time.Time
 }
 

@@ -20,23 +20,23 @@ import (
 // Its rules (limits, lanes, shares of relays, hours) are those of package pace; the limits themselves are counted by the store with the
 // claim, for all processes together, and what a claim was told is remembered here as a hold.
 type gate struct {
-	now      func() time.Time
-	limit    int64 // of messages in this run; 0: none
-	closed   bool
-	mu       sync.Mutex
-	room     *sync.Cond // something was taken, composed or given back
-	lanes    []*lane
-	rest     *lane // the last one: domains that are too small for a lane of their own
-	byDomain map[string]*lane
-	ways     []*way
-	shares   *pace.Split // of the relays
-	holds    map[string]*hold // by the scope of a limit
-	inFlight map[int64]*lane  // read, and not settled yet
+	now       func() time.Time
+	limit     int64 // of messages in this run; 0: none
+	closed    bool
+	mu        sync.Mutex
+	room      *sync.Cond // something was taken, composed or given back
+	lanes     []*lane
+	rest      *lane // the last one: domains that are too small for a lane of their own
+	byDomain  map[string]*lane
+	ways      []*way
+	shares    *pace.Split      // of the relays
+	holds     map[string]*hold // by the scope of a limit
+	inFlight  map[int64]*lane  // read, and not settled yet
 	composing map[int64]string // domains of what is being composed
-	fed      int64
-	hours    pace.Hours
-	openAt   time.Time // the hours are closed until then
-	shutAt   time.Time // the hours are open until then; zero: not looked up yet
+	fed       int64
+	hours     pace.Hours
+	openAt    time.Time // the hours are closed until then
+	shutAt    time.Time // the hours are open until then; zero: not looked up yet
 
 	look    time.Time // when the first thing that only time holds back may go
 	timer   *time.Timer
@@ -428,6 +428,7 @@ func (g *gate) refused(out *outgoing, limit string, until time.Time) {
 		out.lane.hold(until, limit) // a limit that nobody knows the place of
 	}
 	g.putFront(out)
+	g.judge(g.now())
 	g.match()
 }
 
@@ -439,7 +440,7 @@ func (g *gate) putFront(out *outgoing) {
 	}
 	l.away--
 	l.taken--
-	g.wake() // what is left may all be held
+	g.wake()                                       // what is left may all be held
 	if own := g.laneOf(out.due.Domain); own != l { // it was split off while the message was away
 		l, own.total = own, own.total+1
 		g.inFlight[out.due.ID] = own
@@ -497,24 +498,31 @@ func (g *gate) land(id int64) {
 	}
 }
 
-// begun and finished frame a message that a worker has on the wire.
-func (g *gate) begun(w *way, index int) {
+// finished notes that a relay is through with a message.
+func (g *gate) finished(w *way, took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	w.begin(index, g.now())
-}
-
-func (g *gate) finished(w *way, index int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	now := g.now()
-	w.done(index, now)
 	before := w.tuner.Connections()
-	w.tuner.Done(now, len(w.waiting) == 0)
+	w.tuner.Done(g.now(), len(w.waiting) == 0)
+	g.shares.Carried(w.name, took, w.live)
 	if w.tuner.Connections() != before {
 		g.match()
 		g.room.Broadcast()
 	}
+}
+
+// tight reports whether a limit that holds for a message is close: its claim may be refused, and the relay is told of it only when it is
+// not.
+func (g *gate) tight(out *outgoing) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.now()
+	for _, h := range g.scopes(out.way, out.lane) {
+		if h.tight.After(now) {
+			return true
+		}
+	}
+	return false
 }
 
 // shut reports whether a message that is claimed may not go after all: its lane or its relay was paused since.

@@ -29,8 +29,8 @@ type Sender struct {
 	Workspace *config.Workspace
 	Store     *store.Store
 	Now       func() time.Time
-	Warn      func(text string)                                 // told of what goes on otherwise than planned; nil: nobody listens
-	Listen    func(ctx context.Context) error                   // reads the bounce mailbox when a canary's hold is over; nil: nobody does
+	Warn      func(text string)               // told of what goes on otherwise than planned; nil: nobody listens
+	Listen    func(ctx context.Context) error // reads the bounce mailbox when a canary's hold is over; nil: nobody does
 }
 
 func (s *Sender) warn(text string) {
@@ -52,7 +52,7 @@ type Request struct {
 	Limit        int64       // at most so many in this run; 0: all
 	Wait         time.Duration
 	RetryFailed  bool
-	Resolve      string // "", resend or sent: what becomes of the uncertain
+	Resolve      string        // "", resend or sent: what becomes of the uncertain
 	Canary       int64         // so many go first, of all providers in proportion; 0: all go at once
 	Hold         time.Duration // how long the rest waits then
 	Stay         bool          // to wait for that in this run

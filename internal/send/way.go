@@ -35,8 +35,6 @@ type way struct {
 	why      string
 	failures int // such wishes in a row, without a message taken
 	ours     int // refusals about us in a row
-	since    []time.Time   // when each worker began with its message; zero: it has none
-	mean     time.Duration // that a message took, of the last ones
 
 	accepted int64
 	all      []*way // of the run
@@ -53,7 +51,7 @@ const (
 )
 
 func newWay(name string, weight, connections int, dial func(context.Context) (*relay.Conn, error)) *way {
-	return &way{name: name, weight: weight, connections: connections, dial: dial, tuner: pace.NewTuner(connections), since: make([]time.Time, connections)}
+	return &way{name: name, weight: weight, connections: connections, dial: dial, tuner: pace.NewTuner(connections)}
 }
 
 // needed reports whether a relay has to carry mail: one that stands by has not, while another one can.
@@ -86,48 +84,14 @@ func (w *way) opens(now time.Time) time.Time {
 	return at
 }
 
-// slowFrom is how long a message takes over a relay that holds up the others, instead of being merely far away: at least five times as
-// long as over the fastest.
-const slowFrom = 3 * time.Second
-
-// begin notes that a worker begins with a message, and done that it is through.
-func (w *way) begin(index int, now time.Time) { w.since[index] = now }
-
-func (w *way) done(index int, now time.Time) {
-	took := now.Sub(w.since[index])
-	w.since[index] = time.Time{}
-	if w.mean == 0 {
-		w.mean = took
-		return
-	}
-	w.mean += (took - w.mean) / 8
-}
-
-// slowness is how long a message takes: the mean of the last ones, or how long the relay has left one without an answer.
-func (w *way) slowness(now time.Time) time.Duration {
-	slow := w.mean
-	for _, at := range w.since {
-		if !at.IsZero() {
-			slow = max(slow, now.Sub(at))
-		}
-	}
-	return slow
-}
-
-// judge tells the shares which relays do not count at the moment: those that are away, paused or so slow that the others would stand
-// still for their sake.
+// judge tells the shares which relays do not count at the moment: those that are away, paused or at their limit. One that is merely slow
+// they find out themselves.
 func (g *gate) judge(now time.Time) {
 	if len(g.ways) < 2 {
 		return
 	}
-	fastest := time.Duration(0)
 	for _, w := range g.ways {
-		if m := w.mean; m > 0 && (fastest == 0 || m < fastest) {
-			fastest = m
-		}
-	}
-	for _, w := range g.ways {
-		opens, slow := w.opens(now), w.slowness(now)
+		opens := w.opens(now)
 		for _, h := range g.scopes(w, g.rest) {
 			if h.until.After(opens) {
 				opens = h.until
@@ -135,11 +99,9 @@ func (g *gate) judge(now time.Time) {
 		}
 		switch {
 		case !w.up || w.gone != nil:
-			g.shares.Away(w.name, farFuture)
+			g.shares.Away(w.name, time.Time{})
 		case opens.After(now):
 			g.shares.Away(w.name, opens)
-		case slow > slowFrom && slow > 5*fastest:
-			g.shares.Away(w.name, now.Add(slowFrom))
 		default:
 			g.shares.Back(w.name)
 		}
@@ -151,6 +113,7 @@ func (g *gate) connected(w *way, n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	w.live += n
+	w.tuner.Live(w.live)
 	if n > 0 && !w.up {
 		w.up, w.ever, w.trouble = true, true, nil
 		g.judge(g.now())

@@ -79,10 +79,13 @@ func (w *worker) deliver() {
 	if w.second == nil {
 		w.claim(w.take(false))
 	}
+	if w.second != nil && w.e.gate.tight(w.second) && !w.confirm(w.second) {
+		w.second = nil
+	}
 	out := w.first
-	w.e.gate.begun(w.way, w.index)
+	began := time.Now()
 	a := w.conn.Send(&out.message, w.offer())
-	w.e.gate.finished(w.way, w.index)
+	w.e.gate.finished(w.way, time.Since(began))
 	if w.again++; a.Again && w.again <= mostAgain {
 		return // the connection is used up: the same message goes over another one
 	}
