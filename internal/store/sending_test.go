@@ -660,9 +660,9 @@ func TestLongLimits(t *testing.T) {
 func TestNoStatementOfARunLooksThroughTheCampaign(t *testing.T) {
 	s, _ := openTest(t)
 	for query, want := range map[string]string{
-		freshText("marketing", ""):       "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try=? AND id>?)",
-		freshText("operational", ""):     "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try=? AND id>?)",
-		retriesText("marketing", ""):     "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try>? AND next_try<?)",
+		freshText("marketing", ""):   "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try=? AND id>?)",
+		freshText("operational", ""): "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try=? AND id>?)",
+		retriesText("marketing", ""): "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try>? AND next_try<?)",
 		claimText(16, "marketing"):   "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)",
 		claimText(16, "operational"): "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)",
 		claimText(1, "marketing"):    "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)",
