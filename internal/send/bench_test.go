@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mailer/internal/mailtest"
+	"mailer/internal/pace"
 	"mailer/internal/relay"
 	"mailer/internal/store"
 )

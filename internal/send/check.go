@@ -3,11 +3,9 @@ package send
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"mailer/internal/campaign"
 	"mailer/internal/contact"
@@ -153,18 +151,6 @@ func names(fields []contact.Field) []string {
 		all = append(all, f.Name)
 	}
 	return all
-}
-
-// Pace says in words how long n messages take.
-func (p *Plan) Pace(n int64) string {
-	d := p.Estimate(n)
-	switch {
-	case d == 0:
-		return "as fast as the relay takes them (no rate is set)"
-	case d < time.Second:
-		return "within a second at the set rates"
-	}
-	return fmt.Sprintf("at least %s at the set rates", d.Round(time.Second))
 }
 
 // Subject is the subject's template of the first document, for people.

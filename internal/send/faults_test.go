@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -213,8 +212,8 @@ func TestNothingHoldsAConnectionThatWasHungUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	way := newWay("test", 1, 1, nil)
-	w := &worker{way: way, e: &engine{wire: t.Context(), gate: newGate(time.Now, []*way{way}, pace.Hours{})}}
+	one := newWay("test", 1, 1, nil)
+	w := &worker{way: one, e: &engine{wire: t.Context(), gate: newGate(time.Now, []*way{one}, pace.Hours{})}}
 	w.use(conn)
 	w.hangUp()
 	if w.unwatch() {

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"mailer/internal/delivery"
 	"mailer/internal/pace"
 	"mailer/internal/store"
 )

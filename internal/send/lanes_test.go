@@ -125,7 +125,7 @@ func TestAnotherRelayTakesOver(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		first func(t *testing.T, srv *mailtest.SMTPServer, wire *mailtest.Wire) // what goes wrong when it has taken 100
-		dial  func(context.Context) (*relay.Conn, error)                         // nil: by the wire
+		dial  func(context.Context) (*relay.Conn, error)                        // nil: by the wire
 		slow  time.Duration
 	}{
 		{name: "dead at the start", dial: dead},

@@ -229,7 +229,7 @@ func (f *RelayFindings) expect(p relay.Profile, way config.Relay) {
 		rate, bound = machineRate, "machine"
 	}
 	took := time.Duration(expectedFor / rate * float64(time.Second))
-	if least := estimate(way.Rates, expectedFor); least > took {
+	if least := leastTime(way.Rates, expectedFor); least > took {
 		took, bound = least, "rates"
 	}
 	f.Bound, f.Seconds, f.PerSecond = bound, round(took.Seconds()), round(expectedFor/took.Seconds())

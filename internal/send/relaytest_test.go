@@ -169,8 +169,8 @@ func TestProvidersAreKnown(t *testing.T) {
 		"notgmail.com": false, "gmail.com.example.com": false, "mail.example.com": false, "127.0.0.1": false, "localhost": false, "": false,
 		"ec2-192-0-2-1.ap-northeast-1.compute.amazonaws.com": false, "os3-1-2.vs.sakura.ne.jp": false, "www1234.sakura.ne.jp": true,
 	} {
-		if got := provider(host) != ""; got != want {
-			t.Errorf("provider(%q) = %q", host, provider(host))
+		if got := ownerOf(host) != ""; got != want {
+			t.Errorf("ownerOf(%q) = %q", host, ownerOf(host))
 		}
 	}
 	for _, c := range []struct {

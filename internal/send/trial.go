@@ -106,7 +106,7 @@ func (s *Sender) sendTrial(ctx context.Context, p *Plan, to string, model contac
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
-	conn, err := p.dialer.Dial(ctx)
+	conn, err := p.dialers[0].Dial(ctx)
 	if err != nil {
 		return Trial{}, err
 	}
