@@ -13,7 +13,7 @@ type Limit struct {
 	N      int64
 	Per    time.Duration
 	Smooth bool      // kept even; otherwise counted: the share of a window may go at once
-	Until  time.Time // of a share of one calendar day (warm-up): when that day ends; Name holds the date, Per and Smooth are not used
+	Until  time.Time // of a share of one calendar day (warm-up): when that day ends; Name holds the date, Per and Smooth are not used, and N -1 only counts
 }
 
 // smoothest is up to where the shortest rate of a scope is kept even: 5,000 an hour alone says how fast, 50,000 a day how
@@ -98,7 +98,7 @@ func (l Limit) credit(step int64) int64 {
 func (l Limit) When(m *Meter, now time.Time) time.Time {
 	switch {
 	case !l.Until.IsZero():
-		if l.Used(m, now) < l.N || !now.Before(l.Until) {
+		if l.N < 0 || l.Used(m, now) < l.N || !now.Before(l.Until) {
 			return now
 		}
 		return l.Until
