@@ -7,6 +7,8 @@ const (
 	sameEvent    = 5 * time.Second  // refusals this soon after one that counted are of mail that was on the wire already
 	recoverEvery = 10 * time.Second // without a refusal: one step up
 	recoverShare = 0.1              // of the rate before: one step
+	beyondShare  = 0.25             // of the rate now: one step above the rate before
+	freeFrom     = 2.0              // times the rate before; limits that are met lie below that, and a rush would only meet them again
 	slowest      = 1.0 / 6          // messages a second: the ten a minute that Gmail's 4.7.28 is answered with
 	trickle      = 1.0              // messages a second: the slowest while a quarter or more is taken
 	slowestShare = 0.01             // of the rate before: who took 100/s is not starved at ten a minute
@@ -22,12 +24,13 @@ const (
 // Lane is how one receiving provider, or one relay, takes our mail at the moment. The zero Lane: freely. It is kept as
 // JSON; decode into a fresh one.
 //
-// A refusal that asks for less (421, 4.7.x) halves the rate; it comes back in steps while mail is taken. When the next such
+// A refusal that asks for less (421, 4.7.x) halves the rate; it comes back in steps while mail is taken, and is free some
+// steps above where it was. When the next such
 // refusal comes with nothing taken in between, and most of what went lately was refused, slower is not enough: then there
 // are pauses, each twice as long. A provider that refuses half of its mail at any rate gets it at a trickle.
 type Lane struct {
 	Rate   float64       `json:"rate,omitempty"`   // messages a second; 0: as fast as they come
-	Was    float64       `json:"was,omitempty"`    // what went before it was slowed; back there it is free
+	Was    float64       `json:"was,omitempty"`    // what went before it was slowed
 	Until  time.Time     `json:"until,omitzero"`   // paused until then
 	Held   time.Duration `json:"held,omitempty"`   // how long that pause is; 0: something was taken since the last one
 	Hit    time.Time     `json:"hit,omitzero"`     // the last refusal that counted
@@ -62,6 +65,9 @@ func (l *Lane) Throttled(now time.Time, achieved float64, why string) bool {
 		// Right after a pause, what was achieved tells of the pause.
 		if achieved > 0 && achieved < from && now.Sub(l.Until) > recoverEvery {
 			from = achieved
+		}
+		if l.Rate >= l.Was {
+			l.Was = max(from, 2*trickle)
 		}
 		least := max(trickle, slowestShare*l.Was)
 		if closed {
@@ -115,9 +121,13 @@ func (l *Lane) Took(now time.Time) bool {
 	if now.Sub(quiet) < recoverEvery {
 		return changed
 	}
-	l.Rate += recoverShare * l.Was
+	if l.Rate < l.Was {
+		l.Rate = min(l.Rate+recoverShare*l.Was, l.Was)
+	} else {
+		l.Rate += beyondShare * l.Rate
+	}
 	l.Raised = now
-	if l.Rate >= l.Was {
+	if l.Rate >= freeFrom*l.Was {
 		l.free()
 	}
 	return true
@@ -141,15 +151,18 @@ func (l *Lane) Leave(at time.Time) {
 }
 
 // State is what to show: the rate that it is slowed to and the end of its pause, each zero when there is none, and what was
-// said when there is one.
+// said when there is one. What goes as fast as before is not slowed.
 func (l *Lane) State(now time.Time) (rate float64, until time.Time, why string) {
+	if l.Rate < l.Was {
+		rate = l.Rate
+	}
 	if now.Before(l.Until) {
 		until = l.Until
 	}
-	if l.Rate > 0 || !until.IsZero() {
+	if rate > 0 || !until.IsZero() {
 		why = l.Why
 	}
-	return l.Rate, until, why
+	return rate, until, why
 }
 
 // pause holds everything back, never for less than it is held already.

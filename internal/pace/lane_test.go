@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-var noon = time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+var midday = time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 
 func at(seconds float64) time.Time {
-	return noon.Add(time.Duration(seconds * float64(time.Second)))
+	return midday.Add(time.Duration(seconds * float64(time.Second)))
 }
 
 // What a lane does after a row of events, as a table of stories.
@@ -50,6 +50,10 @@ func TestLane(t *testing.T) {
 		{"free again", []event{
 			{0, "throttled", true}, {10, "took", true}, {20, "took", true}, {30, "took", true}, {40, "took", true}, {50, "took", true},
 		}, 50, 0, 0, 50},
+		{"refused a little above", []event{
+			{0, "throttled", true}, {10, "took", true}, {20, "took", true}, {30, "took", true}, {40, "took", true}, {50, "took", true},
+			{60, "took", true}, {61, "throttled", true},
+		}, 62, 5, 0, 62},
 		{"blocked", []event{{0, "blocked", true}, {1, "blocked", false}}, 2, 0, 600, 600},
 		{"blocked while throttled", []event{{0, "throttled", true}, {1, "blocked", true}}, 2, 5, 601, 601},
 		{"a shorter pause ends no longer one", []event{{0, "blocked", true}, {1, "took", false}, {2, "throttled", false}}, 3, 0, 600, 600},
@@ -84,7 +88,7 @@ func TestLane(t *testing.T) {
 				t.Errorf("why %q", why)
 			}
 			if next := l.Next(at(tt.now)); !next.Equal(at(tt.next)) {
-				t.Errorf("next at %v s, want %v", next.Sub(noon).Seconds(), tt.next)
+				t.Errorf("next at %v s, want %v", next.Sub(midday).Seconds(), tt.next)
 			}
 		})
 	}
@@ -94,7 +98,7 @@ func TestLane(t *testing.T) {
 func TestLaneThatAchievedNothing(t *testing.T) {
 	for _, achieved := range []float64{0, -1, math.NaN(), math.Inf(1), math.Inf(-1)} {
 		var l Lane
-		l.Throttled(noon, achieved, "421")
+		l.Throttled(midday, achieved, "421")
 		if !(l.Rate >= slowest) || math.IsInf(l.Rate, 0) {
 			t.Errorf("achieved %v: slowed to %v", achieved, l.Rate)
 		}
@@ -107,7 +111,7 @@ func TestLaneThatAchievedNothing(t *testing.T) {
 // After a pause one message is tried; the others follow when it was taken.
 func TestLaneProbesAfterAPause(t *testing.T) {
 	var l Lane
-	l.Blocked(noon, time.Minute, "550 5.7.1")
+	l.Blocked(midday, time.Minute, "550 5.7.1")
 	if next := l.Next(at(61)); !next.Equal(at(61)) {
 		t.Fatalf("held for %v more", next.Sub(at(61)))
 	}
@@ -126,7 +130,7 @@ func TestLaneProbesAfterAPause(t *testing.T) {
 
 func TestLaneIsSmooth(t *testing.T) {
 	var l Lane
-	l.Throttled(noon, 40, "421")
+	l.Throttled(midday, 40, "421")
 	now, n := at(1), 0
 	for ; now.Before(at(5)); now = l.Next(now) {
 		l.Leave(now)
@@ -140,10 +144,10 @@ func TestLaneIsSmooth(t *testing.T) {
 // A clock that is set back by hours, as it is where somebody corrects a time zone, must not make a pause of hours.
 func TestLaneWithAClockSetBack(t *testing.T) {
 	var l Lane
-	l.Throttled(noon, 10, "421")
+	l.Throttled(midday, 10, "421")
 	l.Throttled(at(10), 10, "421")
 	l.Leave(at(10))
-	back := noon.Add(-3 * time.Hour)
+	back := midday.Add(-3 * time.Hour)
 	if wait := l.Next(back).Sub(back); wait > time.Minute {
 		t.Errorf("after the clock was set back it waits for %v", wait)
 	}
@@ -160,7 +164,7 @@ func TestLaneWithAClockSetBack(t *testing.T) {
 func TestLaneIsKept(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var l Lane
-	now := noon
+	now := midday
 	for i := range 5000 {
 		before, _ := json.Marshal(l)
 		var changed bool
@@ -195,7 +199,7 @@ func TestLaneHolds(t *testing.T) {
 	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		l := Lane{Longest: time.Duration(r.IntN(90)) * time.Minute}
-		now := noon
+		now := midday
 		for i := range 2000 {
 			until := l.Until
 			switch r.IntN(6) {
@@ -214,7 +218,7 @@ func TestLaneHolds(t *testing.T) {
 			if l.Next(now).Before(l.Until) || l.Next(now).Before(now) {
 				t.Fatalf("seed %d step %d: next at %v, paused until %v", seed, i, l.Next(now), l.Until)
 			}
-			if l.Rate != 0 && (l.Rate < slowest || l.Rate >= l.Was) {
+			if l.Rate != 0 && (l.Rate < slowest || l.Rate >= 2*l.Was) {
 				t.Fatalf("seed %d step %d: rate %v of %v", seed, i, l.Rate, l.Was)
 			}
 			now = now.Add(time.Duration(r.ExpFloat64() * float64(20*time.Second)))
@@ -222,7 +226,7 @@ func TestLaneHolds(t *testing.T) {
 	}
 }
 
-// provider is a receiving side that takes so many messages a second, or none of some share.
+// receiver takes so many messages a second, and of these refuses a share.
 type receiver struct {
 	rate   float64 // 0: any
 	refuse float64
@@ -251,7 +255,7 @@ func (p *receiver) run(l *Lane, n int, most float64, latency time.Duration, seed
 	}
 	var wire []reply
 	var recent []time.Time
-	now, left := noon, n
+	now, left := midday, n
 	p.last, p.tokens = now, p.rate
 	for left > 0 {
 		for len(wire) > 0 && !wire[0].at.After(now) {
@@ -280,21 +284,20 @@ func (p *receiver) run(l *Lane, n int, most float64, latency time.Duration, seed
 		wire = append(wire, reply{now.Add(latency), p.takes(now, r)})
 		now = now.Add(time.Duration(float64(time.Second) / most))
 	}
-	return now.Sub(noon), refused
+	return now.Sub(midday), refused
 }
 
 // A provider that takes 10 a second and is offered 200: most of what it would take arrives, with few refusals.
 func TestLaneFindsTheProvidersRate(t *testing.T) {
-	for seed := range uint64(5) {
+	for _, latency := range []time.Duration{10 * time.Millisecond, 200 * time.Millisecond, 2 * time.Second} {
 		var l Lane
-		took, refused := (&receiver{rate: 10}).run(&l, 20_000, 200, 200*time.Millisecond, seed)
-		if rate := 20_000 / took.Seconds(); rate < 5 {
-			t.Errorf("seed %d: %.1f a second of 10", seed, rate)
+		took, refused := (&receiver{rate: 10}).run(&l, 20_000, 200, latency, 1)
+		if rate := 20_000 / took.Seconds(); rate < 6 {
+			t.Errorf("replies after %v: %.1f a second of 10", latency, rate)
 		}
-		if share := float64(refused) / 20_000; share > 0.15 {
-			t.Errorf("seed %d: %.0f %% were refused", seed, 100*share)
+		if share := float64(refused) / 20_000; share > 0.1 {
+			t.Errorf("replies after %v: %.0f %% were refused", latency, 100*share)
 		}
-		t.Logf("seed %d: %v, %d refused", seed, took.Round(time.Second), refused)
 	}
 }
 
@@ -309,7 +312,6 @@ func TestLaneThatIsHalfRefusedEnds(t *testing.T) {
 		if refused > 4000 {
 			t.Errorf("seed %d: %d were refused", seed, refused)
 		}
-		t.Logf("seed %d: %v, %d refused", seed, took.Round(time.Second), refused)
 	}
 }
 
@@ -317,7 +319,7 @@ func TestLaneThatIsHalfRefusedEnds(t *testing.T) {
 func TestLaneOfAClosedDoor(t *testing.T) {
 	var l Lane
 	tries := 0
-	for now := noon; now.Before(noon.Add(3 * time.Hour)); {
+	for now := midday; now.Before(midday.Add(3 * time.Hour)); {
 		if next := l.Next(now); next.After(now) {
 			now = next
 			continue

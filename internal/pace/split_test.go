@@ -28,15 +28,15 @@ func share(s *Split, carriers map[string]carrier, n int, seed uint64) (map[strin
 	var all []*connection
 	for _, name := range slices.Sorted(maps.Keys(carriers)) {
 		for range carriers[name].connections {
-			all = append(all, &connection{name, noon})
+			all = append(all, &connection{name, midday})
 		}
 	}
 	got := map[string]int{}
-	for now := noon; ; now = now.Add(step) {
+	for now := midday; ; now = now.Add(step) {
 		r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		for _, c := range all {
 			is := carriers[c.relay]
-			if d := now.Sub(noon); d >= is.from && d < is.to || now.Before(c.free) || !s.May(now, c.relay) {
+			if d := now.Sub(midday); d >= is.from && d < is.to || now.Before(c.free) || !s.May(now, c.relay) {
 				continue
 			}
 			s.Took(now, c.relay)
@@ -45,11 +45,11 @@ func share(s *Split, carriers map[string]carrier, n int, seed uint64) (map[strin
 			c.free = now.Add(took)
 			got[c.relay]++
 			if n--; n == 0 {
-				return got, now.Sub(noon)
+				return got, now.Sub(midday)
 			}
 		}
-		if now.Sub(noon) > 24*time.Hour {
-			return got, now.Sub(noon)
+		if now.Sub(midday) > 24*time.Hour {
+			return got, now.Sub(midday)
 		}
 	}
 }
@@ -169,17 +169,17 @@ func TestSplitOfStrangers(t *testing.T) {
 	s := NewSplit(map[string]int{"a": 1, "spare": 0})
 	for range 10 {
 		for _, name := range []string{"spare", "stranger", "a"} {
-			if !s.May(noon, name) {
+			if !s.May(midday, name) {
 				t.Errorf("%s waits, and for whom?", name)
 			}
-			s.Took(noon, name)
+			s.Took(midday, name)
 			s.Carried(name, time.Second, 1)
-			s.Away(name, noon)
+			s.Away(name, midday)
 			s.Back(name)
 		}
 	}
 	empty := NewSplit(nil)
-	if !empty.May(noon, "a") {
+	if !empty.May(midday, "a") {
 		t.Error("among no relays one waits")
 	}
 }
@@ -190,7 +190,7 @@ func TestSplitNeverStops(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 11))
 		s := NewSplit(map[string]int{"a": 1 + r.IntN(9), "b": 1 + r.IntN(9), "c": r.IntN(3), "d": 1 + r.IntN(99)})
-		now := noon
+		now := midday
 		for range 1000 {
 			switch name := names[r.IntN(4)]; r.IntN(12) {
 			case 0:

@@ -37,7 +37,7 @@ func TestStrata(t *testing.T) {
 // ones were given.
 func TestStrataAdds(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 17))
-	for range 5000 {
+	for range 2000 {
 		sizes := map[string]int64{}
 		var total int64
 		for i := range 1 + r.IntN(40) {
