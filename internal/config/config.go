@@ -3,8 +3,8 @@
 // What is in force for a key is the first of: a flag, an environment variable, the file, the default. Every key
 // can be set by a variable named after its path: MAILER_ and the path in capitals, joined by underscores, every
 // other character than a letter or digit an underscore too. relays.main.host is MAILER_RELAYS_MAIN_HOST,
-// dkim.0.key_file is MAILER_DKIM_0_KEY_FILE; a list of plain values is written with commas between them. Relays,
-// lanes and DKIM keys must be named in the file first: a variable changes an entry, it does not make one.
+// dkim.0.key_file is MAILER_DKIM_0_KEY_FILE; a list of plain values is written with commas between them, one of hours
+// with semicolons. Relays, lanes and DKIM keys must be named in the file first: a variable changes an entry, it does not make one.
 //
 // The file is read strictly. An unknown key, a key given twice, a wrong type and a value that cannot be right are
 // all reported at once, each with its line and column. Rules that hang on what a command is about to do (a sender
