@@ -97,6 +97,22 @@ func (s *Store) Meters(ctx context.Context, limits []pace.Limit) (map[string]*pa
 	return all, nil
 }
 
+// WarmupDays returns what a relay ("main"), or a relay for one provider ("main gmail"), sent on the days it was warmed up, the first
+// day first.
+func (s *Store) WarmupDays(ctx context.Context, name string) ([]pace.Day, error) {
+	var days []pace.Day
+	err := eachRow(ctx, s.read, func(rows *sql.Rows) error {
+		var d pace.Day
+		err := rows.Scan(&d.Date, &d.Sent)
+		days = append(days, d)
+		return err
+	}, "SELECT day, used FROM warmups WHERE name = ? AND used > 0 ORDER BY day", name)
+	if err != nil {
+		return nil, fmt.Errorf("read the warm-up of %s: %w", name, explain(err))
+	}
+	return days, nil
+}
+
 // meters are the meters that one transaction needs: read when they are first asked for, written at its end.
 type meters struct {
 	d      *direct
