@@ -61,7 +61,7 @@ func readMeter(l pace.Limit, now time.Time, each ask) (pace.Meter, error) {
 	case l.Smooth:
 		return m, each(func(row []driver.Value) error {
 			next, _ := row[0].(int64)
-			m.Next = time.Unix(0, next)
+			m.Next = time.UnixMicro(next)
 			if holes, _ := row[1].(string); holes != noHoles {
 				return json.Unmarshal([]byte(holes), &m.Holes)
 			}
@@ -97,12 +97,28 @@ func (s *Store) Meters(ctx context.Context, limits []pace.Limit) (map[string]*pa
 	return all, nil
 }
 
+// WarmupDays returns what a relay ("main"), or a relay for one provider ("main gmail"), sent on the days it was warmed up, the first
+// day first.
+func (s *Store) WarmupDays(ctx context.Context, name string) ([]pace.Day, error) {
+	var days []pace.Day
+	err := eachRow(ctx, s.read, func(rows *sql.Rows) error {
+		var d pace.Day
+		err := rows.Scan(&d.Date, &d.Sent)
+		days = append(days, d)
+		return err
+	}, "SELECT day, used FROM warmups WHERE name = ? AND used > 0 ORDER BY day", name)
+	if err != nil {
+		return nil, fmt.Errorf("read the warm-up of %s: %w", name, explain(err))
+	}
+	return days, nil
+}
+
 // meters are the meters that one transaction needs: read when they are first asked for, written at its end.
 type meters struct {
 	d      *direct
 	now    time.Time
 	limits func(relay, lane string) []pace.Limit
-	ways   map[way][]held
+	ways   map[way]*holding
 	byName map[string]*metered
 }
 
@@ -119,35 +135,34 @@ type metered struct {
 	changed bool
 }
 
-// held is a limit with its meter, which others may share.
-type held struct {
-	pace.Limit
-	m *metered
+// holding is the limits that hold for the messages of a way, and their meters in the same order. Others may share the meters.
+type holding struct {
+	limits []pace.Held
+	meters []*metered
 }
 
 func (r *Run) meters() *meters {
 	m := &meters{d: r.d, now: r.s.now(), limits: r.limits}
 	if m.limits != nil {
-		m.ways, m.byName = map[way][]held{}, map[string]*metered{}
+		m.ways, m.byName = map[way]*holding{}, map[string]*metered{}
 	}
 	return m
 }
 
 // of is the limits that hold for a message.
-func (m *meters) of(relay, lane string) ([]held, error) {
-	if m.limits == nil {
-		return nil, nil
-	}
+func (m *meters) of(relay, lane string) (*holding, error) {
 	w := way{relay, lane}
 	if all, ok := m.ways[w]; ok {
 		return all, nil
 	}
-	limits := m.limits(relay, lane)
-	all := make([]held, 0, len(limits))
-	for _, l := range limits {
-		i := slices.IndexFunc(all, func(h held) bool { return h.Name == l.Name })
+	all := &holding{}
+	if m.limits == nil {
+		return all, nil
+	}
+	for _, l := range m.limits(relay, lane) {
+		i := slices.IndexFunc(all.limits, func(h pace.Held) bool { return h.Name == l.Name })
 		if i >= 0 { // each message counts once
-			all[i].N = min(all[i].N, l.N)
+			all.limits[i].N = min(all.limits[i].N, l.N)
 			continue
 		}
 		one := m.byName[l.Name]
@@ -158,7 +173,7 @@ func (m *meters) of(relay, lane string) ([]held, error) {
 			}
 			m.byName[l.Name] = one
 		}
-		all = append(all, held{l, one})
+		all.limits, all.meters = append(all.limits, pace.Held{Limit: l, Meter: &one.Meter}), append(all.meters, one)
 	}
 	m.ways[w] = all
 	return all, nil
@@ -178,7 +193,7 @@ func (one *metered) mark() {
 
 // slot is the place that a claim has under every limit that holds for it.
 type slot struct {
-	all  []held
+	*holding
 	from time.Time // when its message may leave
 	next time.Time // when to ask again, if there is none; zero: there is one
 	by   string    // the limit that has none
@@ -187,12 +202,10 @@ type slot struct {
 
 // take takes a slot for a message, unless there is none within Ahead.
 func (m *meters) take(relay, lane string) (s slot, err error) {
-	s.all, err = m.of(relay, lane)
-	if err != nil || len(s.all) == 0 {
+	if s.holding, err = m.of(relay, lane); err != nil || len(s.limits) == 0 {
 		return s, err
 	}
-	s.look(m.now)
-	if s.next.IsZero() {
+	if s.look(m.now); s.next.IsZero() {
 		s.count(m.now)
 	}
 	return s, nil
@@ -200,25 +213,22 @@ func (m *meters) take(relay, lane string) (s slot, err error) {
 
 // look finds the first moment at which all limits let a message leave.
 func (s *slot) look(now time.Time) {
-	s.from, s.next = now, time.Time{}
-	for _, h := range s.all {
-		at, ahead := h.When(&h.m.Meter, now), Ahead
-		if !h.Until.IsZero() {
-			ahead = 0 // what leaves on the next day is of that day's share
-		}
-		if at.After(s.from) {
-			s.from = at
-		}
-		if ask := at.Add(-ahead); ask.After(now) && ask.After(s.next) {
-			s.next, s.by = ask, h.Name
+	s.from, s.by = pace.Earliest(s.limits, now)
+	if s.next = (time.Time{}); s.from.After(now.Add(Ahead)) {
+		s.next = s.from.Add(-Ahead)
+	}
+	for _, h := range s.limits {
+		// What leaves on the next day is of that day's share, which is not known before.
+		if h.Until.After(now) && !s.from.Before(h.Until) && h.Until.After(s.next) {
+			s.next, s.by = h.Until, h.Name
 		}
 	}
 }
 
 func (s *slot) count(now time.Time) {
-	for _, h := range s.all {
-		h.Take(&h.m.Meter, now, s.from)
-		h.m.changed = true
+	for i, h := range s.limits {
+		h.Take(h.Meter, now, s.from)
+		s.meters[i].changed = true
 	}
 }
 
@@ -233,15 +243,15 @@ func (m *meters) mark() {
 // so the even ones move up.
 func (m *meters) takeAnew(slots []slot) {
 	for _, s := range slots {
-		for _, h := range s.all {
-			h.GiveBack(&h.m.Meter, s.from)
+		for _, h := range s.limits {
+			h.GiveBack(h.Meter, s.from)
 		}
 	}
 	for _, one := range m.byName {
 		one.Next, one.Holes = one.next, slices.Clone(one.holes)
 	}
 	for i := range slots {
-		if s := &slots[i]; !s.lost && len(s.all) > 0 {
+		if s := &slots[i]; !s.lost && len(s.limits) > 0 {
 			s.look(m.now)
 			s.count(m.now)
 		}
@@ -254,14 +264,17 @@ func (m *meters) giveBack(relay, lane string, at time.Time) error {
 		return nil
 	}
 	all, err := m.of(relay, lane)
-	for _, h := range all {
+	if err != nil {
+		return err
+	}
+	for i, h := range all.limits {
 		if !h.Until.IsZero() && at.Before(h.Until.AddDate(0, 0, -1)) {
 			continue // it was taken from the share of the day before
 		}
-		h.GiveBack(&h.m.Meter, at)
-		h.m.changed = true
+		h.GiveBack(h.Meter, at)
+		all.meters[i].changed = true
 	}
-	return err
+	return nil
 }
 
 // save writes what has changed.
@@ -296,7 +309,7 @@ func (m *meters) savePace(one *metered) error {
 		holes = string(b)
 	}
 	_, err := m.d.exec("INSERT INTO paces (name, next, holes) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET next = excluded.next, holes = excluded.holes",
-		one.limit.Name, one.Next.UnixNano(), holes)
+		one.limit.Name, one.Next.UnixMicro(), holes)
 	return err
 }
 

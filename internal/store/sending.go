@@ -277,8 +277,7 @@ func (r *Run) claimAll(m *meters, claims []Claim, claimed []Claimed) error {
 	}
 	for len(todo) > 0 {
 		m.mark()
-		var some []Claim
-		var slots []slot
+		some, slots := make([]Claim, 0, len(todo)), make([]slot, 0, len(todo))
 		var let, left []int
 		for _, i := range todo {
 			s, err := m.take(claims[i].Relay, claims[i].Lane)

@@ -28,8 +28,8 @@ func (s *Store) LaneStates(ctx context.Context) (map[string]string, error) {
 	return all, nil
 }
 
-// forgetLanes is for how long it is kept how one took our mail.
-const forgetLanes = 30 * 24 * time.Hour
+// keepLanes is for how long it is kept how one took our mail.
+const keepLanes = 30 * 24 * time.Hour
 
 // SaveLane keeps, as JSON, how a relay or a receiving provider takes our mail; empty: freely. It is true whoever holds the lease, and
 // for all campaigns.
@@ -37,7 +37,7 @@ func (r *Run) SaveLane(name, state string) error {
 	ctx := context.Background()
 	err := r.s.update(ctx, func(tx *sql.Tx) error {
 		now := r.s.now()
-		_, err := tx.ExecContext(ctx, "DELETE FROM lanes WHERE updated_at < ? OR name = ? AND ? = ''", now.Add(-forgetLanes).UnixMilli(), name, state)
+		_, err := tx.ExecContext(ctx, "DELETE FROM lanes WHERE updated_at < ? OR name = ? AND ? = ''", now.Add(-keepLanes).UnixMilli(), name, state)
 		if err != nil || state == "" {
 			return err
 		}
