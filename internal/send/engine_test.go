@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -14,6 +15,8 @@ import (
 
 	"mailer/internal/delivery"
 	"mailer/internal/mailtest"
+	"mailer/internal/pace"
+	"mailer/internal/provider"
 	"mailer/internal/relay"
 	"mailer/internal/store"
 )
@@ -34,10 +37,20 @@ type rig struct {
 	now         func() time.Time
 	dial        func(context.Context, relay.Server) (*relay.Conn, error) // nil: plain
 	verdict     func(store.Due) *delivery.Decision
+	limits      func(relay, lane string) []pace.Limit
+	net         func(ctx context.Context, network, addr string) (net.Conn, error)
 	counts      Counts
 }
 
-func newRig(t *testing.T, n int) *rig {
+func newRig(t *testing.T, n int) *rig { return newRigOf(t, audience{{"example.jp", n}}) }
+
+// audience is how many there are of each domain; they are planned in this order.
+type audience []struct {
+	domain string
+	n      int
+}
+
+func newRigOf(t *testing.T, people audience) *rig {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "mailer.db")
 	st, err := store.Open(t.Context(), path, store.Options{})
@@ -47,9 +60,11 @@ func newRig(t *testing.T, n int) *rig {
 	t.Cleanup(func() { st.Close() })
 	r := &rig{t: t, st: st, path: path, connections: 4, retry: []time.Duration{time.Hour}, pause: time.Millisecond, now: time.Now,
 		verdict: func(store.Due) *delivery.Decision { return nil }}
-	r.sql(fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
-		INSERT INTO contacts (key, address, fields, created_at, updated_at)
-		SELECT printf('p%%05d@example.jp', i), printf('p%%05d@example.jp', i), '{}', 1, 1 FROM n`, n))
+	for _, p := range people {
+		r.sql(fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+			INSERT INTO contacts (key, address, fields, created_at, updated_at)
+			SELECT printf('p%%05d@%s', i), printf('p%%05d@%s', i), '{}', 1, 1 FROM n`, p.n, p.domain, p.domain))
+	}
 	r.campaign, err = st.CreateCampaign(t.Context(), store.Campaign{Name: "news", Class: "marketing", Content: "{}", Options: "{}",
 		Expires: time.Now().Add(72 * time.Hour)}, store.Audience{Class: "marketing"})
 	if err != nil {
@@ -85,7 +100,7 @@ func (r *rig) query(text string, into ...any) {
 }
 
 func (r *rig) server(srv *mailtest.SMTPServer) relay.Server {
-	return relay.Server{Name: "test", Host: "localhost", Port: srv.Port, TLS: relay.NoTLS, Pipelining: true, PerConn: r.perConn, Timeouts: relay.Timeouts{
+	return relay.Server{Name: "test", Host: "localhost", Port: srv.Port, Net: r.net, TLS: relay.NoTLS, Pipelining: true, PerConn: r.perConn, Timeouts: relay.Timeouts{
 		Connect: 20 * time.Second, Command: 20 * time.Second, Data: 20 * time.Second, Block: 20 * time.Second, Dot: 20 * time.Second}}
 }
 
@@ -97,29 +112,52 @@ func (r *rig) run(soft context.Context, srv *mailtest.SMTPServer) error {
 
 func (r *rig) runHard(soft, hard context.Context, srv *mailtest.SMTPServer) error {
 	r.t.Helper()
-	run, _, err := r.st.Acquire(context.Background(), r.campaign, self(), time.Minute, Gone, nil)
+	server := r.server(srv)
+	dial := relay.NewDialer(server).Dial
+	if r.dial != nil {
+		dial = func(ctx context.Context) (*relay.Conn, error) { return r.dial(ctx, server) }
+	}
+	return r.runBy(soft, hard, newWay("test", 1, r.connections, dial))
+}
+
+// runBy sends once by these relays.
+func (r *rig) runBy(soft, hard context.Context, ways ...*way) error {
+	r.t.Helper()
+	run, _, err := r.st.Acquire(context.Background(), r.campaign, self(), time.Minute, Gone, r.limits)
 	if err != nil {
 		return err
 	}
-	server := r.server(srv)
+	err = r.engine(run, ways...).work(soft, hard)
+	if cerr := run.Close(context.Background()); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// engine is what a run puts together, with these relays.
+func (r *rig) engine(run *store.Run, ways ...*way) *engine {
+	r.t.Helper()
 	e := &engine{
-		run: run, campaign: r.campaign, relay: "test", connections: r.connections, limit: r.limit, retry: r.retry,
-		waitUntil: time.Now().Add(r.wait), expires: r.campaign.Expires, pace: newPace(nil), counts: &r.counts, now: r.now, firstPause: r.pause, fresh: r.fresh, idle: r.idle, judge: judge,
-		dial: relay.NewDialer(server).Dial,
+		run: run, campaign: r.campaign, retry: r.retry, waitUntil: time.Now().Add(r.wait), expires: r.campaign.Expires, counts: &r.counts, now: r.now,
+		firstPause: r.pause, fresh: r.fresh, idle: r.idle, judge: judge, warn: func(text string) { r.t.Log(text) },
 		compose: func(d store.Due) *outgoing {
 			return &outgoing{due: d, verdict: r.verdict(d), messageID: fmt.Sprintf("m%d@example.com", d.ID), message: relay.Message{
 				Envelope: relay.Envelope{From: fmt.Sprintf("b%d@example.com", d.ID), To: d.Address},
 				Raw:      fmt.Appendf(nil, "To: %s\r\n\r\nhello\r\n", d.Address)}}
 		},
 	}
-	if r.dial != nil {
-		e.dial = func(ctx context.Context) (*relay.Conn, error) { return r.dial(ctx, server) }
+	e.gate = newGate(r.now, ways, pace.Hours{})
+	e.gate.limit = r.limit
+	table, err := provider.Presets()
+	if err != nil {
+		r.t.Fatal(err)
 	}
-	err = e.work(soft, hard)
-	if cerr := run.Close(context.Background()); err == nil {
-		err = cerr
+	open, err := run.Open(context.Background())
+	if err != nil {
+		r.t.Fatal(err)
 	}
-	return err
+	e.gate.openLanes(&book{providers: table}, open, nil, nil, "")
+	return e
 }
 
 func (r *rig) balance() delivery.Balance {
@@ -132,10 +170,14 @@ func (r *rig) balance() delivery.Balance {
 }
 
 // verify holds what the server took against what the store says of each recipient: nobody twice, nobody lost.
-func (r *rig) verify(srv *mailtest.SMTPServer) {
+func (r *rig) verify(servers ...*mailtest.SMTPServer) {
 	r.t.Helper()
 	took, gave := map[string]int{}, map[string]int{}
-	for _, tx := range srv.Transactions() {
+	var all []mailtest.Transaction
+	for _, srv := range servers {
+		all = append(all, srv.Transactions()...)
+	}
+	for _, tx := range all {
 		if !tx.Complete || len(tx.Rcpts) == 0 {
 			continue
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,15 +16,6 @@ import (
 	"mailer/internal/relay"
 	"mailer/internal/store"
 )
-
-// The relay's own rate and --rate of one span share a counter: each message counts once, the lower one holds.
-func TestRatesOfOneSpanShareACounter(t *testing.T) {
-	got := limits("main", []pace.Rate{{N: 500, Per: time.Hour}, {N: 10, Per: time.Second}, {N: 2000, Per: 24 * time.Hour}, {N: 100, Per: time.Hour}, {N: 300, Per: time.Hour}})
-	want := []pace.Limit{{Name: "relay main/1h0m0s", N: 100, Per: time.Hour}, {Name: "relay main/24h0m0s", N: 2000, Per: 24 * time.Hour}}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %+v", got)
-	}
-}
 
 // A relay may greet after minutes. All that time the lease is kept, else a cron job takes the campaign over each minute and
 // nobody ever sends.
@@ -222,7 +212,8 @@ func TestNothingHoldsAConnectionThatWasHungUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &worker{e: &engine{wire: t.Context()}}
+	one := newWay("test", 1, 1, nil)
+	w := &worker{way: one, e: &engine{wire: t.Context(), gate: newGate(time.Now, []*way{one}, pace.Hours{})}}
 	w.use(conn)
 	w.hangUp()
 	if w.unwatch() {

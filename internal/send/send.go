@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"mailer/internal/config"
@@ -28,6 +29,14 @@ type Sender struct {
 	Workspace *config.Workspace
 	Store     *store.Store
 	Now       func() time.Time
+	Warn      func(text string)               // told of what goes on otherwise than planned; nil: nobody listens
+	Listen    func(ctx context.Context) error // reads the bounce mailbox when a canary's hold is over; nil: nobody does
+}
+
+func (s *Sender) warn(text string) {
+	if s.Warn != nil {
+		s.Warn(text)
+	}
 }
 
 // Request is what the user asked for.
@@ -43,7 +52,10 @@ type Request struct {
 	Limit        int64       // at most so many in this run; 0: all
 	Wait         time.Duration
 	RetryFailed  bool
-	Resolve      string // "", resend or sent: what becomes of the uncertain
+	Resolve      string        // "", resend or sent: what becomes of the uncertain
+	Canary       int64         // so many go first, of all providers in proportion; 0: all go at once
+	Hold         time.Duration // how long the rest waits then
+	Stay         bool          // to wait for that in this run
 	FirstBackoff time.Duration
 }
 
@@ -79,6 +91,7 @@ type Summary struct {
 	Seconds  float64 `json:"seconds"`
 	Doubtful int64   `json:"-"` // became uncertain at the start: an earlier run was killed
 	Expired  int64   `json:"-"`
+	TooLate  int64   `json:"-"` // were given up, because not_after has passed
 	Resolved int64   `json:"-"` // uncertain or failed ones that this run reopened or settled
 
 	Shortfall string `json:"-"` // what the relay did not do although it offers PIPELINING
@@ -105,12 +118,16 @@ func (s *Sender) Run(soft, hard context.Context, p *Plan, counts *Counts) (Summa
 			return Summary{Campaign: p.Name}, err
 		}
 	}
-	run, doubtful, err := s.Store.Acquire(ctx, p.Campaign, self(), leaseTime, Gone, p.limits())
+	rates, err := s.newBook(ctx, p.Relays, p.Request.Rates)
+	if err != nil {
+		return Summary{Campaign: p.Name}, err
+	}
+	run, doubtful, err := s.Store.Acquire(ctx, p.Campaign, self(), leaseTime, Gone, func(relay, lane string) []pace.Limit { return rates.now(relay, lane, s.Now()) })
 	if err != nil {
 		return Summary{Campaign: p.Name}, err
 	}
 	sum := Summary{Campaign: p.Name, Doubtful: doubtful}
-	err = s.sendDue(soft, hard, ctx, p, run, counts, &sum)
+	err = s.sendDue(soft, hard, ctx, p, run, rates, counts, &sum)
 	if closing := run.Close(ctx); err == nil {
 		err = closing
 	}
@@ -136,7 +153,7 @@ func (s *Sender) freeze(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Run, counts *Counts, sum *Summary) error {
+func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Run, rates *book, counts *Counts, sum *Summary) error {
 	if err := s.reopen(ctx, p, run, sum); err != nil {
 		return err
 	}
@@ -149,36 +166,97 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 	if p.Campaign.State == store.CampaignPaused {
 		return paused(p)
 	}
-	c, err := s.composer(ctx, p)
-	if err != nil {
+	err := s.inStages(soft, ctx, p, run, rates, func(sample []int64) error {
+		e, err := s.engine(ctx, p, run, rates, sample, counts)
+		if err != nil {
+			return err
+		}
+		counts.gate.Store(e.gate)
+		err = e.work(soft, hard)
+		for _, w := range e.gate.ways {
+			if w.dialer != nil && w.dialer.Shortfall() != "" {
+				sum.Shortfall = w.dialer.Shortfall()
+			}
+		}
 		return err
-	}
-	fields, err := s.Store.Fields(ctx)
-	if err != nil {
-		return err
-	}
-	e := &engine{
-		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, release: c.template.Release, dial: p.dialer.Dial, judge: judge,
-		relay: p.Relay.Name, connections: p.Connections, limit: p.Request.Limit,
-		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), expires: p.Campaign.Expires, pace: newPace(p.Rates), counts: counts,
-		now: s.Now, firstPause: p.Request.FirstBackoff, fresh: leaseTime / 2, idle: idleTime,
-	}
-	if e.firstPause == 0 {
-		e.firstPause = time.Second
-	}
-	err = e.work(soft, hard)
-	sum.Shortfall = p.dialer.Shortfall()
+	})
 	switch {
 	case errors.Is(err, ErrPaused):
 		return paused(p)
-	case err != nil:
+	case errors.Is(err, ErrTripped):
+		return s.stopped(ctx, p, run, err)
+	case err != nil && !errors.Is(err, errLate):
 		return err
 	}
 	return s.expire(ctx, p, run, sum) // a long run, or one that waits, may outlast the campaign
 }
 
+// stopped pauses a campaign for safety: cron must not go on with it until somebody has looked.
+func (s *Sender) stopped(ctx context.Context, p *Plan, run *store.Run, why error) error {
+	note := strings.TrimPrefix(why.Error(), ErrTripped.Error()+": ")
+	if err := run.Stop(ctx, note); err != nil {
+		return errors.Join(why, err)
+	}
+	return fmt.Errorf("%w; the campaign is paused: mailer campaigns resume %s when that is mended", why, p.Name)
+}
+
+// engine puts a run together.
+func (s *Sender) engine(ctx context.Context, p *Plan, run *store.Run, rates *book, sample []int64, counts *Counts) (*engine, error) {
+	c, err := s.composer(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	fields, err := s.Store.Fields(ctx)
+	if err != nil {
+		return nil, err
+	}
+	open, err := run.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	states, err := s.Store.LaneStates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e := &engine{
+		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, release: c.template.Release, judge: judge, sample: sample,
+		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), expires: p.Campaign.Expires, notAfter: p.Content.NotAfter(), counts: counts,
+		now: s.Now, warn: s.warn, firstPause: p.Request.FirstBackoff, fresh: leaseTime / 2, idle: idleTime,
+		guard: &guard{breaker: pace.NewBreaker(s.Workspace.Config.Breakers())},
+	}
+	if e.firstPause == 0 {
+		e.firstPause = time.Second
+	}
+	e.gate = newGate(s.Now, p.ways(), p.Content.Hours(s.Workspace.Config.Hours()))
+	if p.Request.Limit > 0 {
+		e.gate.limit = max(p.Request.Limit-counts.Done(), 1)
+	}
+	e.gate.zone = s.Workspace.Config.Location()
+	routes := p.routes(s.Workspace.Config, rates.providers)
+	e.gate.openLanes(rates, open, laneStates(states), routes, p.From())
+	if routes != nil {
+		e.compose = func(d store.Due) *outgoing {
+			out := c.compose(d)
+			if out.routes = routes(out.sender, d.Domain); len(out.routes) == 0 && out.verdict == nil {
+				out.why = fmt.Sprintf("no relay of mailer.yaml carries mail from %s to %s", out.sender, d.Domain)
+				out.verdict = &delivery.Decision{State: delivery.Failed, Reason: "norelaying"}
+			}
+			if out.verdict != nil {
+				out.routes = nil // it needs a place in the books only
+			}
+			return out
+		}
+	}
+	return e, nil
+}
+
 // expire gives up who was deferred, when the campaign's time is over.
 func (s *Sender) expire(ctx context.Context, p *Plan, run *store.Run, sum *Summary) error {
+	if late := p.Content.NotAfter(); !late.IsZero() && !s.Now().Before(late) {
+		n, err := run.TooLate(ctx)
+		sum.TooLate += n
+		return err
+	}
 	if s.Now().Before(p.Campaign.Expires) {
 		return nil
 	}

@@ -345,18 +345,3 @@ func (m *meters) saveWarmup(one *metered) error {
 	_, err = m.d.exec("DELETE FROM warmups WHERE name = ? AND day < ?", name, m.now.AddDate(0, 0, -keepDays).Format(time.DateOnly))
 	return err
 }
-
-// WarmupDays returns what a warm-up ("main", or "main gmail") has sent on each day that is kept, the oldest first.
-func (s *Store) WarmupDays(ctx context.Context, name string) ([]pace.Day, error) {
-	var all []pace.Day
-	err := eachRow(ctx, s.read, func(rows *sql.Rows) error {
-		var d pace.Day
-		err := rows.Scan(&d.Date, &d.Sent)
-		all = append(all, d)
-		return err
-	}, "SELECT day, used FROM warmups WHERE name = ? ORDER BY day", name)
-	if err != nil {
-		return nil, fmt.Errorf("read the days of the warm-up of %s: %w", name, explain(err))
-	}
-	return all, nil
-}
