@@ -53,7 +53,7 @@ type Meter struct {
 	first, sum int64
 }
 
-// Hole is a stretch of slots, in Unix nanoseconds, that a message skipped because another limit let it go only later. A
+// Hole is a stretch of slots, in Unix microseconds as all slots are, that a message skipped because another limit let it go only later. A
 // provider's mail at 10/s takes its slot up to 100 ms early; without holes it would take all that lies before it from the
 // mail of the others.
 type Hole struct {
@@ -76,22 +76,26 @@ const (
 	farOff = 10 * time.Second // further than this nobody takes a slot ahead of its time
 )
 
-// step is from slot to slot. It is rounded up: a nanosecond in each is less than 1 in 10,000 even at 100,000/s.
-func (l Limit) step() int64 { return max(1, (int64(l.Per)+l.N-1)/l.N) }
+// step is from slot to slot, in microseconds as they are stored. It is rounded up, so that no rounding adds up to more than
+// N in a window; that costs less than 1 % up to 10,000/s.
+func (l Limit) step() int64 { return max(1, (l.Per.Microseconds()+l.N-1)/l.N) }
 
-// credit is how far a slot may lie in the past: what may be caught up, a hundredth of the window but at most a second. It
-// is whole slots from 100 on, so that no window ever holds more than N and a hundredth of N; below that it is less than a
-// slot, and a window may hold one more than N where it catches up.
+// credit is how far a slot may lie in the past: what may be caught up, a hundredth of the window but at most a second. From
+// 100 on it is whole slots, so that no window ever holds more than N and a hundredth of N. Below that a window may hold one
+// more than N, and half a slot may be caught up: a lane at 1/s waits that long for its turn under a limit of all mail, and
+// would never reach its rate. The microsecond is what the clock's fraction may add.
 func (l Limit) credit() int64 {
-	c := min(int64(l.Per)/100, int64(time.Second))
-	if step := l.step(); c >= step {
+	step := l.step()
+	c := min(max(l.Per.Microseconds()/100, step/2), time.Second.Microseconds())
+	if c >= step {
 		c -= c % step
 	}
-	return c
+	return max(0, c-1)
 }
 
-// When says when the next message may leave. Now or earlier is at once: a smooth limit tells its slot, which lies at most
-// its credit in the past.
+// When says when the next message may leave, if it does not leave before now. Now or earlier is at once: a smooth limit
+// tells its slot, which lies at most its credit in the past. Where several limits hold, the latest of their answers may be
+// too early for one of them, whose free slot lay before it: see Earliest.
 func (l Limit) When(m *Meter, now time.Time) time.Time {
 	switch {
 	case !l.Until.IsZero():
@@ -102,9 +106,9 @@ func (l Limit) When(m *Meter, now time.Time) time.Time {
 	case l.N < 1:
 		return now.Add(l.Per)
 	case l.Smooth:
-		t := now.UnixNano()
+		t := now.UnixMicro()
 		slot, _ := l.slot(m, t, t-l.credit())
-		return now.Add(time.Duration(slot - t))
+		return now.Add(time.Duration(slot-t) * time.Microsecond)
 	}
 	used := l.Used(m, now)
 	if used < l.N {
@@ -135,13 +139,13 @@ func (l Limit) slot(m *Meter, now, floor int64) (int64, int) {
 			return s, i
 		}
 	}
-	next := max(m.Next.UnixNano(), now-l.credit())
+	next := max(m.Next.UnixMicro(), now-l.credit())
 	return next + up(floor-next, step), -1
 }
 
 // begins: the meter is unused, or the clock was set back and its slots say nothing.
 func (l Limit) begins(m *Meter, now int64) bool {
-	return m.Next.IsZero() || m.Next.UnixNano() > now+l.step()+int64(farOff)
+	return m.Next.IsZero() || m.Next.UnixMicro() > now+l.step()+farOff.Microseconds()
 }
 
 // up is the smallest multiple of step that is at least d, 0 for what lies in the past.
@@ -152,8 +156,8 @@ func up(d, step int64) int64 {
 	return (d + step - 1) / step * step
 }
 
-// Take counts a message that leaves at the given time, or now if that has passed. It is not before the time that When
-// told, but may be later where another limit holds it longer.
+// Take counts a message that leaves at the given time, or now if that has passed: what When told, or Earliest where another
+// limit holds it longer.
 func (l Limit) Take(m *Meter, now, at time.Time) {
 	if at.Before(now) {
 		at = now
@@ -163,7 +167,7 @@ func (l Limit) Take(m *Meter, now, at time.Time) {
 		l.count(m, 0, 1)
 	case l.Smooth:
 		if l.N > 0 {
-			l.takeSlot(m, now.UnixNano(), at.UnixNano())
+			l.takeSlot(m, now.UnixMicro(), at.UnixMicro())
 		}
 	default:
 		l.count(m, l.Cell(at), 1)
@@ -173,7 +177,7 @@ func (l Limit) Take(m *Meter, now, at time.Time) {
 func (l Limit) takeSlot(m *Meter, now, leaves int64) {
 	step, credit := l.step(), l.credit()
 	if l.begins(m, now) {
-		m.Next, m.Holes = time.Unix(0, now), nil
+		m.Next, m.Holes = time.UnixMicro(now), nil
 	}
 	slot, hole := l.slot(m, now, leaves-credit)
 	if hole >= 0 {
@@ -190,7 +194,7 @@ func (l Limit) takeSlot(m *Meter, now, leaves int64) {
 		if first, _ := l.slot(&Meter{Next: m.Next}, now, now-credit); first < slot {
 			m.Holes = append(m.Holes, Hole{first, slot})
 		}
-		m.Next = time.Unix(0, slot+step)
+		m.Next = time.UnixMicro(slot + step)
 	}
 	if len(m.Holes) > 0 {
 		m.Holes = slices.DeleteFunc(m.Holes, func(h Hole) bool { return h.To <= now-credit })
@@ -262,4 +266,28 @@ func (l Limit) count(m *Meter, cell, n int64) {
 	if m.summed && l.counts(m, cell) {
 		m.sum += n
 	}
+}
+
+// Held is a limit that holds for a message, with its meter.
+type Held struct {
+	Limit
+	Meter *Meter
+}
+
+// Earliest is the first moment, now or later, at which all limits let a message leave, and the name of the limit that said
+// so (empty: at once). It asks again with each answer until all agree, as the slot that one of them had before another's
+// answer cannot be used after it.
+func Earliest(all []Held, now time.Time) (at time.Time, by string) {
+	at = now
+	for agreed := 0; agreed < len(all); {
+		for _, h := range all {
+			if t := h.When(h.Meter, at); t.After(at) {
+				at, by, agreed = t, h.Name, 0
+			}
+			if agreed++; agreed >= len(all) {
+				break
+			}
+		}
+	}
+	return at, by
 }
