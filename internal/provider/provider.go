@@ -168,7 +168,7 @@ func (t Table) With(overrides []Provider) (Table, error) {
 	moved := map[string]int{} // to where an override takes a domain
 	for _, o := range overrides {
 		i := t.find(o.Name)
-		if name := canonical(o.Name); i < 0 {
+		if name := Canonical(o.Name); i < 0 {
 			i = slices.IndexFunc(all, func(p Provider) bool { return p.Name == name })
 		}
 		if i < 0 {
@@ -181,7 +181,7 @@ func (t Table) With(overrides []Provider) (Table, error) {
 		named[i] = o.Name
 		all[i] = all[i].with(o)
 		for _, d := range o.Domains {
-			d = canonical(d)
+			d = Canonical(d)
 			if other, twice := moved[d]; twice && other != i {
 				return Table{}, &TakenError{d, all[other].Name, all[i].Name}
 			}
@@ -200,7 +200,7 @@ func (t Table) With(overrides []Provider) (Table, error) {
 // single is a group for an override of no provider: its domain, or the domains that it names.
 func (t Table) single(o Provider) Provider {
 	p := t.fallback
-	p.Name = canonical(o.Name)
+	p.Name = Canonical(o.Name)
 	p.Title = p.Name
 	if strings.Contains(p.Name, ".") {
 		p.Domains = []string{p.Name}
@@ -223,15 +223,15 @@ func (p Provider) with(o Provider) Provider {
 	}
 	p.Domains = slices.Clone(p.Domains)
 	for _, d := range o.Domains {
-		if d = canonical(d); !slices.Contains(p.Domains, d) {
+		if d = Canonical(d); !slices.Contains(p.Domains, d) {
 			p.Domains = append(p.Domains, d)
 		}
 	}
 	return p
 }
 
-// canonical is a domain as addresses have it: lower case, in ASCII.
-func canonical(domain string) string {
+// Canonical is a domain, or *. and one, as addresses have it: lower case, in ASCII.
+func Canonical(domain string) string {
 	rest, pattern := strings.CutPrefix(domain, "*.")
 	a, err := address.Parse("x@" + rest)
 	if err != nil {
@@ -274,12 +274,12 @@ func (t Table) find(name string) int {
 		return i
 	}
 	if rest, pattern := strings.CutPrefix(name, "*."); pattern {
-		if i, ok := t.below[canonical(rest)]; ok {
+		if i, ok := t.below[Canonical(rest)]; ok {
 			return i
 		}
 		return -1
 	}
-	return t.owner(canonical(name))
+	return t.owner(Canonical(name))
 }
 
 // Find is the provider that a name stands for, its own or that of one of its domains.
