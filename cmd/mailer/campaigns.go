@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"mailer/internal/config"
 	"mailer/internal/delivery"
+	"mailer/internal/report"
 	"mailer/internal/store"
 	"mailer/internal/ui"
 
@@ -108,12 +110,19 @@ func (a *app) stamp(t time.Time) string {
 func newCampaignsShowCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show CAMPAIGN",
-		Short: "Show a campaign: its audience, its balance and the reasons",
+		Short: "Show a campaign: its audience, its balance, how its receivers take it and the reasons",
 		Args:  exactArgs(1, "CAMPAIGN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withCampaign(cmd.Context(), args[0], func(st *store.Store, c store.Campaign) error {
-				return showCampaign(cmd.Context(), a, st, c)
-			})
+			ws, st, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer st.Close()
+			c, err := findCampaign(cmd.Context(), st, args[0])
+			if err != nil {
+				return err
+			}
+			return showCampaign(cmd.Context(), a, ws, st, c)
 		},
 	}
 }
@@ -148,13 +157,24 @@ func findCampaign(ctx context.Context, st *store.Store, name string) (store.Camp
 	return c, &exit{exitUsage, fmt.Errorf("%w; mailer campaigns list shows what was", err)}
 }
 
-func showCampaign(ctx context.Context, a *app, st *store.Store, c store.Campaign) error {
+func showCampaign(ctx context.Context, a *app, ws *config.Workspace, st *store.Store, c store.Campaign) error {
 	reasons, err := st.Reasons(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	lanes, err := readLanes(ctx, ws, st, a.now())
+	if err != nil {
+		return err
+	}
+	figures, err := report.One(ctx, st, c.ID, lanes)
 	if err != nil {
 		return err
 	}
 	if a.out.JSON {
 		if err := a.out.Emit("campaign", campaignLine(c)); err != nil {
+			return err
+		}
+		if err := emitLanes(a, figures.Lanes); err != nil {
 			return err
 		}
 		for _, r := range reasons {
@@ -173,6 +193,7 @@ func showCampaign(ctx context.Context, a *app, st *store.Store, c store.Campaign
 	}
 	rows = append(rows, []string{"Balance", c.Balance.String()})
 	a.out.Table(nil, rows)
+	showLanes(a, figures.Lanes)
 	if len(reasons) > 0 {
 		a.out.Println()
 		var lines [][]string

@@ -27,6 +27,9 @@ crash, a Ctrl-C or from cron, sends only what is left. A new id in the campaign 
 Recipients in doubt (the connection ended between a message and its reply) are shown as uncertain and neither sent
 again nor dropped, until you say --resolve-uncertain resend or sent.
 
+A terminal shows how the send goes, with a line for each of the largest receiving providers. In a log a line a minute tells it, from the
+first minute on; scripts get a progress line each ten seconds with --json.
+
 Exit codes: 0 everybody was sent to; 3 some failed or are uncertain; 4 recipients are left, run it again (deferred mail,
 a signal, a relay that is away); 5 stopped by a check or by the relay refusing us; 6 another process is sending it.`
 
