@@ -34,6 +34,7 @@ type Campaign struct {
 	Finished    time.Time
 	Holder      string // who sends it right now; empty: nobody
 	Replaces    int64  // the untouched campaign of the same name that a new one takes the place of; 0: none
+	Claim       string // of the plan that a new one begins by; empty: it is sent by hand
 	Balance     delivery.Balance
 }
 
@@ -180,6 +181,9 @@ func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Cam
 			return ErrExists
 		}
 		if err != nil {
+			return err
+		}
+		if err := s.leavePlan(ctx, tx, c); err != nil {
 			return err
 		}
 		query, args := selectAudience(a)
