@@ -44,6 +44,7 @@ type Request struct {
 	RetryFailed  bool
 	Resolve      string // "", resend or sent: what becomes of the uncertain
 	FirstBackoff time.Duration
+	At           time.Time // when it is to begin; zero: now
 }
 
 // The words of Request.Resolve.
