@@ -8,7 +8,6 @@ import (
 	"sort"
 	"strings"
 	"syscall"
-	"time"
 
 	"mailer/internal/config"
 	"mailer/internal/relay"
@@ -290,41 +289,20 @@ func confirm(ctx context.Context, a *app, p *send.Plan) error {
 	return nil
 }
 
-// deliver runs the send with a progress bar and tells how it ended.
+// deliver runs the send, shows how it goes and tells how it ended.
 func deliver(ctx context.Context, a *app, s *send.Sender, p *send.Plan) error {
 	total := p.Counts.Sendable()
 	if !p.New {
 		total = p.Campaign.Balance.Remaining + p.Campaign.Balance.Deferred
 	}
 	var counts send.Counts
-	stop := watchProgress(a, p.Name, &counts, total)
+	stop := watchProgress(a, func() send.Progress { return counts.Progress(p.Name, total) })
 	sum, err := s.Run(ctx, a.hard, p, &counts)
 	stop()
 	if sum.Planned > 0 || err == nil {
 		tellSummary(a, sum, err)
 	}
 	return sendResult(a, ctx, sum, err)
-}
-
-// watchProgress draws the bar from the counters until it is stopped.
-func watchProgress(a *app, label string, counts *send.Counts, total int64) (stop func()) {
-	bar := a.out.Bar(label, "messages", total)
-	done, gone := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(gone)
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				bar.Close()
-				return
-			case <-tick.C:
-				bar.Set(min(counts.Done(), total))
-			}
-		}
-	}()
-	return func() { close(done); <-gone }
 }
 
 // tellSummary prints the balance, and what to do next unless an error says that.

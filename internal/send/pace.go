@@ -66,6 +66,8 @@ func (p *pace) reserve() time.Time {
 // Counts are what this run has done so far. They are for showing; the store's balance is the truth.
 type Counts struct {
 	Accepted, Deferred, Failed, Uncertain, Excluded atomic.Int64
+
+	speed speed
 }
 
 func (c *Counts) add(s delivery.State) {

@@ -1,6 +1,9 @@
 package send
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // Progress is how a run stands, for people and scripts. The store's balance is the truth; this is for showing.
 type Progress struct {
@@ -41,4 +44,46 @@ type RelayProgress struct {
 	Accepted    int64     `json:"accepted"`
 	Until       time.Time `json:"until,omitzero"` // paused until then
 	Why         string    `json:"why,omitempty"`
+}
+
+// Done is what the lane has behind it, for now or for good.
+func (l LaneProgress) Done() int64 { return min(l.Accepted+l.Deferred+l.Failed, l.Total) }
+
+// Progress is how the run stands. The label is the campaign's name, total what the run has to do.
+func (c *Counts) Progress(label string, total int64) Progress {
+	p := Progress{Campaign: label, Total: total, Done: min(c.Done(), total), Accepted: c.Accepted.Load(), Deferred: c.Deferred.Load(),
+		Failed: c.Failed.Load(), Uncertain: c.Uncertain.Load(), Excluded: c.Excluded.Load(), Lanes: []LaneProgress{}, Relays: []RelayProgress{}}
+	p.PerSecond = c.speed.per(time.Now(), c.Done())
+	return p
+}
+
+// speed is how fast a count grew over the last speedSpan. It keeps a sample each second, as it is asked.
+type speed struct {
+	mu      sync.Mutex
+	samples []sample // the oldest first
+}
+
+type sample struct {
+	at   time.Time
+	done int64
+}
+
+const speedSpan = 10 * time.Second
+
+// per takes the count as of now and returns its growth in a second.
+func (s *speed) per(now time.Time, done int64) float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.samples); n == 0 || now.Sub(s.samples[n-1].at) >= time.Second {
+		s.samples = append(s.samples, sample{now, done})
+	}
+	for len(s.samples) > 1 && now.Sub(s.samples[1].at) >= speedSpan {
+		s.samples = s.samples[1:]
+	}
+	first := s.samples[0]
+	took := now.Sub(first.at).Seconds()
+	if took <= 0 {
+		return 0
+	}
+	return float64(done-first.done) / took
 }

@@ -30,11 +30,16 @@ type Out struct {
 	failed error // the first text for people that could not be written
 	stdout io.Writer
 	stderr io.Writer
+
+	lives   []*Live  // in the order in which they were begun
+	drawn   []string // their lines that stand on the terminal
+	columns int      // that they were cut for
+	size    func() (columns, rows int)
 }
 
 // New returns an Out on the two streams.
 func New(stdout, stderr io.Writer) *Out {
-	return &Out{stdout: stdout, stderr: stderr}
+	return &Out{stdout: stdout, stderr: stderr, size: func() (int, int) { return sizeOf(stderr) }}
 }
 
 // Emit writes v (a struct or map that marshals to a JSON object) as one JSON line with message_type first. Without
@@ -50,8 +55,7 @@ func (o *Out) Emit(messageType string, v any) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.ended = o.ended || messageType == "summary"
-	_, err = o.stdout.Write(line)
-	return err
+	return o.write(o.stdout, string(line))
 }
 
 // EmitError writes an error as the last JSON line of a command that has no summary. After a summary it writes nothing:
@@ -95,23 +99,21 @@ func (o *Out) People() io.Writer {
 // Data is standard output, for a command whose output is itself data (CSV, a raw message).
 func (o *Out) Data() io.Writer { return o.stdout }
 
-// Stderr is standard error.
+// Stderr is standard error, for nobody's use while something is Live.
 func (o *Out) Stderr() io.Writer { return o.stderr }
 
 // Printf writes text for people.
 func (o *Out) Printf(format string, args ...any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_, err := fmt.Fprintf(o.People(), format, args...)
-	o.failed = cmp.Or(o.failed, err)
+	o.failed = cmp.Or(o.failed, o.write(o.People(), fmt.Sprintf(format, args...)))
 }
 
 // Println writes a line for people.
 func (o *Out) Println(args ...any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_, err := fmt.Fprintln(o.People(), args...)
-	o.failed = cmp.Or(o.failed, err)
+	o.failed = cmp.Or(o.failed, o.write(o.People(), fmt.Sprintln(args...)))
 }
 
 // Failed is why text for people could not be written: a full disk behind a redirection.
@@ -125,7 +127,24 @@ func (o *Out) Failed() error {
 func (o *Out) Warnf(format string, args ...any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	fmt.Fprintf(o.stderr, "warning: "+format+"\n", args...)
+	o.write(o.stderr, fmt.Sprintf("warning: "+format+"\n", args...))
+}
+
+// Notef writes a line to standard error, whatever the mode.
+func (o *Out) Notef(format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.write(o.stderr, fmt.Sprintf(format+"\n", args...))
+}
+
+// write writes whole lines, above what is live when they go to the same terminal.
+func (o *Out) write(w io.Writer, text string) error {
+	if len(o.lives) > 0 && (w == o.stderr || Terminal(w)) {
+		o.erase()
+		defer o.redraw()
+	}
+	_, err := io.WriteString(w, text)
+	return err
 }
 
 // Table writes rows under a header, columns aligned by display width so that full-width characters line up. Columns
