@@ -18,6 +18,7 @@
 //	  suppression  who must not be mailed, and why
 //	  spelling     the word that was probably meant
 //	  prefecture   the prefectures and regions of Japan, by all their names
+//	  pace         when a message may leave: rates, hours, warm-up, lanes, breakers
 //	machines  touch the world, know no campaign
 //	  config       mailer.yaml, environment, secrets
 //	  relay        SMTP with the user's relay

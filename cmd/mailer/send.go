@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"mailer/internal/config"
+	"mailer/internal/pace"
 	"mailer/internal/relay"
 	"mailer/internal/send"
 	"mailer/internal/store"
@@ -100,7 +101,7 @@ func (o *sendOptions) check() error {
 		return usage("--as goes with --test")
 	}
 	for _, text := range o.rates {
-		r, err := config.ParseRate(text)
+		r, err := pace.ParseRate(text)
 		if err != nil {
 			return usage("--rate: %w", err)
 		}

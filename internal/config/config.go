@@ -21,6 +21,7 @@ import (
 	_ "time/tzdata" // Windows and bare containers have no zone files
 
 	"mailer/internal/address"
+	"mailer/internal/pace"
 	"mailer/internal/spelling"
 )
 
@@ -94,7 +95,7 @@ type Relay struct {
 	Hello                 string        `yaml:"hello"` // name in EHLO; empty: this host's own
 	Connections           int           `yaml:"connections"`
 	MessagesPerConnection int           `yaml:"messages_per_connection"` // 0: no limit
-	Rates                 []Rate        `yaml:"rates"`
+	Rates                 []pace.Rate   `yaml:"rates"`
 	Pipelining            Pipelining    `yaml:"pipelining"`
 	Weight                int           `yaml:"weight"`
 	Timeout               time.Duration `yaml:"timeout"` // for connecting, and for one answer of the relay
@@ -133,9 +134,9 @@ type Lanes []Lane
 
 // Lane limits what goes to one receiving domain.
 type Lane struct {
-	Domain      string `yaml:",key"`
-	Connections int    `yaml:"connections"` // 0: as many as the relay has
-	Rates       []Rate `yaml:"rates"`
+	Domain      string      `yaml:",key"`
+	Connections int         `yaml:"connections"` // 0: as many as the relay has
+	Rates       []pace.Rate `yaml:"rates"`
 }
 
 // Checks says what each rule of the preflight does. Package message says what each rule is.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailer/internal/pace"
 )
 
 // design is the example of the documentation; what it says must load as it stands.
@@ -84,12 +86,12 @@ func TestLoadDesign(t *testing.T) {
 	want.Timezone = "Asia/Tokyo"
 	want.Relays = Relays{{Name: "main", Host: "smtp.example.com", Port: 587, TLS: TLSStartTLS, Auth: AuthAuto,
 		Username: "news", Secret: Secret{Env: "MAILER_RELAY_PASSWORD"}, Connections: 10,
-		Rates: []Rate{{100, time.Second}, {50000, 24 * time.Hour}}, Pipelining: PipeliningAuto, Weight: 1, Timeout: 5 * time.Minute}}
+		Rates: []pace.Rate{{N: 100, Per: time.Second}, {N: 50000, Per: 24 * time.Hour}}, Pipelining: PipeliningAuto, Weight: 1, Timeout: 5 * time.Minute}}
 	want.DKIM = []DKIM{{"example.com", "s2026", "dkim/s2026.pem"}}
 	want.Bounces = Bounces{ReturnPathPattern: "bounce+{token}@example.com", Mailbox: Mailbox{Protocol: "imap",
 		Host: "imap.example.com", Port: 993, TLS: TLSImplicit, Username: "bounce",
 		Secret: Secret{Env: "MAILER_IMAP_PASSWORD"}, Folder: "INBOX", Processed: "Processed", Timeout: time.Minute}}
-	want.Domains = Lanes{{"docomo.ne.jp", 2, []Rate{{10, time.Second}}}}
+	want.Domains = Lanes{{"docomo.ne.jp", 2, []pace.Rate{{N: 10, Per: time.Second}}}}
 	if !reflect.DeepEqual(w.Config, want) {
 		t.Errorf("got  %+v\nwant %+v", w.Config, want)
 	}
@@ -247,7 +249,7 @@ func TestPrecedence(t *testing.T) {
 	}
 	r := w.Config.Relays[0]
 	if r.Host != "env.example" || r.Secret != (Secret{File: "/run/secret"}) || r.Connections != 7 ||
-		!reflect.DeepEqual(r.Rates, []Rate{{2, time.Second}, {100, time.Hour}}) {
+		!reflect.DeepEqual(r.Rates, []pace.Rate{{N: 2, Per: time.Second}, {N: 100, Per: time.Hour}}) {
 		t.Errorf("relay %+v", r)
 	}
 	if c := w.Config; c.DKIM[0].KeyFile != "other.pem" || c.Timezone != "Asia/Tokyo" || c.Expires != 72*time.Hour {

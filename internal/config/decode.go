@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"mailer/internal/pace"
 	"mailer/internal/spelling"
 )
 
@@ -363,7 +364,7 @@ func isScalar(v reflect.Value) bool {
 	case reflect.String, reflect.Int, reflect.Int64, reflect.Bool:
 		return true
 	}
-	return v.Type() == reflect.TypeFor[Rate]()
+	return v.Type() == reflect.TypeFor[pace.Rate]()
 }
 
 type field struct {

@@ -39,7 +39,7 @@ type engine struct {
 	retry       []time.Duration
 	waitUntil   time.Time // stay for deferred mail until then
 	expires     time.Time // nothing deferred is tried after that
-	pace        *pace
+	pace        *pacer
 	counts      *Counts
 	now         func() time.Time
 	firstPause  time.Duration // after a lane event, doubled each time up to maxPause

@@ -11,16 +11,16 @@ import (
 	"testing"
 	"time"
 
-	"mailer/internal/config"
 	"mailer/internal/delivery"
 	"mailer/internal/mailtest"
+	"mailer/internal/pace"
 	"mailer/internal/relay"
 	"mailer/internal/store"
 )
 
 // The relay's own rate and --rate of one span share a counter: each message counts once, the lower one holds.
 func TestRatesOfOneSpanShareACounter(t *testing.T) {
-	got := limits("main", []config.Rate{{N: 500, Per: time.Hour}, {N: 10, Per: time.Second}, {N: 2000, Per: 24 * time.Hour}, {N: 100, Per: time.Hour}, {N: 300, Per: time.Hour}})
+	got := limits("main", []pace.Rate{{N: 500, Per: time.Hour}, {N: 10, Per: time.Second}, {N: 2000, Per: 24 * time.Hour}, {N: 100, Per: time.Hour}, {N: 300, Per: time.Hour}})
 	want := []store.Limit{{Bucket: "relay main", N: 100, Per: time.Hour}, {Bucket: "relay main", N: 2000, Per: 24 * time.Hour}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %+v", got)

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"mailer/internal/config"
 	"mailer/internal/delivery"
+	"mailer/internal/pace"
 	"mailer/internal/store"
 
 	"golang.org/x/time/rate"
@@ -18,7 +18,7 @@ const long = time.Hour
 
 // limits are the long ones of the rates, the lowest of each span: two of one span (the relay's own and --rate) share their
 // counter, and each message must be counted once.
-func limits(relay string, rates []config.Rate) []store.Limit {
+func limits(relay string, rates []pace.Rate) []store.Limit {
 	var all []store.Limit
 	for _, r := range rates {
 		if r.Per < long {
@@ -35,13 +35,13 @@ func limits(relay string, rates []config.Rate) []store.Limit {
 	return all
 }
 
-// pace holds a message back until every short rate allows it. A rate is smooth, with a burst of at most one in a hundred.
-type pace struct {
+// pacer holds a message back until every short rate allows it. A rate is smooth, with a burst of at most one in a hundred.
+type pacer struct {
 	limits []*rate.Limiter
 }
 
-func newPace(rates []config.Rate) *pace {
-	p := &pace{}
+func newPace(rates []pace.Rate) *pacer {
+	p := &pacer{}
 	for _, r := range rates {
 		if r.Per >= long {
 			continue
@@ -52,7 +52,7 @@ func newPace(rates []config.Rate) *pace {
 }
 
 // reserve takes the place of one message and returns when it may leave.
-func (p *pace) reserve() time.Time {
+func (p *pacer) reserve() time.Time {
 	now := time.Now()
 	from := now
 	for _, l := range p.limits {

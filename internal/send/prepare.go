@@ -13,6 +13,7 @@ import (
 
 	"mailer/internal/campaign"
 	"mailer/internal/config"
+	"mailer/internal/pace"
 	"mailer/internal/relay"
 	"mailer/internal/segment"
 	"mailer/internal/store"
@@ -31,7 +32,7 @@ type Plan struct {
 
 	Relay       config.Relay
 	Connections int
-	Rates       []config.Rate
+	Rates       []pace.Rate
 
 	dialer *relay.Dialer
 }
@@ -358,7 +359,7 @@ func (s *Sender) route(p *Plan) error {
 // Estimate is how long n messages take at least under the rates; 0: as fast as the relay takes them.
 func (p *Plan) Estimate(n int64) time.Duration { return estimate(p.Rates, n) }
 
-func estimate(rates []config.Rate, n int64) time.Duration {
+func estimate(rates []pace.Rate, n int64) time.Duration {
 	var longest time.Duration
 	for _, r := range rates {
 		if r.Per >= long { // the first window's share may go at once

@@ -12,6 +12,7 @@ import (
 
 	"mailer/internal/config"
 	"mailer/internal/mailtest"
+	"mailer/internal/pace"
 	"mailer/internal/relay"
 	"mailer/internal/store"
 )
@@ -93,10 +94,10 @@ func TestExpectation(t *testing.T) {
 	}{
 		{"one round trip", nil, config.Relay{Connections: 10}, 0, 250, "relay"},
 		{"four", func(p *relay.Profile) { p.Pipelined = false }, config.Relay{Connections: 10}, 0, 62.5, "relay"},
-		{"a rate", nil, config.Relay{Connections: 10, Rates: []config.Rate{{N: 100, Per: time.Second}}}, 0, 100, "rates"},
-		{"a rate that does not bind", nil, config.Relay{Connections: 10, Rates: []config.Rate{{N: 1000, Per: time.Second}}}, 0, 250, "relay"},
-		{"a day's share is there at once", nil, config.Relay{Connections: 10, Rates: []config.Rate{{N: 50000, Per: 24 * time.Hour}}}, 0, 250, "relay"},
-		{"an hour's share", nil, config.Relay{Connections: 10, Rates: []config.Rate{{N: 5000, Per: time.Hour}}}, 0, 2.78, "rates"},
+		{"a rate", nil, config.Relay{Connections: 10, Rates: []pace.Rate{{N: 100, Per: time.Second}}}, 0, 100, "rates"},
+		{"a rate that does not bind", nil, config.Relay{Connections: 10, Rates: []pace.Rate{{N: 1000, Per: time.Second}}}, 0, 250, "relay"},
+		{"a day's share is there at once", nil, config.Relay{Connections: 10, Rates: []pace.Rate{{N: 50000, Per: 24 * time.Hour}}}, 0, 250, "relay"},
+		{"an hour's share", nil, config.Relay{Connections: 10, Rates: []pace.Rate{{N: 5000, Per: time.Hour}}}, 0, 2.78, "rates"},
 		{"connections that are replaced", nil, config.Relay{Connections: 10, MessagesPerConnection: 5}, 0, 125, "relay"},
 		{"by the relay", func(p *relay.Profile) { p.Limits.MailMax = 5 }, config.Relay{Connections: 10, MessagesPerConnection: 1000}, 0, 125, "relay"},
 		{"one connection only", func(p *relay.Profile) { p.AgainErr, p.Again = context.DeadlineExceeded, 0 }, config.Relay{Connections: 10}, 0, 25, "relay"},

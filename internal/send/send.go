@@ -19,6 +19,7 @@ import (
 
 	"mailer/internal/config"
 	"mailer/internal/delivery"
+	"mailer/internal/pace"
 	"mailer/internal/store"
 )
 
@@ -36,10 +37,10 @@ type Request struct {
 	Where        string
 	Exclude      string
 	Lists        []string
-	Relay        string        // name; empty: the first one, or the one it was frozen with
-	Connections  int           // 0: the relay's own
-	Rates        []config.Rate // beside the relay's own
-	Limit        int64         // at most so many in this run; 0: all
+	Relay        string      // name; empty: the first one, or the one it was frozen with
+	Connections  int         // 0: the relay's own
+	Rates        []pace.Rate // beside the relay's own
+	Limit        int64       // at most so many in this run; 0: all
 	Wait         time.Duration
 	RetryFailed  bool
 	Resolve      string // "", resend or sent: what becomes of the uncertain
