@@ -13,6 +13,7 @@ import (
 
 	"mailer/internal/campaign"
 	"mailer/internal/config"
+	"mailer/internal/pace"
 	"mailer/internal/store"
 )
 
@@ -82,7 +83,7 @@ func decodeRequest(text string) (Request, error) {
 		return Request{}, fmt.Errorf("read what was planned: %w", err)
 	}
 	for _, text := range kept.Rates {
-		rate, err := config.ParseRate(text)
+		rate, err := pace.ParseRate(text)
 		if err != nil {
 			return Request{}, fmt.Errorf("read what was planned: %w", err)
 		}
