@@ -27,9 +27,12 @@ func main() {
 
 // run is the whole program: arguments in, exit code out. It is the one place that prints errors and picks exit codes.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return runApp(newApp(stdin, stdout, stderr), args)
+}
+
+func runApp(a *app, args []string) int {
 	soft, hard, stop := signals()
 	defer stop()
-	a := newApp(stdin, stdout, stderr)
 	a.hard = hard
 	root := newRootCmd(a)
 	root.SetArgs(args)
@@ -45,7 +48,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		err = &exit{code, errors.New("stopped by a signal")}
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintf(stderr, "mailer: %s\n", clean(text))
+		fmt.Fprintf(a.out.Stderr(), "mailer: %s\n", clean(text))
 	}
 	a.out.JSON = a.out.JSON || slices.Contains(args, "--json") // a wrong flag before it keeps cobra from reading it
 	a.out.EmitError(err, code)
