@@ -27,8 +27,23 @@ func TestMain(m *testing.M) {
 		os.Exit(exitDone)
 	}
 	testscript.Main(tidyMain{m}, map[string]func(){
-		"mailer": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"mailer": func() { os.Exit(runApp(testApp(), os.Args[1:])) },
 	})
+}
+
+// testApp is the program for a script, which may say what time it is: $MAILER_TEST_NOW is when the program starts.
+func testApp() *app {
+	a := newApp(os.Stdin, os.Stdout, os.Stderr)
+	if text := os.Getenv("MAILER_TEST_NOW"); text != "" {
+		now, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(exitError)
+		}
+		begun := time.Now()
+		a.now = func() time.Time { return now.Add(time.Since(begun)) }
+	}
+	return a
 }
 
 // tidyMain leaves nothing behind when all tests have run.
