@@ -19,6 +19,7 @@
 //	  spelling     the word that was probably meant
 //	  prefecture   the prefectures and regions of Japan, by all their names
 //	  pace         when a message may leave: rates, hours, warm-up, lanes, breakers
+//	  provider     which domains are one receiving provider's, and how it takes mail
 //	machines  touch the world, know no campaign
 //	  config       mailer.yaml, environment, secrets
 //	  relay        SMTP with the user's relay

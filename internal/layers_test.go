@@ -21,6 +21,7 @@ var ring = map[string]int{
 	"internal/message": 1, "internal/delivery": 1, "internal/bounce": 1, "internal/suppression": 1, "internal/spelling": 1,
 	"internal/prefecture": 1,
 	"internal/pace":       1,
+	"internal/provider":   1,
 
 	"internal/config": 2, "internal/relay": 2, "internal/mailbox": 2, "internal/store": 2, "internal/sandbox": 2,
 	"internal/workbook": 2,

@@ -15,7 +15,7 @@ func newConfigCmd(a *app) *cobra.Command {
 
 What is in force for a key is the first of: a flag, an environment variable, mailer.yaml, the default.
 The variable of a key is MAILER_ and its path in capitals: relays.main.host is MAILER_RELAYS_MAIN_HOST.
-Anything that is neither a letter nor a digit becomes an underscore; a list is written with commas.
+Anything that is neither a letter nor a digit becomes an underscore; a list is written with commas, hours with semicolons.
 An empty variable counts as none.`,
 	}
 	show := &cobra.Command{

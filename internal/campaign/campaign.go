@@ -87,6 +87,10 @@ type Front struct {
 	Text            string  `yaml:"text" json:"text,omitempty"`             // own text part
 	TextLinks       string  `yaml:"text_links" json:"text_links,omitempty"` // inline or footnotes
 	BaseURL         string  `yaml:"base_url" json:"base_url,omitempty"`     // what relative links are meant from
+	NotAfter        string  `yaml:"not_after" json:"not_after,omitempty"`   // nobody gets it any more from then on
+	Windows         Spans   `yaml:"windows" json:"windows,omitempty"`       // when it may go, instead of hours.windows of mailer.yaml
+	Quiet           Spans   `yaml:"quiet" json:"quiet,omitempty"`           // when it may not, instead of hours.quiet
+	Late            string  `yaml:"late" json:"late,omitempty"`             // how late a scheduled send may begin: 1h, always, never
 }
 
 // Paths is one path or a list of them, from the workspace.

@@ -422,7 +422,8 @@ func (f Front) pairs() [][2]string {
 	return [][2]string{{"subject", f.Subject}, {"from", f.From}, {"reply_to", f.ReplyTo}, {"to_name", f.ToName},
 		{"preheader", f.Preheader}, {"layout", f.Layout}, {"segment", f.Segment}, {"list", f.List}, {"charset", f.Charset},
 		{"headers", string(headers)}, {"text", f.Text}, {"text_links", f.TextLinks}, {"base_url", f.BaseURL}, {"id", f.ID}, {"front matter lang", f.Lang},
-		{"attach", strings.Join(f.Attach, ", ")}, {"embed", strings.Join(f.Embed, ", ")}}
+		{"attach", strings.Join(f.Attach, ", ")}, {"embed", strings.Join(f.Embed, ", ")},
+		{"not_after", f.NotAfter}, {"windows", f.Windows.String()}, {"quiet", f.Quiet.String()}, {"late", f.Late}}
 }
 
 // text shows the first line that differs.

@@ -142,6 +142,10 @@ func (d *Document) set(head string, v *ast.MappingValueNode) error {
 		*field, ok = scalar(v.Value)
 	case *Paths:
 		*field, ok = paths(v.Value)
+	case *Spans:
+		var list Paths
+		list, ok = paths(v.Value)
+		*field = Spans(list)
 	case *Headers:
 		*field, ok = headers(v.Value)
 	case *UTM:
@@ -286,6 +290,9 @@ func (d *Document) check() error {
 	}
 	if u, err := url.Parse(f.BaseURL); f.BaseURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
 		return d.errorAt("base_url", fmt.Sprintf("base_url is %q", f.BaseURL), "it is the address that relative links are meant from, such as https://www.example.com/")
+	}
+	if err := d.checkPacing(); err != nil {
+		return err
 	}
 	for i, h := range f.Headers {
 		if err := checkHeaderName(h.Name); err != nil {

@@ -224,6 +224,8 @@ func differs(a, b Front) string {
 	for _, k := range []struct{ key, a, b string }{
 		{"id", a.ID, b.ID}, {"class", a.Class, b.Class}, {"segment", a.Segment, b.Segment}, {"list", a.List, b.List},
 		{"language_field", a.LanguageField, b.LanguageField}, {"default_language", a.DefaultLanguage, b.DefaultLanguage},
+		{"not_after", a.NotAfter, b.NotAfter}, {"late", a.Late, b.Late},
+		{"windows", a.Windows.String(), b.Windows.String()}, {"quiet", a.Quiet.String(), b.Quiet.String()},
 	} {
 		if k.a != k.b {
 			return k.key

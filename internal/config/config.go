@@ -3,8 +3,8 @@
 // What is in force for a key is the first of: a flag, an environment variable, the file, the default. Every key
 // can be set by a variable named after its path: MAILER_ and the path in capitals, joined by underscores, every
 // other character than a letter or digit an underscore too. relays.main.host is MAILER_RELAYS_MAIN_HOST,
-// dkim.0.key_file is MAILER_DKIM_0_KEY_FILE; a list of plain values is written with commas between them. Relays,
-// lanes and DKIM keys must be named in the file first: a variable changes an entry, it does not make one.
+// dkim.0.key_file is MAILER_DKIM_0_KEY_FILE; a list of plain values is written with commas between them, one of hours
+// with semicolons. Relays, lanes and DKIM keys must be named in the file first: a variable changes an entry, it does not make one.
 //
 // The file is read strictly. An unknown key, a key given twice, a wrong type and a value that cannot be right are
 // all reported at once, each with its line and column. Rules that hang on what a command is about to do (a sender
@@ -47,10 +47,13 @@ type Config struct {
 	Timezone string          `yaml:"timezone"`
 	Expires  time.Duration   `yaml:"expires"` // how long deferred mail of a campaign is retried
 	Retry    []time.Duration `yaml:"retry"`   // waits after a 4xx; the last one repeats
+	Rates    []pace.Rate     `yaml:"rates"`   // of all mail, whatever the relay
 	Relays   Relays          `yaml:"relays"`
 	DKIM     []DKIM          `yaml:"dkim"`
 	Bounces  Bounces         `yaml:"bounces"`
 	Domains  Lanes           `yaml:"domains"`
+	Breaking Breaking        `yaml:"breakers"`
+	Opening  Opening         `yaml:"hours"`
 	Checks   Checks          `yaml:"checks"`
 }
 
@@ -78,7 +81,7 @@ type Identity struct {
 	PostalAddress string `yaml:"postal_address"`
 }
 
-// Relays are in the order of the file; the first is the one used when none is named.
+// Relays are in the order of the file. They share a campaign by their weights, unless one is named.
 type Relays []Relay
 
 // Relay is one SMTP submission server.
@@ -97,7 +100,12 @@ type Relay struct {
 	MessagesPerConnection int           `yaml:"messages_per_connection"` // 0: no limit
 	Rates                 []pace.Rate   `yaml:"rates"`
 	Pipelining            Pipelining    `yaml:"pipelining"`
-	Weight                int           `yaml:"weight"`
+	Weight                int           `yaml:"weight"`  // its share; 0: only when it is named, or a route leads to it
+	Standby               bool          `yaml:"standby"` // only when no other can
+	For                   []string      `yaml:"for"`     // recipient domains and providers that it carries; empty: all
+	From                  []string      `yaml:"from"`    // domains and addresses of From that it carries; empty: all
+	Direct                bool          `yaml:"direct"`  // it delivers to the receiving servers itself
+	Warmup                Warmup        `yaml:"warmup"`
 	Timeout               time.Duration `yaml:"timeout"` // for connecting, and for one answer of the relay
 }
 
@@ -127,16 +135,6 @@ type Mailbox struct {
 	Folder    string        `yaml:"folder"`
 	Processed string        `yaml:"processed"`
 	Timeout   time.Duration `yaml:"timeout"`
-}
-
-// Lanes are the limits per receiving provider, in the order of the file.
-type Lanes []Lane
-
-// Lane limits what goes to one receiving domain.
-type Lane struct {
-	Domain      string      `yaml:",key"`
-	Connections int         `yaml:"connections"` // 0: as many as the relay has
-	Rates       []pace.Rate `yaml:"rates"`
 }
 
 // Checks says what each rule of the preflight does. Package message says what each rule is.
@@ -203,8 +201,9 @@ func Default() Config {
 		Expires:  72 * time.Hour,
 		Retry: []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute,
 			time.Hour, 2 * time.Hour, 4 * time.Hour},
-		Bounces: Bounces{Mailbox: Mailbox{Protocol: "imap", Folder: "INBOX", Processed: "Processed", Timeout: time.Minute}},
-		Checks:  defaultChecks(),
+		Bounces:  Bounces{Mailbox: Mailbox{Protocol: "imap", Folder: "INBOX", Processed: "Processed", Timeout: time.Minute}},
+		Breaking: defaultBreaking(),
+		Checks:   defaultChecks(),
 	}
 }
 
@@ -213,8 +212,8 @@ func (r *Relay) setDefaults() {
 	*r = Relay{Auth: AuthAuto, Connections: 10, Pipelining: PipeliningAuto, Weight: 1, Timeout: 5 * time.Minute}
 }
 
-// derive fills what follows from other keys, TLS from a well-known port and the port from TLS, and writes domains as DNS has
-// them.
+// derive fills what follows from other keys, TLS from a well-known port and the port from TLS, and writes domains as
+// addresses have them.
 func (c *Config) derive() {
 	for i := range c.DKIM { // a From's domain is compared with it, and d= holds nothing but ASCII
 		if a, err := address.Parse("x@" + c.DKIM[i].Domain); err == nil {
@@ -224,6 +223,7 @@ func (c *Config) derive() {
 	for i := range c.Relays {
 		r := &c.Relays[i]
 		r.TLS, r.Port = tlsAndPort(r.TLS, r.Port, 465, 587, 25)
+		r.route()
 	}
 	if m := &c.Bounces.Mailbox; m.Configured() {
 		m.TLS, m.Port = tlsAndPort(m.TLS, m.Port, 993, 143, 143)
@@ -253,16 +253,6 @@ func (b Bounces) ReturnPath(token string) string {
 
 // Signed reports whether the return path names its delivery.
 func (b Bounces) Signed() bool { return strings.Contains(b.ReturnPathPattern, tokenMark) }
-
-// Lane is the one for a receiving domain.
-func (l Lanes) Lane(domain string) (Lane, bool) {
-	for _, lane := range l {
-		if strings.EqualFold(lane.Domain, domain) {
-			return lane, true
-		}
-	}
-	return Lane{}, false
-}
 
 // Signer is the DKIM key for mail from a domain: its own, or a parent domain's, which relaxed alignment
 // accepts (RFC 7489 section 3.1.1).

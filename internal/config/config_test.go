@@ -91,11 +91,11 @@ func TestLoadDesign(t *testing.T) {
 	want.Bounces = Bounces{ReturnPathPattern: "bounce+{token}@example.com", Mailbox: Mailbox{Protocol: "imap",
 		Host: "imap.example.com", Port: 993, TLS: TLSImplicit, Username: "bounce",
 		Secret: Secret{Env: "MAILER_IMAP_PASSWORD"}, Folder: "INBOX", Processed: "Processed", Timeout: time.Minute}}
-	want.Domains = Lanes{{"docomo.ne.jp", 2, []pace.Rate{{N: 10, Per: time.Second}}}}
+	want.Domains = Lanes{{Name: "docomo.ne.jp", Connections: 2, Rates: []pace.Rate{{N: 10, Per: time.Second}}}}
 	if !reflect.DeepEqual(w.Config, want) {
 		t.Errorf("got  %+v\nwant %+v", w.Config, want)
 	}
-	if len(w.Warnings) != 1 || w.Warnings[0].Key != "domains.docomo.ne.jp" {
+	if len(w.Warnings) != 0 {
 		t.Errorf("warnings %v", w.Warnings)
 	}
 	if got := w.Config.Bounces.ReturnPath("b1x-y"); got != "bounce+b1x-y@example.com" {
@@ -291,8 +291,7 @@ func TestWarnings(t *testing.T) {
 		{"certificate", "relays: {m: {host: h.example, insecure: true}}", "the certificate of h.example is not checked"},
 		{"unused user", "relays: {m: {host: h.example, auth: none, username: u}}", "is not used"},
 		{"one-click", "sender: {unsubscribe_url: https://u.example.com}", "unsubscribe by mail"},
-		{"limits of a domain", "domains: {docomo.ne.jp: {connections: 2}}", "not applied yet"},
-		{"weight", "relays: {m: {host: h.example, weight: 3}}", "do not share"},
+		{"mail without a way", "relays: {m: {host: h.example, weight: 0}, n: {host: h.example, for: [gmail]}}", "other mail goes nowhere"},
 	}
 	for _, tt := range tests {
 		w, err := load(t, tt.text, nil)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -100,8 +101,11 @@ func (d *decoder) node(path string, n ast.Node, v reflect.Value) {
 	case v.Kind() == reflect.Struct:
 		d.mapping(path, n, func(name string, key, value ast.Node) { d.field(path, name, key, value, v) })
 	case v.Kind() == reflect.Map:
-		v.Set(reflect.MakeMap(v.Type()))
+		v.SetZero()
 		d.mapping(path, n, func(name string, _, value ast.Node) {
+			if v.IsNil() {
+				v.Set(reflect.MakeMap(v.Type()))
+			}
 			e := reflect.New(v.Type().Elem()).Elem()
 			d.node(join(path, name), value, e)
 			v.SetMapIndex(reflect.ValueOf(name), e)
@@ -197,7 +201,10 @@ func (d *decoder) sequence(path string, n ast.Node, v reflect.Value) {
 		d.failAt(n, path, "must be a list, such as [a, b], not %s", describe(n))
 		return
 	}
-	v.Set(reflect.MakeSlice(v.Type(), len(list.Values), len(list.Values)))
+	v.SetZero() // a list of nothing is as none
+	if len(list.Values) > 0 {
+		v.Set(reflect.MakeSlice(v.Type(), len(list.Values), len(list.Values)))
+	}
 	for i, one := range list.Values {
 		d.node(join(path, strconv.Itoa(i)), one, v.Index(i))
 	}
@@ -205,6 +212,16 @@ func (d *decoder) sequence(path string, n ast.Node, v reflect.Value) {
 
 func (d *decoder) scalar(path string, n ast.Node, v reflect.Value) {
 	text, ok := scalarText(n)
+	switch v.Type() {
+	case reflect.TypeFor[Curve]():
+		if list, days := n.(*ast.SequenceNode); days {
+			text, ok = joined(list)
+		}
+	case reflect.TypeFor[pace.Span]():
+		if !ok {
+			text, ok = unsplit(n)
+		}
+	}
 	switch {
 	case !ok:
 		d.failAt(n, path, "must be a single value, not %s", describe(n))
@@ -216,6 +233,35 @@ func (d *decoder) scalar(path string, n ast.Node, v reflect.Value) {
 			d.failAt(n, path, "%v", err)
 		}
 	}
+}
+
+// joined is a list of scalars with commas between.
+func joined(list *ast.SequenceNode) (string, bool) {
+	var all []string
+	for _, n := range list.Values {
+		text, ok := scalarText(n)
+		if !ok {
+			return "", false
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, ","), true
+}
+
+// unsplit is a time of day that goccy took for a key and its value: in {quiet: [21:00-08:00]} YAML sees no mapping, since no
+// space follows the colon, and goccy does.
+func unsplit(n ast.Node) (string, bool) {
+	m, ok := n.(ast.MapNode)
+	if !ok {
+		return "", false
+	}
+	it := m.MapRange()
+	if !it.Next() {
+		return "", false
+	}
+	value, ok := scalarText(it.Value())
+	text := it.Key().GetToken().Value + ":" + value
+	return text, ok && !it.Next()
 }
 
 // scalarText is a scalar as it was written: a user name 007 stays 007.
@@ -274,14 +320,19 @@ func (d *decoder) override(v reflect.Value, o Override) {
 	}
 }
 
-// given stores a value from outside the file: a scalar, or a list of scalars between commas.
+// given stores a value from outside the file: a scalar, or a list of scalars between commas; between semicolons, if each may
+// have commas in it, as "sat,sun 10:00-12:00" has.
 func (d *decoder) given(key string, v reflect.Value, text string, s Source) {
 	d.sources[key] = s
 	var err error
 	if v.Kind() != reflect.Slice {
 		err = setScalar(v, text)
 	} else {
-		parts := strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+		sign := ','
+		if v.Type().Elem() == reflect.TypeFor[pace.Span]() {
+			sign = ';'
+		}
+		parts := strings.FieldsFunc(text, func(r rune) bool { return r == sign })
 		v.Set(reflect.MakeSlice(v.Type(), len(parts), len(parts)))
 		for i, part := range parts {
 			err = errors.Join(err, setScalar(v.Index(i), strings.TrimSpace(part)))
@@ -305,6 +356,13 @@ func walk(path string, v reflect.Value, visit func(key string, v reflect.Value))
 				name = v.Index(i).Field(key).String()
 			}
 			walk(join(path, name), v.Index(i), visit)
+		}
+	case v.Kind() == reflect.Map:
+		for _, name := range names(v) {
+			e := reflect.New(v.Type().Elem()).Elem() // what lies in a map cannot be set
+			e.Set(v.MapIndex(reflect.ValueOf(name)))
+			walk(join(path, name), e, visit)
+			v.SetMapIndex(reflect.ValueOf(name), e)
 		}
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
@@ -364,7 +422,17 @@ func isScalar(v reflect.Value) bool {
 	case reflect.String, reflect.Int, reflect.Int64, reflect.Bool:
 		return true
 	}
-	return v.Type() == reflect.TypeFor[pace.Rate]()
+	return reflect.PointerTo(v.Type()).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// names are the keys of a map, in order.
+func names(m reflect.Value) []string {
+	var all []string
+	for _, k := range m.MapKeys() {
+		all = append(all, k.String())
+	}
+	slices.Sort(all)
+	return all
 }
 
 type field struct {

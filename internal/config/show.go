@@ -41,9 +41,14 @@ func printable(key string, v reflect.Value) any {
 	if isPassword(key) {
 		return redacted
 	}
-	switch x := v.Interface().(type) {
+	switch x := v.Interface().(type) { // as it is written in the file
 	case time.Duration:
 		return formatDuration(x)
+	case Curve:
+		if len(x.Steps) > 0 {
+			return x.Steps
+		}
+		return x.Name
 	case fmt.Stringer:
 		return x.String()
 	case int, bool:
@@ -77,12 +82,23 @@ func (w *Workspace) tree(path, at string, v reflect.Value, notes yaml.CommentMap
 		key, at := join(path, f.name), at+"."+f.name
 		switch {
 		case isSecretPart(f.name) && f.value.IsZero():
-		case f.value.Kind() == reflect.Struct:
+		case f.value.Kind() == reflect.Map:
+			named := yaml.MapSlice{}
+			for _, name := range names(f.value) {
+				value := f.value.MapIndex(reflect.ValueOf(name))
+				named = append(named, yaml.MapItem{Key: name, Value: printable(join(key, name), value)})
+				notes[at+".'"+name+"'"] = []*yaml.Comment{yaml.LineComment(" " + w.source(join(key, name)).String())}
+			}
+			out = append(out, yaml.MapItem{Key: f.name, Value: named})
+		case f.value.Kind() == reflect.Struct && !isScalar(f.value):
 			out = append(out, yaml.MapItem{Key: f.name, Value: w.tree(key, at, f.value, notes)})
 		case f.value.Kind() == reflect.Slice && !isScalar(reflect.New(f.value.Type().Elem()).Elem()):
 			out = append(out, yaml.MapItem{Key: f.name, Value: w.list(key, at, f.value, notes)})
 		default:
 			out = append(out, yaml.MapItem{Key: f.name, Value: printable(key, f.value)})
+			if f.value.Kind() == reflect.Slice && f.value.Len() == 0 {
+				continue // goccy would write the note before the []
+			}
 			notes[at] = []*yaml.Comment{yaml.LineComment(" " + w.source(key).String())}
 		}
 	}

@@ -88,15 +88,7 @@ func (c *checker) check() {
 	}
 	c.pattern("bounces.return_path", c.config.Bounces.ReturnPathPattern)
 	c.mailbox("bounces.mailbox", c.config.Bounces.Mailbox)
-	for _, lane := range c.config.Domains {
-		if key := "domains." + lane.Domain; lane.Connections < 0 {
-			c.bad(key+".connections", "must not be negative")
-		} else if !isDomain(lane.Domain) {
-			c.bad(key, "%q is not a domain name", lane.Domain)
-		} else {
-			c.warn(key, "limits for one receiving domain are not applied yet; relays.NAME.rates and connections are")
-		}
-	}
+	c.pacing()
 }
 
 func (c *checker) sender(s Sender) {
@@ -183,10 +175,8 @@ func (c *checker) relay(key string, r Relay) {
 	if r.MessagesPerConnection < 0 {
 		c.bad(key+".messages_per_connection", "must be 0 (no limit) or more")
 	}
-	if r.Weight < 1 {
-		c.bad(key+".weight", "must be 1 or more")
-	} else if r.Weight > 1 {
-		c.warn(key+".weight", "relays do not share a campaign yet: the first one sends it, or the one that --relay names")
+	if r.Weight < 0 {
+		c.bad(key+".weight", "must be 0 (only when it is named, or a route leads to it) or more")
 	}
 	if r.Timeout <= 0 {
 		c.bad(key+".timeout", "must be longer than nothing, such as 5m")

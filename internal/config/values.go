@@ -121,3 +121,81 @@ func formatDuration(d time.Duration) string {
 	}
 	return s
 }
+
+// Percent is a share in percent; 0 is off.
+type Percent float64
+
+// UnmarshalText reads 5%, 0.3% or off.
+func (p *Percent) UnmarshalText(b []byte) error {
+	text := string(b)
+	if text == "off" {
+		*p = 0
+		return nil
+	}
+	number, ok := strings.CutSuffix(text, "%")
+	n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if !ok || err != nil || !(n > 0 && n <= 100) { // NaN is neither
+		return fmt.Errorf("%q is not a share; write 5%%, 0.3%% or off", text)
+	}
+	*p = Percent(n)
+	return nil
+}
+
+// String writes a share as it is read.
+func (p Percent) String() string {
+	if p == 0 {
+		return "off"
+	}
+	return strconv.FormatFloat(float64(p), 'f', -1, 64) + "%"
+}
+
+// Share is the part of one.
+func (p Percent) Share() float64 { return float64(p) / 100 }
+
+// Date is a day such as 2026-12-01. Dates compare as texts do.
+type Date string
+
+// UnmarshalText reads a day.
+func (d *Date) UnmarshalText(b []byte) error {
+	if _, err := time.Parse(time.DateOnly, string(b)); err != nil && len(b) > 0 {
+		return fmt.Errorf("%q is not a day; write it as 2026-12-01", b)
+	}
+	*d = Date(b)
+	return nil
+}
+
+// Curve is a warm-up: one that is known by its name, or the messages of each day.
+type Curve struct {
+	Name  string
+	Steps []int64
+}
+
+// IsZero reports whether there is none.
+func (c Curve) IsZero() bool { return c.Name == "" && len(c.Steps) == 0 }
+
+// UnmarshalText reads standard, or 50, 100, 200.
+func (c *Curve) UnmarshalText(b []byte) error {
+	*c = Curve{}
+	text := strings.TrimSpace(string(b))
+	if text == "" || text[0] > '9' {
+		c.Name = text
+		return nil
+	}
+	for one := range strings.SplitSeq(text, ",") {
+		n, err := strconv.ParseInt(strings.ReplaceAll(strings.TrimSpace(one), "_", ""), 10, 64)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is not a number of messages; write the days as [50, 100, 200], or the name of a curve", strings.TrimSpace(one))
+		}
+		c.Steps = append(c.Steps, n)
+	}
+	return nil
+}
+
+// String writes a curve as it is read.
+func (c Curve) String() string {
+	var days []string
+	for _, n := range c.Steps {
+		days = append(days, strconv.FormatInt(n, 10))
+	}
+	return c.Name + strings.Join(days, ", ")
+}
