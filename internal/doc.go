@@ -32,6 +32,7 @@
 //	  export       contacts export
 //	  send         send, relay test, relay bench
 //	  collect      bounces sync
+//	  schedule     run: what is due and when; it is given what it starts
 //	  report       report, why
 //	face
 //	  ui           tables, progress, JSON lines

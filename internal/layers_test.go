@@ -28,6 +28,7 @@ var ring = map[string]int{
 	"internal/mailtest": 3, // stands on the machines that tests are given
 
 	"internal/ingest": 3, "internal/export": 3, "internal/send": 3, "internal/collect": 3, "internal/report": 3,
+	"internal/schedule": 3,
 
 	"internal/ui": 4,
 	"cmd/mailer":  5,

@@ -68,14 +68,18 @@ func (a *app) open(ctx context.Context) (*config.Workspace, *store.Store, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := os.Stat(ws.Database()); errors.Is(err, os.ErrNotExist) {
-		a.out.Warnf("there was no %s: an empty one is made, without the contacts, suppressions and sends of any other copy", ws.Database())
-	}
-	st, err := store.Open(ctx, ws.Database(), store.Options{Now: a.now, Gone: send.Gone})
+	st, err := a.openStore(ctx, ws)
 	if err != nil {
 		return nil, nil, err
 	}
 	return ws, st, nil
+}
+
+func (a *app) openStore(ctx context.Context, ws *config.Workspace) (*store.Store, error) {
+	if _, err := os.Stat(ws.Database()); errors.Is(err, os.ErrNotExist) {
+		a.out.Warnf("there was no %s: an empty one is made, without the contacts, suppressions and sends of any other copy", ws.Database())
+	}
+	return store.Open(ctx, ws.Database(), store.Options{Now: a.now, Gone: send.Gone})
 }
 
 // interactive reports whether a person can answer a question.

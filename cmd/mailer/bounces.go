@@ -44,6 +44,7 @@ type bouncesSyncOptions struct {
 	source string
 	dryRun bool
 	limit  int
+	quiet  bool // no progress: other things are shown beside it
 }
 
 func newBouncesSyncCmd(a *app) *cobra.Command {
@@ -72,19 +73,25 @@ func runBouncesSync(ctx context.Context, a *app, o bouncesSyncOptions) error {
 	}
 	defer st.Close()
 	sum, err := syncBounces(ctx, a, ws, st, o)
+	err = syncResult(err)
+	if err := a.out.Emit("summary", sum); err != nil {
+		return err
+	}
+	tellSync(a, sum, o.dryRun)
+	return err
+}
+
+// syncResult turns how reading the mailbox ended into an exit code.
+func syncResult(err error) error {
 	var away *mailbox.Error
 	switch {
 	case errors.As(err, &away) && away.Config:
 		return &exit{exitUsage, err}
 	case errors.Is(err, context.Canceled):
-		err = &exit{exitLeft, errors.New("stopped; the same command goes on where it was")}
+		return &exit{exitLeft, errors.New("stopped; the same command goes on where it was")}
 	case errors.As(err, &away):
-		err = &exit{exitLeft, fmt.Errorf("stopped; the same command goes on where it was: %w", err)}
+		return &exit{exitLeft, fmt.Errorf("stopped; the same command goes on where it was: %w", err)}
 	}
-	if err := a.out.Emit("summary", sum); err != nil {
-		return err
-	}
-	tellSync(a, sum, o.dryRun)
 	return err
 }
 
@@ -103,10 +110,14 @@ func syncBounces(ctx context.Context, a *app, ws *config.Workspace, st *store.St
 		return collect.Summary{}, err
 	}
 	defer box.Close()
-	bar := a.out.Bar("reading", "mails", -1)
-	defer bar.Close()
+	progress := func(int64) {}
+	if !o.quiet {
+		bar := a.out.Bar("reading", "mails", -1)
+		defer bar.Close()
+		progress = bar.Set
+	}
 	return collect.Sync(ctx, st, box, keys, collect.Options{DryRun: o.dryRun, Limit: o.limit, Each: func(out collect.Outcome) {
-		bar.Set(int64(out.N))
+		progress(int64(out.N))
 		if o.dryRun {
 			tellOutcome(a, out)
 		}

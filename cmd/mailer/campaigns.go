@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"mailer/internal/config"
 	"mailer/internal/delivery"
 	"mailer/internal/report"
+	"mailer/internal/send"
 	"mailer/internal/store"
 	"mailer/internal/ui"
 
@@ -32,25 +34,31 @@ func newCampaignsCmd(a *app) *cobra.Command {
 func newCampaignsListCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the campaigns that were sent, the newest first",
+		Short: "List what is planned, then the campaigns that were sent, the newest first",
 		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, st, err := a.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer st.Close()
-			all, err := st.Campaigns(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return listCampaigns(a, all)
-		},
+		RunE:  func(cmd *cobra.Command, _ []string) error { return runCampaignsList(cmd.Context(), a) },
 	}
 }
 
-func listCampaigns(a *app, all []store.Campaign) error {
-	var rows [][]string
+func runCampaignsList(ctx context.Context, a *app) error {
+	ws, st, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	rows, err := plannedRows(ctx, a, &send.Sender{Workspace: ws, Store: st, Now: a.now})
+	if err != nil {
+		return err
+	}
+	all, err := st.Campaigns(ctx)
+	if err != nil {
+		return err
+	}
+	return listCampaigns(a, rows, all)
+}
+
+// listCampaigns prints the campaigns below what is planned.
+func listCampaigns(a *app, rows [][]string, all []store.Campaign) error {
 	for _, c := range all {
 		if err := a.out.Emit("campaign", campaignLine(c)); err != nil {
 			return err
@@ -113,32 +121,32 @@ func newCampaignsShowCmd(a *app) *cobra.Command {
 		Short: "Show a campaign: its audience, its balance, how its receivers take it and the reasons",
 		Args:  exactArgs(1, "CAMPAIGN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ws, st, err := a.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer st.Close()
-			c, err := findCampaign(cmd.Context(), st, args[0])
-			if err != nil {
-				return err
-			}
-			return showCampaign(cmd.Context(), a, ws, st, c)
+			return a.withCampaign(cmd.Context(), args[0], func(s *send.Sender, c store.Schedule) error {
+				return showPlanned(a, s, c)
+			}, func(s *send.Sender, c store.Campaign) error {
+				return showCampaign(cmd.Context(), a, s.Workspace, s.Store, c)
+			})
 		},
 	}
 }
 
-// withCampaign opens the store for a command about one sent campaign.
-func (a *app) withCampaign(ctx context.Context, name string, do func(*store.Store, store.Campaign) error) error {
-	_, st, err := a.open(ctx)
+// withCampaign opens the store for a command about one campaign: one that was sent, or one that is planned.
+func (a *app) withCampaign(ctx context.Context, name string, planned func(*send.Sender, store.Schedule) error, do func(*send.Sender, store.Campaign) error) error {
+	ws, st, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
 	c, err := findCampaign(ctx, st, name)
+	if errors.Is(err, store.ErrNoCampaign) {
+		if c, perr := findPlanned(ctx, st, name); perr == nil {
+			return planned(&send.Sender{Workspace: ws, Store: st, Now: a.now}, c)
+		}
+	}
 	if err != nil {
 		return err
 	}
-	return do(st, c)
+	return do(&send.Sender{Workspace: ws, Store: st, Now: a.now}, c)
 }
 
 // findCampaign finds a sent campaign by its id, or by its file's path.
@@ -147,14 +155,18 @@ func findCampaign(ctx context.Context, st *store.Store, name string) (store.Camp
 	if err == nil {
 		return c, nil
 	}
-	stem := name[strings.LastIndexAny(name, `/\`)+1:]
-	stem, _, _ = strings.Cut(stem, ".")
-	if stem != name {
+	if stem := stemOf(name); stem != name {
 		if c, serr := st.Campaign(ctx, stem); serr == nil {
 			return c, nil
 		}
 	}
 	return c, &exit{exitUsage, fmt.Errorf("%w; mailer campaigns list shows what was", err)}
+}
+
+// stemOf is the name of a campaign's file without folder, language and format.
+func stemOf(path string) string {
+	stem, _, _ := strings.Cut(path[strings.LastIndexAny(path, `/\`)+1:], ".")
+	return stem
 }
 
 func showCampaign(ctx context.Context, a *app, ws *config.Workspace, st *store.Store, c store.Campaign) error {
@@ -221,8 +233,10 @@ func newRecipientsCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withCampaign(cmd.Context(), args[0], func(st *store.Store, c store.Campaign) error {
-				return printRecipients(cmd.Context(), a, st, c, states, o.format)
+			return a.withCampaign(cmd.Context(), args[0], func(_ *send.Sender, c store.Schedule) error {
+				return recipientsOfPlanned(a, c)
+			}, func(s *send.Sender, c store.Campaign) error {
+				return printRecipients(cmd.Context(), a, s.Store, c, states, o.format)
 			})
 		},
 	}
@@ -273,8 +287,10 @@ func newCampaignStateCmd(a *app, verb, short, state string) *cobra.Command {
 		Short: short,
 		Args:  exactArgs(1, "CAMPAIGN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withCampaign(cmd.Context(), args[0], func(st *store.Store, c store.Campaign) error {
-				return setCampaignState(cmd.Context(), a, st, c.Name, state)
+			return a.withCampaign(cmd.Context(), args[0], func(s *send.Sender, c store.Schedule) error {
+				return changePlanned(cmd.Context(), a, s.Store, c, state)
+			}, func(s *send.Sender, c store.Campaign) error {
+				return setCampaignState(cmd.Context(), a, s.Store, c.Name, state)
 			})
 		},
 	}

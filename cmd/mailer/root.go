@@ -44,7 +44,7 @@ func commands(a *app) []*cobra.Command {
 		newInitCmd(a), newConfigCmd(a), newRelayCmd(a), newSandboxCmd(a), newDemoCmd(a),
 		newImportCmd(a), newContactsCmd(a), newListsCmd(a), newFieldsCmd(a), newSegmentsCmd(a),
 		newPreviewCmd(a), newCheckCmd(a), newTemplatesCmd(a), newDKIMCmd(a),
-		newSendCmd(a), newCampaignsCmd(a), newBouncesCmd(a), newSuppressionsCmd(a),
+		newSendCmd(a), newRunCmd(a), newCampaignsCmd(a), newBouncesCmd(a), newSuppressionsCmd(a),
 		newReportCmd(a), newWhyCmd(a),
 		newManCmd(a), newVersionCmd(a), newWritingTopic(), newPacingTopic(),
 	}

@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strings"
 	"syscall"
+	"time"
 
 	"mailer/internal/config"
 	"mailer/internal/pace"
@@ -30,6 +31,11 @@ again nor dropped, until you say --resolve-uncertain resend or sent.
 A terminal shows how the send goes, with a line for each of the largest receiving providers. In a log a line a minute tells it, from the
 first minute on; scripts get a progress line each ten seconds with --json.
 
+With --at nothing is sent now: the campaign is checked and agreed to as always, and kept with its content, audience and
+options until mailer run begins it at that time. Who is in the audience is seen then; a file that is edited later changes
+nothing. The same command again replaces the plan; mailer send CAMPAIGN without --at begins it at once; mailer campaigns
+list shows what is planned, mailer campaigns cancel takes it off.
+
 Exit codes: 0 everybody was sent to; 3 some failed or are uncertain; 4 recipients are left, run it again (deferred mail,
 a signal, a relay that is away); 5 stopped by a check or by the relay refusing us; 6 another process is sending it.`
 
@@ -43,6 +49,7 @@ type sendOptions struct {
 	expect  int64
 	test    string
 	as      string
+	when    sendTimes
 }
 
 func newSendCmd(a *app) *cobra.Command {
@@ -74,6 +81,7 @@ func newSendCmd(a *app) *cobra.Command {
 	f.Int64Var(&o.request.Limit, "limit", 0, "send at most this `number` of messages in this run")
 	f.StringVar(&o.wait, "wait", "", "stay this `duration` (30s, 10m, 2h) for mail that the relay deferred")
 	f.StringVar(&o.retry, "retry", "", "try `failed` recipients again, but those whose address is dead")
+	o.when.flags(cmd)
 	f.StringVar(&o.request.Resolve, "resolve-uncertain", "", "what becomes of the uncertain: `resend|sent`")
 	cmd.PreRunE = func(*cobra.Command, []string) error { return o.check() }
 	return cmd
@@ -103,6 +111,9 @@ func (o *sendOptions) check() error {
 	if o.as != "" && o.test == "" {
 		return usage("--as goes with --test")
 	}
+	if err := o.when.check(o.test != ""); err != nil {
+		return err
+	}
 	for _, text := range o.rates {
 		r, err := pace.ParseRate(text)
 		if err != nil {
@@ -128,9 +139,18 @@ func runSend(ctx context.Context, a *app, o sendOptions) error {
 	if o.test != "" {
 		return runTestSend(ctx, a, s, o)
 	}
+	if o.request.At, err = o.when.time(a); err != nil {
+		return err
+	}
 	plan, err := s.Prepare(ctx, o.request)
 	if err != nil {
 		return err
+	}
+	var planned store.Schedule
+	if !o.request.At.IsZero() {
+		if planned, err = s.Schedule(plan, o.request.At); err != nil {
+			return err
+		}
 	}
 	var bad error
 	if plan.New {
@@ -148,6 +168,12 @@ func runSend(ctx context.Context, a *app, o sendOptions) error {
 		if err := confirm(ctx, a, plan); err != nil {
 			return err
 		}
+	}
+	if !o.request.At.IsZero() {
+		return putOnPlan(ctx, a, s, plan, planned)
+	}
+	if err := holdOff(ctx, a, plan, o.when.delay); err != nil {
+		return err
 	}
 	if !o.yes || o.expect >= 0 {
 		plan.Audience.Exactly = plan.Counts.Sendable()
@@ -196,6 +222,7 @@ func tellFindings(a *app, findings []send.Finding) (errs int) {
 type planLine struct {
 	Campaign    string           `json:"campaign"`
 	New         bool             `json:"new"`
+	At          string           `json:"at,omitempty"` // when it is to begin, if not now
 	Audience    string           `json:"audience"`
 	Planned     int64            `json:"planned"`
 	Sendable    int64            `json:"sendable"`
@@ -213,6 +240,9 @@ func showPlan(a *app, p *send.Plan) error {
 	line := planLine{Campaign: p.Name, New: p.New, Audience: p.Campaign.Segment, Relay: p.Relay.Name,
 		Host: fmt.Sprintf("%s:%d", p.Relay.Host, p.Relay.Port), Connections: p.Connections, Rates: []string{},
 		Excluded: map[string]int64{}, Domains: map[string]int64{}}
+	if at := p.Request.At; !at.IsZero() {
+		line.At = at.In(a.zone).Format(time.RFC3339)
+	}
 	for _, r := range p.Rates {
 		line.Rates = append(line.Rates, r.String())
 	}
@@ -249,6 +279,9 @@ func printPlan(a *app, p *send.Plan, l planLine) {
 	if d := topDomains(p.Counts.Domains); d != "" {
 		rows = append(rows, []string{"Domains", d})
 	}
+	if at := p.Request.At; !at.IsZero() {
+		rows = append(rows, []string{"Begins", a.planStamp(at)})
+	}
 	way := fmt.Sprintf("%s (%s), %d connections", l.Relay, l.Host, l.Connections)
 	rows = append(rows, []string{"Relay", way}, []string{"Time", p.Pace(l.Sendable)})
 	a.out.Table(nil, rows)
@@ -283,7 +316,11 @@ func confirm(ctx context.Context, a *app, p *send.Plan) error {
 	l := planLine{Audience: p.Campaign.Segment, Planned: p.Counts.All, Sendable: p.Counts.Sendable(), Excluded: p.Counts.Excluded,
 		Relay: p.Relay.Name, Host: fmt.Sprintf("%s:%d", p.Relay.Host, p.Relay.Port), Connections: p.Connections}
 	printPlan(a, p, l)
-	answer, err := a.ask(ctx, fmt.Sprintf("\nType the number of messages (%d) to send them, anything else to stop: ", l.Sendable))
+	what := "send"
+	if !p.Request.At.IsZero() {
+		what = "plan"
+	}
+	answer, err := a.ask(ctx, fmt.Sprintf("\nType the number of messages (%d) to %s them, anything else to stop: ", l.Sendable, what))
 	if err != nil {
 		return err
 	}
@@ -295,14 +332,24 @@ func confirm(ctx context.Context, a *app, p *send.Plan) error {
 
 // deliver runs the send, shows how it goes and tells how it ended.
 func deliver(ctx context.Context, a *app, s *send.Sender, p *send.Plan) error {
+	sum, err := carry(ctx, a, s, p)
+	return tellDelivery(ctx, a, sum, err)
+}
+
+// carry runs the send and shows how it goes.
+func carry(ctx context.Context, a *app, s *send.Sender, p *send.Plan) (send.Summary, error) {
 	total := p.Counts.Sendable()
 	if !p.New {
 		total = p.Campaign.Balance.Remaining + p.Campaign.Balance.Deferred
 	}
 	var counts send.Counts
 	stop := watchProgress(a, func() send.Progress { return counts.Progress(p.Name, total) })
-	sum, err := s.Run(ctx, a.hard, p, &counts)
-	stop()
+	defer stop()
+	return s.Run(ctx, a.hard, p, &counts)
+}
+
+// tellDelivery tells how a send ended.
+func tellDelivery(ctx context.Context, a *app, sum send.Summary, err error) error {
 	if sum.Planned > 0 || err == nil {
 		tellSummary(a, sum, err)
 	}

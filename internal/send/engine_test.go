@@ -28,6 +28,7 @@ type rig struct {
 	path        string
 	campaign    store.Campaign
 	connections int
+	tuned       bool // it finds its own count up to that; else all at once
 	limit       int64
 	perConn     int
 	retry       []time.Duration
@@ -117,7 +118,11 @@ func (r *rig) runHard(soft, hard context.Context, srv *mailtest.SMTPServer) erro
 	if r.dial != nil {
 		dial = func(ctx context.Context) (*relay.Conn, error) { return r.dial(ctx, server) }
 	}
-	return r.runBy(soft, hard, newWay("test", 1, r.connections, dial))
+	one := newWay("test", 1, r.connections, dial)
+	if !r.tuned {
+		one.tuner = nil
+	}
+	return r.runBy(soft, hard, one)
 }
 
 // runBy sends once by these relays.

@@ -39,6 +39,13 @@ func (g *guard) tripped(now time.Time) error {
 	return nil
 }
 
+// before tells the breaker what of a campaign that goes on was answered by earlier runs: what the mailbox tells is held against all of it.
+func (g *guard) before(answered []store.Share, lane func(domain string) string) {
+	for _, d := range answered {
+		g.breaker.Before(lane(d.Name), d.Count)
+	}
+}
+
 // hearEvery is how often it is looked what the bounce mailbox told: by a bounces sync that runs beside us.
 const hearEvery = 5 * time.Second
 
@@ -62,7 +69,7 @@ func (e *engine) everySecond() {
 	e.gate.mu.Lock()
 	defer e.gate.mu.Unlock()
 	for _, h := range heard {
-		e.guard.saw(now, e.gate.laneOf(h.Domain).name, pace.Kind(h.Kind), 1)
+		e.guard.breaker.Heard(e.gate.laneOf(h.Domain).name, pace.Kind(h.Kind), 1)
 	}
 	if err := e.guard.tripped(now); err != nil && len(heard) > 0 {
 		e.stopWith(err)

@@ -55,6 +55,8 @@ type book struct {
 	relays    map[string]relayLimits
 	cache     atomic.Pointer[map[[2]string][]pace.Limit] // of today
 	day       atomic.Pointer[string]
+	assume    bool // for a forecast: of a warm-up, each day to come is taken to be used up
+	today     string
 }
 
 // relayLimits are those of one relay.
@@ -78,7 +80,8 @@ func (s *Sender) newBook(ctx context.Context, relays []config.Relay, rates []pac
 	if err != nil {
 		return nil, err
 	}
-	b := &book{providers: table, zone: conf.Location(), all: pace.Limits("all", conf.Rates...), relays: map[string]relayLimits{}}
+	b := &book{providers: table, zone: conf.Location(), all: pace.Limits("all", conf.Rates...), relays: map[string]relayLimits{},
+		today: s.Now().In(conf.Location()).Format(time.DateOnly)}
 	for _, r := range relays {
 		l := relayLimits{limits: pace.Limits(relayScope(r.Name), slices.Concat(r.Rates, rates)...), direct: r.Direct, warmup: r.Warmup, shares: map[string]share{}}
 		for lane, curve := range warmups(r.Warmup, table) {
@@ -121,13 +124,13 @@ func (b *book) of(relay, lane string, at time.Time) []pace.Limit {
 			all = append(all, pace.Limits(pairScope(relay, lane), p.Direct.Rates...)...)
 		}
 	}
-	if l, ok := r.today(relay, "", at.In(b.zone)); ok {
+	if l, ok := b.share(relay, "", at.In(b.zone)); ok {
 		all = append(all, l)
 	}
 	if lane == "" {
 		return all
 	}
-	if l, ok := r.today(relay, lane, at.In(b.zone)); ok {
+	if l, ok := b.share(relay, lane, at.In(b.zone)); ok {
 		all = append(all, l)
 	}
 	return all
@@ -150,15 +153,45 @@ func (b *book) now(relay, lane string, at time.Time) []pace.Limit {
 	return more[key]
 }
 
-// today is what a warm-up lets go on the day of a time; false when there is none.
-func (r relayLimits) today(relay, lane string, at time.Time) (pace.Limit, bool) {
+// share is what a warm-up lets go on the day of a time; false when there is none.
+func (b *book) share(relay, lane string, at time.Time) (pace.Limit, bool) {
+	r := b.relays[relay]
 	s, ok := r.shares[lane]
 	date := at.Format(time.DateOnly)
 	if !ok || !r.warmup.Begun(date) {
 		return pace.Limit{}, false
 	}
+	history := s.history
+	if b.assume {
+		history = s.until(b.today, date, r.warmup.Begun)
+	}
 	year, month, day := at.Date()
-	return store.WarmupLimit(warmupName(relay, lane), date, pace.Share(s.curve, s.history, date), time.Date(year, month, day+1, 0, 0, 0, 0, at.Location())), true
+	return store.WarmupLimit(warmupName(relay, lane), date, pace.Share(s.curve, history, date), time.Date(year, month, day+1, 0, 0, 0, 0, at.Location())), true
+}
+
+// until is the history at a date, if each day from today on is used up.
+func (s share) until(today, date string, begun func(day string) bool) []pace.Day {
+	all := slices.Clone(s.history)
+	day, err := time.Parse(time.DateOnly, today)
+	for ; err == nil && day.Format(time.DateOnly) < date; day = day.AddDate(0, 0, 1) {
+		one := day.Format(time.DateOnly)
+		if !begun(one) {
+			continue
+		}
+		all = slices.DeleteFunc(all, func(d pace.Day) bool { return d.Date == one })
+		if n := pace.Share(s.curve, all, one); n > 0 {
+			all = append(all, pace.Day{Date: one, Sent: n})
+		}
+	}
+	return all
+}
+
+// domainOf is a domain of a lane; of the lane of all others none.
+func (b *book) domainOf(lane string) string {
+	if p, ok := b.providers.Provider(lane); ok && len(p.Domains) > 0 {
+		return strings.TrimPrefix(p.Domains[0], "*.")
+	}
+	return lane
 }
 
 // meters reads the meters that an estimate begins with.

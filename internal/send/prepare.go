@@ -61,9 +61,8 @@ func (s *Sender) Prepare(ctx context.Context, r Request) (*Plan, error) {
 	p := &Plan{Request: r}
 	c, err := campaign.Load(os.DirFS(s.Workspace.Dir), r.Campaign)
 	if errors.Is(err, fs.ErrNotExist) {
-		// A frozen campaign needs its file no more: everything is in the database.
-		if frozen, ferr := s.Store.Campaign(ctx, r.Campaign); ferr == nil {
-			return p, s.prepareFrozen(p, frozen, nil)
+		if found, gerr := s.prepareGone(ctx, p); found {
+			return p, gerr
 		}
 	}
 	if err != nil {
@@ -72,7 +71,7 @@ func (s *Sender) Prepare(ctx context.Context, r Request) (*Plan, error) {
 	p.Name = c.ID
 	frozen, err := s.Store.Campaign(ctx, c.ID)
 	if errors.Is(err, store.ErrNoCampaign) {
-		return p, s.prepareNew(ctx, p, c)
+		return p, s.prepareUnsent(ctx, p, c)
 	}
 	if err != nil {
 		return nil, err

@@ -57,6 +57,7 @@ type Request struct {
 	Hold         time.Duration // how long the rest waits then
 	Stay         bool          // to wait for that in this run
 	FirstBackoff time.Duration
+	At           time.Time // when it is to begin; zero: now
 }
 
 // The words of Request.Resolve.
@@ -234,6 +235,13 @@ func (s *Sender) engine(ctx context.Context, p *Plan, run *store.Run, rates *boo
 	e.gate.zone = s.Workspace.Config.Location()
 	routes := p.routes(s.Workspace.Config, rates.providers)
 	e.gate.openLanes(rates, open, laneStates(states), routes, p.From())
+	if p.Campaign.Balance.Accepted+p.Campaign.Balance.Failed > 0 || counts.Done() > 0 {
+		answered, err := run.Answered(ctx)
+		if err != nil {
+			return nil, err
+		}
+		e.guard.before(answered, func(domain string) string { return e.gate.laneOf(domain).name })
+	}
 	if routes != nil {
 		e.compose = func(d store.Due) *outgoing {
 			out := c.compose(d)

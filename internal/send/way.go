@@ -20,7 +20,7 @@ type way struct {
 	dialer      *relay.Dialer
 	dial        func(context.Context) (*relay.Conn, error)
 
-	tuner   *pace.Tuner
+	tuner   *pace.Tuner // nil: all connections at once
 	waiting []*waiter
 	holds   map[*lane][]*hold
 	state   pace.Lane // it slows us as a whole
@@ -54,6 +54,21 @@ func newWay(name string, weight, connections int, dial func(context.Context) (*r
 	return &way{name: name, weight: weight, connections: connections, dial: dial, tuner: pace.NewTuner(connections)}
 }
 
+// places is how many connections are worth while.
+func (w *way) places() int {
+	if w.tuner == nil {
+		return w.connections
+	}
+	return w.tuner.Connections()
+}
+
+// tooMany tells the tuner that a relay has enough of us.
+func (w *way) tooMany(now time.Time) {
+	if w.tuner != nil {
+		w.tuner.Refused(now)
+	}
+}
+
 // needed reports whether a relay has to carry mail: one that stands by has not, while another one can.
 func (w *way) needed() bool {
 	if !w.standby {
@@ -69,7 +84,7 @@ func (w *way) needed() bool {
 
 // admits reports whether there is a place for a worker. The first one tries a relay of which nothing is known, or that was away.
 func (w *way) admits(index int) bool {
-	return w.gone == nil && w.needed() && (index == 0 || w.up && index < w.tuner.Connections())
+	return w.gone == nil && w.needed() && (index == 0 || w.up && index < w.places())
 }
 
 // opens is when the relay may have the next message, by its own state.
@@ -113,7 +128,9 @@ func (g *gate) connected(w *way, n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	w.live += n
-	w.tuner.Live(w.live)
+	if w.tuner != nil {
+		w.tuner.Live(w.live)
+	}
 	if n > 0 && !w.up {
 		w.up, w.ever, w.trouble = true, true, nil
 		g.judge(g.now())
@@ -151,7 +168,7 @@ func (e *engine) learn(w *way, out *outgoing, a delivery.Attempt, j delivery.Jud
 		w.failures++
 		w.pause = min(max(2*w.pause, e.firstPause), maxPause)
 		w.until, w.why = now.Add(w.pause), said(a)
-		w.tuner.Refused(now)
+		w.tooMany(now)
 		if w.failures >= laneFailures {
 			e.lose(w, fmt.Errorf("%w: %s", ErrNotNow, said(a)))
 		}
@@ -207,7 +224,7 @@ func (e *engine) slowDown(w *way, l *lane, out *outgoing, now time.Time, why str
 			all += o.pulse.perSecond(now)
 		}
 		w.state.Throttled(now, all, why)
-		w.tuner.Refused(now)
+		w.tooMany(now)
 	}
 }
 
@@ -282,7 +299,7 @@ func (e *engine) dialFailed(w *way, err error, mine int) (again bool) {
 		return false
 	}
 	if busyReply(err) {
-		w.tuner.Refused(g.now())
+		w.tooMany(g.now())
 	}
 	if w.live > 0 {
 		// The relay may simply allow fewer connections than were asked for.

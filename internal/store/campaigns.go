@@ -36,6 +36,7 @@ type Campaign struct {
 	Stage       string    // of one with a canary, see Run.Stage
 	HeldUntil   time.Time // at the stage "hold"
 	Replaces    int64     // the untouched campaign of the same name that a new one takes the place of; 0: none
+	Claim       string    // of the plan that a new one begins by; empty: it is sent by hand
 	Balance     delivery.Balance
 }
 
@@ -182,6 +183,9 @@ func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Cam
 			return ErrExists
 		}
 		if err != nil {
+			return err
+		}
+		if err := s.leavePlan(ctx, tx, c); err != nil {
 			return err
 		}
 		query, args := selectAudience(a)

@@ -59,7 +59,11 @@ func (s *Store) findMentions(ctx context.Context, key string) (mentions, error) 
 		return m, err
 	}
 	err := eachString(ctx, s.read, func(name string) { m.campaigns = append(m.campaigns, name) },
-		"SELECT name FROM campaigns WHERE instr(lower(segment), ?) > 0 OR instr(lower(content), ?) > 0 OR instr(lower(options), ?) > 0 ORDER BY id", key, key, key)
+		`SELECT name FROM (
+			SELECT 0 AS planned, id, name FROM campaigns WHERE instr(lower(segment), ?) > 0 OR instr(lower(content), ?) > 0 OR instr(lower(options), ?) > 0
+			UNION ALL SELECT 1, id, name FROM schedules
+			WHERE campaign IS NULL AND (instr(lower(segment), ?) > 0 OR instr(lower(content), ?) > 0 OR instr(lower(options), ?) > 0)) AS texts
+			ORDER BY planned, id`, key, key, key, key, key, key)
 	return m, err
 }
 

@@ -549,8 +549,9 @@ func (r *Run) due(ctx context.Context, fields []contact.Field, query string, arg
 }
 
 const (
-	openByDomain    = "SELECT domain, count(*) FROM deliveries WHERE campaign = ? AND " + open + " GROUP BY domain ORDER BY 2 DESC, 1"
-	plannedByDomain = "SELECT domain, count(*) FROM deliveries WHERE campaign = ? AND state <> 'excluded' GROUP BY domain ORDER BY 2 DESC, 1"
+	openByDomain     = "SELECT domain, count(*) FROM deliveries WHERE campaign = ? AND " + open + " GROUP BY domain ORDER BY 2 DESC, 1"
+	answeredByDomain = "SELECT domain, count(*) FROM deliveries WHERE campaign = ? AND state IN ('accepted','failed','bounced','complained') GROUP BY domain ORDER BY 2 DESC, 1"
+	plannedByDomain  = "SELECT domain, count(*) FROM deliveries WHERE campaign = ? AND state <> 'excluded' GROUP BY domain ORDER BY 2 DESC, 1"
 )
 
 // Open counts who may still be sent to by receiving domain, the largest first.
@@ -564,6 +565,11 @@ func (s *Store) OpenByDomain(ctx context.Context, campaign int64) ([]Share, erro
 // PlannedByDomain counts everybody of a campaign who is not excluded by receiving domain, the largest first.
 func (s *Store) PlannedByDomain(ctx context.Context, campaign int64) ([]Share, error) {
 	return s.byDomain(ctx, plannedByDomain, campaign)
+}
+
+// Answered counts who of the campaign was accepted or failed for good by receiving domain, the largest first.
+func (r *Run) Answered(ctx context.Context) ([]Share, error) {
+	return r.s.byDomain(ctx, answeredByDomain, r.campaign)
 }
 
 func (s *Store) byDomain(ctx context.Context, query string, campaign int64) ([]Share, error) {

@@ -59,9 +59,9 @@ func (o *Out) Emit(messageType string, v any) error {
 }
 
 // EmitError writes an error as the last JSON line of a command that has no summary. After a summary it writes nothing:
-// scripts take that from the last line.
+// scripts take that from the last line. An error without a text only has a code: what happened was told already.
 func (o *Out) EmitError(err error, code int) error {
-	if o.ended {
+	if o.ended || err.Error() == "" {
 		return nil
 	}
 	return o.Emit("error", struct {
