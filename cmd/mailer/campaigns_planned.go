@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"mailer/internal/campaign"
 	"mailer/internal/send"
 	"mailer/internal/store"
 	"mailer/internal/ui"
@@ -31,7 +32,7 @@ func (a *app) plannedLine(c store.Schedule, edited []string) plannedJSON {
 
 func lateText(d time.Duration) string {
 	switch {
-	case d < 0:
+	case d >= campaign.ForeverLate.Truncate(time.Millisecond):
 		return "always"
 	case d == 0:
 		return "never"

@@ -123,7 +123,9 @@ func runOnce(ctx context.Context, a *app, bounces bool) error {
 			warn()
 			return goOn(ctx, a, s, g)
 		},
+		Ready: s.Ready,
 		Missed: func(c store.Schedule) {
+			c.State = store.ScheduleMissed
 			a.out.Emit("missed", a.plannedLine(c, nil))
 			a.out.Notef("mailer: %s was planned for %s and was not begun in time (late: %s): mailer send %s --at ... plans it again", c.Name, a.planStamp(c.At), lateText(c.Late), c.Name)
 			o.add(exitSome)

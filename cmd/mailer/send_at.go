@@ -98,6 +98,12 @@ func putOnPlan(ctx context.Context, a *app, s *send.Sender, p *send.Plan, c stor
 	if err := s.Store.Schedule(ctx, c, send.Gone); err != nil {
 		return planResult(err)
 	}
+	switch opens := s.Opens(p.Content, c.At); {
+	case opens.IsZero():
+		a.out.Warnf("%s: its hours are never open then or later: nothing of it will leave (hours: in mailer.yaml, windows: and quiet: in its file)", c.Name)
+	case opens.After(c.At):
+		a.out.Warnf("%s: its hours are closed at that time: nothing of it leaves before %s (hours: in mailer.yaml, windows: and quiet: in its file)", c.Name, a.planStamp(opens))
+	}
 	sum := plannedSummary{Campaign: c.Name, State: store.SchedulePlanned, At: c.At.In(a.zone).Format(time.RFC3339)}
 	sum.Planned, sum.Remaining = p.Counts.All, p.Counts.Sendable()
 	sum.Excluded = sum.Planned - sum.Remaining

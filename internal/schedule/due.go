@@ -26,12 +26,9 @@ type Step struct {
 // Punctual is how long after its time a campaign is not late yet: a crontab looks once a minute, and may be held up.
 const Punctual = 2 * time.Minute
 
-// Always is a campaign that begins however late it is.
-const Always time.Duration = -1
-
 // TooLate reports whether a planned campaign must not begin any more.
 func TooLate(c store.Schedule, now time.Time) bool {
-	return c.Late >= 0 && now.Sub(c.At) > max(c.Late, Punctual)
+	return now.Sub(c.At) > max(c.Late, Punctual)
 }
 
 // Due lists what is to be done now: first what was missed, then what is to begin, the earliest first, then what goes on, the oldest

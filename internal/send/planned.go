@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"mailer/internal/campaign"
-	"mailer/internal/config"
 	"mailer/internal/pace"
 	"mailer/internal/store"
 )
@@ -24,37 +23,17 @@ import (
 // Holder names this process in the store, so that others can tell whether it still lives.
 func Holder() string { return self() }
 
-// usualLate is how late a planned campaign may begin unless it says otherwise: a machine that was off overnight makes up for it.
-const usualLate = 24 * time.Hour
-
-// Late is how late a planned campaign may begin: below 0 is however late.
-func Late(text string) (time.Duration, error) {
-	switch text {
-	case "":
-		return usualLate, nil
-	case "always":
-		return -1, nil
-	case "never":
-		return 0, nil
-	}
-	d, err := config.ParseDuration(text)
-	if err != nil || d < 0 {
-		return 0, &UsageError{fmt.Sprintf("late: %q: write how late it may still begin, such as 1h, or always or never", text)}
-	}
-	return d, nil
-}
-
 // Schedule is a prepared campaign as it is kept until its time comes.
 func (s *Sender) Schedule(p *Plan, at time.Time) (store.Schedule, error) {
 	c := store.Schedule{Name: p.Name, Class: p.Campaign.Class, ContentHash: p.Campaign.ContentHash, Content: p.Campaign.Content,
-		Segment: p.Campaign.Segment, Options: p.Campaign.Options, Recipients: p.Counts.Sendable(), At: at}
+		Segment: p.Campaign.Segment, Options: p.Campaign.Options, Recipients: p.Counts.Sendable(), At: at, Late: p.Content.Late()}
 	if !p.New || p.Campaign.Replaces != 0 {
 		return c, &UsageError{fmt.Sprintf("campaign %s has begun already: mailer run, or mailer send %s, goes on with it; give the file a new id to make a new campaign", p.Name, p.Name)}
 	}
-	var err error
-	if c.Late, err = Late(late(p.Content)); err != nil {
-		return c, err
+	if until := p.Content.NotAfter(); !until.IsZero() && !at.Before(until) {
+		return c, &UsageError{fmt.Sprintf("campaign %s is not to be sent after %s (not_after in its file)", p.Name, until.In(at.Location()).Format("2006-01-02 15:04"))}
 	}
+	var err error
 	c.Request, err = encodeRequest(p.Request)
 	return c, err
 }
@@ -254,5 +233,26 @@ func (s *Sender) prepareGone(ctx context.Context, p *Plan) (found bool, err erro
 	return false, nil
 }
 
-// late is what a campaign's front matter says about a late start.
-func late(campaign.Content) string { return "" }
+// Ready reports whether a campaign that has begun may be sent at this hour. One whose time is over is, whatever the hour: there is
+// something to be noted.
+func (s *Sender) Ready(ctx context.Context, g store.Going) (bool, error) {
+	frozen, err := s.Store.Campaign(ctx, g.Name)
+	if err != nil {
+		return false, err
+	}
+	content, err := campaign.Decode(frozen.Content)
+	if err != nil {
+		return false, err
+	}
+	now := s.Now()
+	if until := content.NotAfter(); !g.Expires.After(now) || !until.IsZero() && !until.After(now) {
+		return true, nil
+	}
+	opens := s.Opens(content, now)
+	return !opens.IsZero() && !opens.After(now), nil
+}
+
+// Opens is when a campaign's mail may leave, from a time on: that time itself, or when the hours open next. Zero: never.
+func (s *Sender) Opens(c campaign.Content, from time.Time) time.Time {
+	return c.Hours(s.Workspace.Config.Hours()).Next(from)
+}

@@ -28,7 +28,7 @@ type Schedule struct {
 	Request     string // JSON of all that was asked for
 	Recipients  int64  // how many would have been sent a message when it was planned
 	At          time.Time
-	Late        time.Duration // how much later it may still begin; below 0: however much
+	Late        time.Duration // how much later it may still begin
 	State       string
 	Created     time.Time
 	Holder      string // who begins it right now, while its lease lasts; empty: nobody
@@ -70,13 +70,9 @@ func (s *Store) Schedule(ctx context.Context, c Schedule, gone func(holder strin
 		if _, err := tx.ExecContext(ctx, "DELETE FROM schedules WHERE name = ?", c.Name); err != nil {
 			return err
 		}
-		late := c.Late.Milliseconds()
-		if c.Late < 0 {
-			late = -1
-		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO schedules (name, class, content_hash, content, segment, options, request, recipients, at, late, state, created_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'planned', ?)`,
-			c.Name, c.Class, c.ContentHash, c.Content, c.Segment, c.Options, c.Request, c.Recipients, c.At.UnixMilli(), late, s.millis())
+			c.Name, c.Class, c.ContentHash, c.Content, c.Segment, c.Options, c.Request, c.Recipients, c.At.UnixMilli(), c.Late.Milliseconds(), s.millis())
 		if err != nil {
 			return err
 		}

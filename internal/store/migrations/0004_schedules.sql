@@ -1,7 +1,6 @@
 -- A campaign that is to begin at a time, as it was checked when it was planned: its content, whom it is for, and all that was asked
 -- for, whole. `begun` without a campaign is claimed: a process is about to freeze it. With one it has begun for good; its content
--- stands there, and request says how those who go on with it send. late is how many milliseconds after its time it may still begin;
--- below 0: however many.
+-- stands there, and request says how those who go on with it send. late: how many milliseconds after its time it may still begin.
 CREATE TABLE schedules (
   id            INTEGER PRIMARY KEY,
   name          TEXT    NOT NULL UNIQUE,
