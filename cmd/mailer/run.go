@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 
+	"mailer/internal/config"
 	"mailer/internal/schedule"
 	"mailer/internal/send"
 	"mailer/internal/store"
@@ -108,7 +109,7 @@ func runOnce(ctx context.Context, a *app, bounces bool) error {
 			a.out.Warnf("%s", w)
 		}
 	})
-	s := &send.Sender{Workspace: ws, Store: st, Now: a.now}
+	s := &send.Sender{Workspace: ws, Store: st, Now: a.now, Listen: listen(a, ws, st), Warn: func(text string) { a.out.Notef("mailer: %s", text) }}
 	var o worstCode
 	r := schedule.Runner{Store: st, Now: a.now, Holder: send.Holder(), Gone: send.Gone,
 		Begin: func(ctx context.Context, c store.Schedule) error {
@@ -148,6 +149,23 @@ func runOnce(ctx context.Context, a *app, bounces bool) error {
 	return o.err()
 }
 
+// listen reads the bounce mailbox when the hold of a canary is over; nil: there is none.
+func listen(a *app, ws *config.Workspace, st *store.Store) func(context.Context) error {
+	if !ws.Config.Bounces.Mailbox.Configured() {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		err := schedule.Alone(ctx, st, send.Holder(), send.Gone, func(ctx context.Context) error {
+			_, err := syncBounces(ctx, a, ws, st, bouncesSyncOptions{quiet: true})
+			return err
+		})
+		if errors.Is(err, store.ErrHeld) {
+			return nil
+		}
+		return err
+	}
+}
+
 // goOn sends what is left of a campaign. One that waits for a limit is looked at each minute and says nothing: cron would mail it.
 func goOn(ctx context.Context, a *app, s *send.Sender, g store.Going) error {
 	plan, err := s.PrepareGoing(ctx, g)
@@ -156,7 +174,7 @@ func goOn(ctx context.Context, a *app, s *send.Sender, g store.Going) error {
 	}
 	before := plan.Campaign.Balance
 	sum, err := carry(ctx, a, s, plan)
-	if errors.Is(err, send.ErrLimit) && sum.Balance == before {
+	if sum.Balance == before && (errors.Is(err, send.ErrLimit) || errors.Is(err, send.ErrHeld) || errors.Is(err, send.ErrClosed) || errors.Is(err, send.ErrNotNow)) {
 		return &exit{code: exitLeft}
 	}
 	return tellDelivery(ctx, a, sum, err)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
-	"sort"
-	"strings"
 	"syscall"
 	"time"
 
@@ -36,14 +34,19 @@ options until mailer run begins it at that time. Who is in the audience is seen 
 nothing. The same command again replaces the plan; mailer send CAMPAIGN without --at begins it at once; mailer campaigns
 list shows what is planned, mailer campaigns cancel takes it off.
 
+With --canary 500 five hundred go first, of every provider in proportion; the rest waits 30 minutes (--hold) for what comes back, and
+goes only if bounces, refusals and complaints are below the levels of breakers: in mailer.yaml.
+
 Exit codes: 0 everybody was sent to; 3 some failed or are uncertain; 4 recipients are left, run it again (deferred mail,
-a signal, a relay that is away); 5 stopped by a check or by the relay refusing us; 6 another process is sending it.`
+a limit, the hours, a signal, a relay that is away); 5 stopped by a check, by a breaker or by the relay refusing us; 6 another process is
+sending it.`
 
 type sendOptions struct {
 	request send.Request
 	rates   []string
 	retry   string
 	wait    string
+	hold    string
 	dryRun  bool
 	yes     bool
 	expect  int64
@@ -82,6 +85,8 @@ func newSendCmd(a *app) *cobra.Command {
 	f.StringVar(&o.wait, "wait", "", "stay this `duration` (30s, 10m, 2h) for mail that the relay deferred")
 	f.StringVar(&o.retry, "retry", "", "try `failed` recipients again, but those whose address is dead")
 	o.when.flags(cmd)
+	f.Int64Var(&o.request.Canary, "canary", 0, "send to this `number` of recipients first, of all providers in proportion")
+	f.StringVar(&o.hold, "hold", "", "with --canary: how `long` the rest waits to see what comes back (default 30m)")
 	f.StringVar(&o.request.Resolve, "resolve-uncertain", "", "what becomes of the uncertain: `resend|sent`")
 	cmd.PreRunE = func(*cobra.Command, []string) error { return o.check() }
 	return cmd
@@ -108,6 +113,9 @@ func (o *sendOptions) check() error {
 			return usage("--wait: %w", err)
 		}
 	}
+	if err := o.checkCanary(); err != nil {
+		return err
+	}
 	if o.as != "" && o.test == "" {
 		return usage("--as goes with --test")
 	}
@@ -120,6 +128,29 @@ func (o *sendOptions) check() error {
 			return usage("--rate: %w", err)
 		}
 		o.request.Rates = append(o.request.Rates, r)
+	}
+	return nil
+}
+
+// usualHold is how long the rest of a campaign waits for what becomes of a canary.
+const usualHold = 30 * time.Minute
+
+func (o *sendOptions) checkCanary() error {
+	if o.request.Canary < 0 {
+		return usage("--canary cannot be negative")
+	}
+	if o.hold != "" && o.request.Canary == 0 {
+		return usage("--hold goes with --canary")
+	}
+	if o.request.Canary == 0 {
+		return nil
+	}
+	o.request.Hold, o.request.Stay = usualHold, true
+	if o.hold != "" {
+		var err error
+		if o.request.Hold, err = config.ParseDuration(o.hold); err != nil {
+			return usage("--hold: %w", err)
+		}
 	}
 	return nil
 }
@@ -159,13 +190,13 @@ func runSend(ctx context.Context, a *app, o sendOptions) error {
 		}
 	}
 	if o.dryRun {
-		return errors.Join(showPlan(a, plan), bad)
+		return errors.Join(showPlan(ctx, a, s, plan), bad)
 	}
 	if bad != nil {
 		return bad
 	}
 	if plan.New && !o.yes {
-		if err := confirm(ctx, a, plan); err != nil {
+		if err := confirm(ctx, a, s, plan); err != nil {
 			return err
 		}
 	}
@@ -175,6 +206,7 @@ func runSend(ctx context.Context, a *app, o sendOptions) error {
 	if err := holdOff(ctx, a, plan, o.when.delay); err != nil {
 		return err
 	}
+	s.Warn, s.Listen = func(text string) { a.out.Warnf("%s", text) }, listen(a, ws, st)
 	if !o.yes || o.expect >= 0 {
 		plan.Audience.Exactly = plan.Counts.Sendable()
 	}
@@ -218,104 +250,17 @@ func tellFindings(a *app, findings []send.Finding) (errs int) {
 	return errs
 }
 
-// planLine is the plan for scripts.
-type planLine struct {
-	Campaign    string           `json:"campaign"`
-	New         bool             `json:"new"`
-	At          string           `json:"at,omitempty"` // when it is to begin, if not now
-	Audience    string           `json:"audience"`
-	Planned     int64            `json:"planned"`
-	Sendable    int64            `json:"sendable"`
-	Excluded    map[string]int64 `json:"excluded"`
-	Domains     map[string]int64 `json:"domains"`
-	Relay       string           `json:"relay"`
-	Host        string           `json:"host"`
-	Connections int              `json:"connections"`
-	Rates       []string         `json:"rates"`
-	Seconds     float64          `json:"seconds_at_least"`
-}
-
-// showPlan prints who, how many, who not and why, by which way and how long.
-func showPlan(a *app, p *send.Plan) error {
-	line := planLine{Campaign: p.Name, New: p.New, Audience: p.Campaign.Segment, Relay: p.Relay.Name,
-		Host: fmt.Sprintf("%s:%d", p.Relay.Host, p.Relay.Port), Connections: p.Connections, Rates: []string{},
-		Excluded: map[string]int64{}, Domains: map[string]int64{}}
-	if at := p.Request.At; !at.IsZero() {
-		line.At = at.In(a.zone).Format(time.RFC3339)
-	}
-	for _, r := range p.Rates {
-		line.Rates = append(line.Rates, r.String())
-	}
-	if p.New {
-		line.Planned, line.Sendable, line.Excluded = p.Counts.All, p.Counts.Sendable(), p.Counts.Excluded
-		for _, d := range p.Counts.Domains {
-			line.Domains[d.Name] = d.Count
-		}
-	} else {
-		b := p.Campaign.Balance
-		line.Planned, line.Sendable = b.Planned, b.Remaining+b.Deferred
-	}
-	line.Seconds = p.Estimate(line.Sendable).Seconds()
-	if err := a.out.Emit("plan", line); err != nil || a.out.JSON {
-		return err
-	}
-	printPlan(a, p, line)
-	a.out.Println("\nThis was a dry run: nothing was sent and nothing was written.")
-	return nil
-}
-
-func printPlan(a *app, p *send.Plan, l planLine) {
-	rows := [][]string{{"Campaign", p.Name}, {"Subject", p.Subject()}, {"From", p.From()}, {"To", l.Audience}}
-	if p.New {
-		rows = append(rows, []string{"Planned", fmt.Sprintf("%d people", l.Planned)})
-		for _, reason := range sortedKeys(l.Excluded) {
-			rows = append(rows, []string{"Excluded", fmt.Sprintf("%d %s", l.Excluded[reason], reason)})
-		}
-	} else {
-		b := p.Campaign.Balance
-		rows = append(rows, []string{"Goes on", fmt.Sprintf("%d planned, %d accepted, %d failed, %d uncertain, %d excluded before", b.Planned, b.Accepted, b.Failed, b.Uncertain, b.Excluded)})
-	}
-	rows = append(rows, []string{"To send", fmt.Sprintf("%d messages", l.Sendable)})
-	if d := topDomains(p.Counts.Domains); d != "" {
-		rows = append(rows, []string{"Domains", d})
-	}
-	if at := p.Request.At; !at.IsZero() {
-		rows = append(rows, []string{"Begins", a.planStamp(at)})
-	}
-	way := fmt.Sprintf("%s (%s), %d connections", l.Relay, l.Host, l.Connections)
-	rows = append(rows, []string{"Relay", way}, []string{"Time", p.Pace(l.Sendable)})
-	a.out.Table(nil, rows)
-}
-
-func topDomains(shares []store.Share) string {
-	var parts []string
-	for i, s := range shares {
-		if i == 5 {
-			parts = append(parts, ui.Count(len(shares)-i, "more domain", "more domains"))
-			break
-		}
-		parts = append(parts, fmt.Sprintf("%s %d", s.Name, s.Count))
-	}
-	return strings.Join(parts, ", ")
-}
-
-func sortedKeys(m map[string]int64) []string {
-	var keys []string
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
-}
-
 // confirm shows the plan and wants the number of recipients typed: a habit of pressing y must not mail a whole list.
-func confirm(ctx context.Context, a *app, p *send.Plan) error {
+func confirm(ctx context.Context, a *app, s *send.Sender, p *send.Plan) error {
 	if !a.interactive() {
 		return usage("nobody is here to confirm: add --yes (and --expect %d to be sure of the number)", p.Counts.Sendable())
 	}
-	l := planLine{Audience: p.Campaign.Segment, Planned: p.Counts.All, Sendable: p.Counts.Sendable(), Excluded: p.Counts.Excluded,
-		Relay: p.Relay.Name, Host: fmt.Sprintf("%s:%d", p.Relay.Host, p.Relay.Port), Connections: p.Connections}
-	printPlan(a, p, l)
+	course, err := s.Forecast(ctx, p)
+	if err != nil {
+		return err
+	}
+	l := newPlanLine(a, p, course)
+	printPlan(a, p, l, course)
 	what := "send"
 	if !p.Request.At.IsZero() {
 		what = "plan"
@@ -364,6 +309,9 @@ func tellSummary(a *app, sum send.Summary, failed error) {
 	if sum.Expired > 0 {
 		a.out.Warnf("%d deferred recipients were given up: the campaign's time is over", sum.Expired)
 	}
+	if sum.TooLate > 0 {
+		a.out.Warnf("%d recipients were not sent it any more: not_after has passed", sum.TooLate)
+	}
 	if sum.Shortfall != "" {
 		a.out.Warnf("the relay offers PIPELINING, but %s: it was spoken to more slowly. pipelining: off at the relay in mailer.yaml saves the tries", sum.Shortfall)
 	}
@@ -396,9 +344,10 @@ func sendResult(a *app, ctx context.Context, sum send.Summary, err error) error 
 	switch {
 	case errors.As(err, &de) && de.Config:
 		return &exit{exitUsage, err}
-	case errors.As(err, &de), errors.Is(err, send.ErrUnreachable), errors.Is(err, send.ErrNotNow), errors.Is(err, send.ErrPaused), errors.Is(err, send.ErrLimit):
+	case errors.As(err, &de), errors.Is(err, send.ErrUnreachable), errors.Is(err, send.ErrNotNow), errors.Is(err, send.ErrPaused), errors.Is(err, send.ErrLimit),
+		errors.Is(err, send.ErrClosed), errors.Is(err, send.ErrHeld):
 		return &exit{exitLeft, err}
-	case errors.Is(err, send.ErrRefused), errors.Is(err, send.ErrBlocked), errors.Is(err, send.ErrCancelled), errors.Is(err, store.ErrChanged):
+	case errors.Is(err, send.ErrRefused), errors.Is(err, send.ErrBlocked), errors.Is(err, send.ErrTripped), errors.Is(err, send.ErrCancelled), errors.Is(err, store.ErrChanged):
 		return &exit{exitSafety, err}
 	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrLeaseLost):
 		return &exit{exitBusy, err}

@@ -132,9 +132,14 @@ func (r *Runner) begin(ctx context.Context, c store.Schedule) error {
 	return errors.Join(err, r.Store.Unbegin(context.WithoutCancel(ctx), claimed))
 }
 
-// sync reads bounces under the lease. ErrHeld: another process reads them.
+// sync reads bounces, if nobody else does.
 func (r *Runner) sync(ctx context.Context) error {
-	lease, err := r.Store.Lease(ctx, Bounces, r.Holder, leaseTime, r.Gone)
+	return Alone(ctx, r.Store, r.Holder, r.Gone, r.Sync)
+}
+
+// Alone reads bounces under the lease that keeps two processes from reading them at once. store.ErrHeld: another one does.
+func Alone(ctx context.Context, st *store.Store, holder string, gone func(string) bool, read func(context.Context) error) error {
+	lease, err := st.Lease(ctx, Bounces, holder, leaseTime, gone)
 	if err != nil {
 		return err
 	}
@@ -157,7 +162,7 @@ func (r *Runner) sync(ctx context.Context) error {
 			}
 		}
 	}()
-	err = r.Sync(reading)
+	err = read(reading)
 	if cause := context.Cause(reading); errors.Is(cause, store.ErrLeaseLost) {
 		err = store.ErrHeld // this process was suspended, and another reads them by now
 	}
