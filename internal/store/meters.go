@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -28,9 +27,6 @@ const Ahead = 100 * time.Millisecond
 // WarmupLimit is a day's share of the warm-up of a relay ("main"), or of a relay for one provider ("main gmail"): n on the day
 // (2026-12-01) that ends at until. Without a limit (n < 0) the day is counted all the same, for it says how warm they are.
 func WarmupLimit(name, day string, n int64, until time.Time) pace.Limit {
-	if n < 0 {
-		n = math.MaxInt64
-	}
 	return pace.Limit{Name: warmup + name + "/" + day, N: n, Until: until}
 }
 
