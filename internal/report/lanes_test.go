@@ -34,7 +34,7 @@ func TestLaneStateAsStored(t *testing.T) {
 		{"paused", `{"rate":5,"until":"2026-11-26T00:30:00.5Z","held":1800000000000,"why":"550 5.7.1"}`, "paused until 09:30: 550 5.7.1"},
 		{"paused for days", `{"until":"2026-11-28T00:30:00Z","why":"550"}`, "paused until 2026-11-28 09:30: 550"},
 		{"the pause is over", `{"until":"2026-11-26T00:00:59Z","held":60000000000,"why":"550"}`, ": "},
-		{"slowed since a pause", `{"rate":0.5,"until":"2026-11-26T00:00:59Z","why":"421"}`, "slowed to 30/min: 421"},
+		{"slowed since a pause", `{"rate":0.5,"was":9,"until":"2026-11-26T00:00:59Z","why":"421"}`, "slowed to 30/min: 421"},
 		{"free", `{}`, ": "},
 		{"nobody understands it", `[`, ": "},
 	} {
