@@ -81,7 +81,7 @@ func newSendCmd(a *app) *cobra.Command {
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
 	f.Int64Var(&o.expect, "expect", -1, "at the first send: stop unless exactly this `number` of recipients would be sent a message")
 	f.Lookup("expect").DefValue = "0" // -1 is none, and no default to show
-	f.Int64Var(&o.request.Limit, "limit", 0, "send at most this `number` of messages in this run")
+	f.Int64Var(&o.request.Limit, "limit", 0, "send at most this `number` of messages in this run (mailer run goes on with the rest)")
 	f.StringVar(&o.wait, "wait", "", "stay this `duration` (30s, 10m, 2h) for mail that the relay deferred")
 	f.StringVar(&o.retry, "retry", "", "try `failed` recipients again, but those whose address is dead")
 	o.when.flags(cmd)
