@@ -31,7 +31,7 @@ type planLine struct {
 	Canary      int64            `json:"canary,omitempty"`
 	Seconds     float64          `json:"seconds_at_least"`
 	Begins      string           `json:"begins,omitempty"`
-	Ends        string           `json:"ends,omitempty"` // empty: never, under these limits
+	Ends        string           `json:"ends,omitempty"`  // empty: never, under these limits
 	Bound       string           `json:"bound,omitempty"` // the limit that holds it most
 	Lanes       []planLane       `json:"lanes"`
 }
@@ -245,4 +245,3 @@ func sortedKeys(m map[string]int64) []string {
 	sort.Strings(keys)
 	return keys
 }
-
