@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -111,9 +112,10 @@ func (s *Store) Scheduled(ctx context.Context, name string) (Schedule, error) {
 	return c, nil
 }
 
-// Schedules returns what is planned, what is about to begin and what was missed, in the order of their times.
+// Schedules returns what is planned, what is about to begin and what was missed, in the order of their times; without the contents, which
+// may be large and are asked for each minute.
 func (s *Store) Schedules(ctx context.Context) ([]Schedule, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT "+scheduleColumns+" FROM schedules WHERE campaign IS NULL ORDER BY at, id", s.millis())
+	rows, err := s.read.QueryContext(ctx, "SELECT "+strings.Replace(scheduleColumns, " content,", " '',", 1)+" FROM schedules WHERE campaign IS NULL ORDER BY at, id", s.millis())
 	if err != nil {
 		return nil, fmt.Errorf("read what is planned: %w", explain(err))
 	}
