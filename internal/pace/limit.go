@@ -13,7 +13,7 @@ type Limit struct {
 	N      int64
 	Per    time.Duration
 	Smooth bool      // kept even; otherwise counted: the share of a window may go at once
-	Until  time.Time // of a share of one calendar day (warm-up): when that day ends; Name holds the date, Per and Smooth are not used
+	Until  time.Time // of a share of one calendar day (warm-up): when that day ends; Name holds the date, Per and Smooth are not used, and N -1 only counts
 }
 
 // smoothest is up to where the shortest rate of a scope is kept even: 5,000 an hour alone says how fast, 50,000 a day how
@@ -84,8 +84,7 @@ func (l Limit) step() int64 { return max(1, (l.Per.Microseconds()+l.N-1)/l.N) }
 // 100 on it is whole slots, so that no window ever holds more than N and a hundredth of N. Below that a window may hold one
 // more than N, and half a slot may be caught up: a lane at 1/s waits that long for its turn under a limit of all mail, and
 // would never reach its rate. The microsecond is what the clock's fraction may add.
-func (l Limit) credit() int64 {
-	step := l.step()
+func (l Limit) credit(step int64) int64 {
 	c := min(max(l.Per.Microseconds()/100, step/2), time.Second.Microseconds())
 	if c >= step {
 		c -= c % step
@@ -99,7 +98,7 @@ func (l Limit) credit() int64 {
 func (l Limit) When(m *Meter, now time.Time) time.Time {
 	switch {
 	case !l.Until.IsZero():
-		if l.Used(m, now) < l.N || !now.Before(l.Until) {
+		if l.N < 0 || l.Used(m, now) < l.N || !now.Before(l.Until) {
 			return now
 		}
 		return l.Until
@@ -107,7 +106,9 @@ func (l Limit) When(m *Meter, now time.Time) time.Time {
 		return now.Add(l.Per)
 	case l.Smooth:
 		t := now.UnixMicro()
-		slot, _ := l.slot(m, t, t-l.credit())
+		step := l.step()
+		credit := l.credit(step)
+		slot, _ := slotOf(m, t, t-credit, step, credit)
 		return now.Add(time.Duration(slot-t) * time.Microsecond)
 	}
 	used := l.Used(m, now)
@@ -128,10 +129,9 @@ func (l Limit) When(m *Meter, now time.Time) time.Time {
 	return now.Add(l.Per) // not reached: the cells add up to used
 }
 
-// slot is the first free one at or after floor, and in which hole it lies (-1: in none).
-func (l Limit) slot(m *Meter, now, floor int64) (int64, int) {
-	step := l.step()
-	if l.begins(m, now) {
+// slotOf is the first free one at or after floor, and in which hole it lies (-1: in none).
+func slotOf(m *Meter, now, floor, step, credit int64) (slot int64, hole int) {
+	if begins(m, now, step) {
 		return now + up(floor-now, step), -1
 	}
 	for i, h := range m.Holes {
@@ -139,13 +139,13 @@ func (l Limit) slot(m *Meter, now, floor int64) (int64, int) {
 			return s, i
 		}
 	}
-	next := max(m.Next.UnixMicro(), now-l.credit())
+	next := max(m.Next.UnixMicro(), now-credit)
 	return next + up(floor-next, step), -1
 }
 
 // begins: the meter is unused, or the clock was set back and its slots say nothing.
-func (l Limit) begins(m *Meter, now int64) bool {
-	return m.Next.IsZero() || m.Next.UnixMicro() > now+l.step()+farOff.Microseconds()
+func begins(m *Meter, now, step int64) bool {
+	return m.Next.IsZero() || m.Next.UnixMicro() > now+step+farOff.Microseconds()
 }
 
 // up is the smallest multiple of step that is at least d, 0 for what lies in the past.
@@ -175,11 +175,12 @@ func (l Limit) Take(m *Meter, now, at time.Time) {
 }
 
 func (l Limit) takeSlot(m *Meter, now, leaves int64) {
-	step, credit := l.step(), l.credit()
-	if l.begins(m, now) {
+	step := l.step()
+	credit := l.credit(step)
+	if begins(m, now, step) {
 		m.Next, m.Holes = time.UnixMicro(now), nil
 	}
-	slot, hole := l.slot(m, now, leaves-credit)
+	slot, hole := slotOf(m, now, leaves-credit, step, credit)
 	if hole >= 0 {
 		h := m.Holes[hole]
 		rest := make([]Hole, 0, 2)
@@ -191,7 +192,7 @@ func (l Limit) takeSlot(m *Meter, now, leaves int64) {
 		}
 		m.Holes = slices.Replace(m.Holes, hole, hole+1, rest...)
 	} else {
-		if first, _ := l.slot(&Meter{Next: m.Next}, now, now-credit); first < slot {
+		if first := max(m.Next.UnixMicro(), now-credit); first < slot {
 			m.Holes = append(m.Holes, Hole{first, slot})
 		}
 		m.Next = time.UnixMicro(slot + step)

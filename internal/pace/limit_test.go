@@ -112,4 +112,11 @@ func TestShareOfADay(t *testing.T) {
 	if n := drain(l, &m, noon.Add(11*time.Hour)); n != 1 || m.Cells[0] != 50 {
 		t.Errorf("%d go after one was given back, %v", n, m.Cells)
 	}
+	l.N = -1
+	for range 3 {
+		l.Take(&m, noon, l.When(&m, noon))
+	}
+	if at := l.When(&m, noon); !at.Equal(noon) || l.Used(&m, noon) != 53 {
+		t.Errorf("a day without a limit lets go at %v and counted %d, want 53", at, l.Used(&m, noon))
+	}
 }

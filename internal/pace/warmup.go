@@ -18,7 +18,8 @@ const forgotten = 30
 // Share is how many may leave today by a warm-up curve (50, 100, 250, ... a day), -1 for no limit. A day's step follows
 // that of the last day that was used, if that one used at least half of its share; otherwise it is repeated, as receivers
 // know only what they saw. No day has more than twice the share of the one before, whatever the curve says, and the limit
-// goes only after a day with the curve's last value.
+// goes only after a day with the curve's last value. Days without a limit are to be counted as well (a Limit with N -1), or
+// the warm-up would begin anew thirty days after its end.
 func Share(curve []int64, history []Day, today string) int64 {
 	now, err := time.Parse(time.DateOnly, today)
 	if err != nil || len(curve) == 0 {

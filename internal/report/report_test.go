@@ -72,9 +72,9 @@ func (w *world) send(name string, outcomes ...store.Outcome) []store.Due {
 		store.Audience{Class: "marketing"})
 	w.must(err)
 	w.now = w.now.Add(time.Minute)
-	run, _, err := w.st.Acquire(w.Context(), c, "test", time.Hour, func(string) bool { return false })
+	run, _, err := w.st.Acquire(w.Context(), c, "test", time.Hour, func(string) bool { return false }, nil)
 	w.must(err)
-	due, err := run.Fresh(w.Context(), nil, 0, 1000)
+	due, err := run.Fresh(w.Context(), nil, store.Among{}, 0, 1000)
 	w.must(err)
 	for i, o := range outcomes {
 		o.Delivery, o.Key, o.Attempt, o.Relay, o.Phase = due[i].ID, due[i].Key, 1, "main", delivery.PhaseDot

@@ -47,7 +47,7 @@ func benchmarkSend(b *testing.B, sink int, away time.Duration) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	run, _, err := st.Acquire(b.Context(), c, self(), time.Minute, Gone)
+	run, _, err := st.Acquire(b.Context(), c, self(), time.Minute, Gone, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -197,14 +197,14 @@ func (e *engine) read(busy int) ([]store.Due, error) {
 	var retries []store.Due
 	if !e.now().After(e.expires) {
 		var err error
-		if retries, err = e.run.Retries(e.claiming, e.fields, busy+readRetries); err != nil {
+		if retries, err = e.run.Retries(e.claiming, e.fields, store.Among{}, busy+readRetries); err != nil {
 			return nil, err
 		}
 	}
 	if busy == 0 {
 		e.swept = 0
 	}
-	fresh, err := e.run.Fresh(e.claiming, e.fields, e.swept, readAhead)
+	fresh, err := e.run.Fresh(e.claiming, e.fields, store.Among{}, e.swept, readAhead)
 	if err != nil {
 		return nil, err
 	}

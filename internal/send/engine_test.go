@@ -97,7 +97,7 @@ func (r *rig) run(soft context.Context, srv *mailtest.SMTPServer) error {
 
 func (r *rig) runHard(soft, hard context.Context, srv *mailtest.SMTPServer) error {
 	r.t.Helper()
-	run, _, err := r.st.Acquire(context.Background(), r.campaign, self(), time.Minute, Gone)
+	run, _, err := r.st.Acquire(context.Background(), r.campaign, self(), time.Minute, Gone, nil)
 	if err != nil {
 		return err
 	}
@@ -405,7 +405,7 @@ func TestOutcomesThatCannotBeWritten(t *testing.T) {
 		t.Fatal("no error")
 	}
 	r.sql("DROP TRIGGER full")
-	_, doubtful, err := r.st.Acquire(t.Context(), r.campaign, "next", time.Minute, func(string) bool { return true })
+	_, doubtful, err := r.st.Acquire(t.Context(), r.campaign, "next", time.Minute, func(string) bool { return true }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

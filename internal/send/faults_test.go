@@ -21,7 +21,7 @@ import (
 // The relay's own rate and --rate of one span share a counter: each message counts once, the lower one holds.
 func TestRatesOfOneSpanShareACounter(t *testing.T) {
 	got := limits("main", []pace.Rate{{N: 500, Per: time.Hour}, {N: 10, Per: time.Second}, {N: 2000, Per: 24 * time.Hour}, {N: 100, Per: time.Hour}, {N: 300, Per: time.Hour}})
-	want := []store.Limit{{Bucket: "relay main", N: 100, Per: time.Hour}, {Bucket: "relay main", N: 2000, Per: 24 * time.Hour}}
+	want := []pace.Limit{{Name: "relay main/1h0m0s", N: 100, Per: time.Hour}, {Name: "relay main/24h0m0s", N: 2000, Per: 24 * time.Hour}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %+v", got)
 	}
@@ -75,7 +75,7 @@ func TestASuspendedProcessSendsNothingMore(t *testing.T) {
 			for n := 0; n < 2; {
 				r.query("SELECT count(*) FROM deliveries WHERE state = 'sending'", &n)
 			}
-			if _, doubtful, err := r.st.Acquire(context.Background(), r.campaign, "another", time.Minute, func(string) bool { return true }); err != nil || doubtful != 2 {
+			if _, doubtful, err := r.st.Acquire(context.Background(), r.campaign, "another", time.Minute, func(string) bool { return true }, nil); err != nil || doubtful != 2 {
 				t.Errorf("taken over: %d in doubt, %v", doubtful, err)
 			}
 			ahead.Store(int64(time.Minute))
@@ -327,7 +327,7 @@ func TestOneOutcomeThatCannotBeWritten(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	r.sql("DROP TRIGGER one")
-	if _, doubtful, err := r.st.Acquire(t.Context(), r.campaign, "next", time.Minute, func(string) bool { return true }); err != nil || doubtful != 1 {
+	if _, doubtful, err := r.st.Acquire(t.Context(), r.campaign, "next", time.Minute, func(string) bool { return true }, nil); err != nil || doubtful != 1 {
 		t.Errorf("%d in doubt, want the one, %v", doubtful, err)
 	}
 	r.verify(srv)

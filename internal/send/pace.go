@@ -7,7 +7,6 @@ import (
 
 	"mailer/internal/delivery"
 	"mailer/internal/pace"
-	"mailer/internal/store"
 
 	"golang.org/x/time/rate"
 )
@@ -18,14 +17,14 @@ const long = time.Hour
 
 // limits are the long ones of the rates, the lowest of each span: two of one span (the relay's own and --rate) share their
 // counter, and each message must be counted once.
-func limits(relay string, rates []pace.Rate) []store.Limit {
-	var all []store.Limit
+func limits(relay string, rates []pace.Rate) []pace.Limit {
+	var all []pace.Limit
 	for _, r := range rates {
 		if r.Per < long {
 			continue
 		}
-		l := store.Limit{Bucket: "relay " + relay, N: int64(r.N), Per: r.Per}
-		i := slices.IndexFunc(all, func(have store.Limit) bool { return have.Per == r.Per })
+		l := pace.Limit{Name: "relay " + relay + "/" + r.Per.String(), N: int64(r.N), Per: r.Per}
+		i := slices.IndexFunc(all, func(have pace.Limit) bool { return have.Per == r.Per })
 		if i < 0 {
 			all = append(all, l)
 		} else {
@@ -33,6 +32,15 @@ func limits(relay string, rates []pace.Rate) []store.Limit {
 		}
 	}
 	return all
+}
+
+// limits are those of what a plan's relay carries; nil: none.
+func (p *Plan) limits() func(relay, lane string) []pace.Limit {
+	all := limits(p.Relay.Name, p.Rates)
+	if all == nil {
+		return nil
+	}
+	return func(string, string) []pace.Limit { return all }
 }
 
 // pacer holds a message back until every short rate allows it. A rate is smooth, with a burst of at most one in a hundred.

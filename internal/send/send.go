@@ -106,7 +106,7 @@ func (s *Sender) Run(soft, hard context.Context, p *Plan, counts *Counts) (Summa
 			return Summary{Campaign: p.Name}, err
 		}
 	}
-	run, doubtful, err := s.Store.Acquire(ctx, p.Campaign, self(), leaseTime, Gone, limits(p.Relay.Name, p.Rates)...)
+	run, doubtful, err := s.Store.Acquire(ctx, p.Campaign, self(), leaseTime, Gone, p.limits())
 	if err != nil {
 		return Summary{Campaign: p.Name}, err
 	}

@@ -32,9 +32,11 @@ type Campaign struct {
 	Created     time.Time
 	Expires     time.Time
 	Finished    time.Time
-	Holder      string // who sends it right now; empty: nobody
-	Replaces    int64  // the untouched campaign of the same name that a new one takes the place of; 0: none
-	Claim       string // of the plan that a new one begins by; empty: it is sent by hand
+	Holder      string    // who sends it right now; empty: nobody
+	Stage       string    // of one with a canary, see Run.Stage
+	HeldUntil   time.Time // at the stage "hold"
+	Replaces    int64     // the untouched campaign of the same name that a new one takes the place of; 0: none
+	Claim       string    // of the plan that a new one begins by; empty: it is sent by hand
 	Balance     delivery.Balance
 }
 
@@ -271,15 +273,15 @@ func (a Audience) agreed(ctx context.Context, tx *sql.Tx, campaign int64) error 
 	return nil
 }
 
-const campaignColumns = `id, name, class, content_hash, content, segment, options, state, note, created_at, expires_at,
+const campaignColumns = `id, name, class, content_hash, content, segment, options, state, note, stage, held_until, created_at, expires_at,
 	coalesce(finished_at, 0), CASE WHEN lease_expires > ? THEN lease_holder ELSE '' END`
 
 func scanCampaign(row interface{ Scan(...any) error }) (Campaign, error) {
 	var c Campaign
-	var created, expires, finished int64
-	err := row.Scan(&c.ID, &c.Name, &c.Class, &c.ContentHash, &c.Content, &c.Segment, &c.Options, &c.State, &c.Note,
+	var held, created, expires, finished int64
+	err := row.Scan(&c.ID, &c.Name, &c.Class, &c.ContentHash, &c.Content, &c.Segment, &c.Options, &c.State, &c.Note, &c.Stage, &held,
 		&created, &expires, &finished, &c.Holder)
-	c.Created, c.Expires, c.Finished = timeOf(created), timeOf(expires), timeOf(finished)
+	c.HeldUntil, c.Created, c.Expires, c.Finished = timeOf(held), timeOf(created), timeOf(expires), timeOf(finished)
 	return c, err
 }
 

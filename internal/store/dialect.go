@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 )
 
 // What SQLite and PostgreSQL say differently, besides the pragmas of store.go.
@@ -11,6 +12,19 @@ import (
 // rows, which SQLite understands too). In this form no row can make the statement fail halfway, so SQLite keeps no copy of the pages
 // that it touches: a third of the time of an import in random order.
 const insertOrIgnore = "INSERT OR IGNORE"
+
+// listed is a list that is one argument (asList), whatever its length. The driver looks for each argument among all, so thousands
+// would take longer than the query. (PostgreSQL: SELECT jsonb_array_elements_text(?).)
+const listed = "(SELECT value FROM json_each(?))"
+
+// asList is for lists of strings and numbers, which always marshal.
+func asList(list any) string {
+	b, err := json.Marshal(list)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
 
 // execer is what writes the same through the pool and from within a transaction.
 type execer interface {

@@ -123,6 +123,9 @@ func (s *Store) forgetIn(ctx context.Context, tx *sql.Tx, key string, said menti
 	if gone.Mentions, err = said.erase(ctx, tx); err != nil {
 		return err
 	}
+	if err := forgetLanes(ctx, tx, key, domain); err != nil {
+		return err
+	}
 	if err := analyzeAnew(ctx, tx); err != nil {
 		return err
 	}
@@ -132,6 +135,29 @@ func (s *Store) forgetIn(ctx context.Context, tx *sql.Tx, key string, said menti
 
 // manyHave is how many others must have been mailed at a domain for it to be nobody's own.
 const manyHave = 10
+
+// forgetLanes erases how receivers take our mail where that names the person: in the words of a reply, or as the one at whose domain
+// mail waits.
+func forgetLanes(ctx context.Context, tx *sql.Tx, key, domain string) error {
+	find := spellings(key)
+	var names []string
+	err := eachRow(ctx, tx, func(rows *sql.Rows) error {
+		var name, state string
+		var own bool
+		err := rows.Scan(&name, &state, &own)
+		if own || find.MatchString(state) {
+			names = append(names, name)
+		}
+		return err
+	}, `SELECT name, state, name = ? AND (SELECT count(*) FROM (SELECT 1 FROM deliveries AS d WHERE d.domain = ? LIMIT ?)) < ? FROM lanes`,
+		"lane "+domain, domain, manyHave, manyHave)
+	for _, name := range names {
+		if err == nil {
+			_, err = tx.ExecContext(ctx, "DELETE FROM lanes WHERE name = ?", name)
+		}
+	}
+	return err
+}
 
 // copies are the files that migrations left beside the database.
 func (s *Store) copies() ([]string, error) {

@@ -11,6 +11,7 @@ import (
 
 	"mailer/internal/delivery"
 	"mailer/internal/mailtest"
+	"mailer/internal/pace"
 )
 
 // model is what a campaign must be like, kept without a database.
@@ -143,7 +144,7 @@ type modelWorld struct {
 
 	model    model
 	campaign Campaign
-	limit    Limit
+	limit    pace.Limit
 	runs     []*Run
 	flying   []map[int64]int // by run: deliveries whose outcome it has not written, and their attempt
 }
@@ -152,7 +153,7 @@ func (w *modelWorld) begin(seed uint64) {
 	t := w.t
 	w.model = model{rows: map[int64]*modelRow{}, campaign: CampaignSending, suppressed: map[string]bool{}, holder: -1,
 		class: []string{"marketing", "operational"}[w.rnd.IntN(2)], left: 8 + w.rnd.Int64N(60), now: w.now}
-	w.limit = Limit{Bucket: fmt.Sprint("relay ", seed), N: w.model.left, Per: 10_000 * time.Hour}
+	w.limit = pace.Limit{Name: fmt.Sprint("relay ", seed, "/10000h0m0s"), N: w.model.left, Per: 10_000 * time.Hour}
 	w.campaign = freeze(t, w.s, fmt.Sprint("news ", seed), w.model.class, Audience{})
 	err := eachRow(t.Context(), w.s.read, func(rows *sql.Rows) error {
 		var id int64
@@ -168,7 +169,8 @@ func (w *modelWorld) begin(seed uint64) {
 }
 
 func (w *modelWorld) takeOver() {
-	run, doubtful, err := w.s.Acquire(w.t.Context(), w.campaign, fmt.Sprint("run ", len(w.runs)), time.Minute, func(string) bool { return true }, w.limit)
+	run, doubtful, err := w.s.Acquire(w.t.Context(), w.campaign, fmt.Sprint("run ", len(w.runs)), time.Minute, func(string) bool { return true },
+		func(string, string) []pace.Limit { return []pace.Limit{w.limit} })
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -323,12 +325,12 @@ func (w *modelWorld) compare() {
 // compareDue holds what is read as due against the model.
 func (w *modelWorld) compareDue() {
 	run := w.runs[w.model.holder]
-	fresh, err := run.Fresh(w.t.Context(), nil, 0, 100)
+	fresh, err := run.Fresh(w.t.Context(), nil, Among{}, 0, 100)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	*w.now = w.now.Add(2 * time.Second)
-	retries, err := run.Retries(w.t.Context(), nil, 100)
+	retries, err := run.Retries(w.t.Context(), nil, Among{}, 100)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -254,7 +254,7 @@ func TestTheNextProcessAfterAPowerCut(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, doubtful, err := next.Acquire(context.Background(), c, "b", time.Minute, func(string) bool { return true })
+				_, doubtful, err := next.Acquire(context.Background(), c, "b", time.Minute, func(string) bool { return true }, nil)
 				if err != nil || int(doubtful) != strings.Count(have, " sending ") {
 					t.Errorf("%s cut at byte %d: %d in doubt, %v; was\n%s", after.name, n, doubtful, err, have)
 				}

@@ -30,7 +30,7 @@ func TestAReplacedCampaignIsOutOfReach(t *testing.T) {
 	if _, _, err := suspended.Commit(t.Context(), []Claim{{Delivery: due[0].ID}}, nil); !errors.Is(err, ErrLeaseLost) {
 		t.Errorf("the suspended one claims in the new campaign: %v", err)
 	}
-	if _, _, err := s.Acquire(t.Context(), old, "late", time.Minute, func(string) bool { return true }); !errors.Is(err, ErrBusy) {
+	if _, _, err := s.Acquire(t.Context(), old, "late", time.Minute, func(string) bool { return true }, nil); !errors.Is(err, ErrBusy) {
 		t.Errorf("the late one takes the new campaign with the old words: %v", err)
 	}
 	again, err := dueOf(t, run, 10)

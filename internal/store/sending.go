@@ -13,6 +13,7 @@ import (
 
 	"mailer/internal/contact"
 	"mailer/internal/delivery"
+	"mailer/internal/pace"
 )
 
 // Errors of a run.
@@ -30,7 +31,7 @@ type Run struct {
 	class    string
 	token    int64
 	ttl      time.Duration
-	limits   []Limit
+	limits   func(relay, lane string) []pace.Limit // nil: none
 
 	mu     sync.Mutex
 	d      *direct
@@ -54,13 +55,16 @@ func HolderName(holder string) string {
 type Claimed struct {
 	Attempt  int       // this one's number; 0: not claimed
 	Excluded bool      // suppressed since the audience was frozen
+	From     time.Time // when its message may leave: zero or past, at once
 	NotUntil time.Time // a limit is reached: not claimed before then
+	Limit    string    // the limit that says so
 }
 
 // Claim is the intent to send: committed before the message leaves.
 type Claim struct {
 	Delivery  int64
 	Relay     string
+	Lane      string // the receiving provider
 	MessageID string
 }
 
@@ -71,6 +75,8 @@ type Outcome struct {
 	Campaign int64
 	Attempt  int
 	Relay    string
+	Lane     string
+	Slot     time.Time // From of its claim
 	Phase    delivery.Phase
 	Reply    delivery.Reply
 	Text     string // instead of a reply: what broke
@@ -79,8 +85,10 @@ type Outcome struct {
 
 // Acquire takes the lease of a campaign. ErrBusy when a living process holds it: gone says whether the process behind a
 // holder has ended (then the lease falls at once). Deliveries that the last holder left in `sending` become `uncertain`:
-// nobody knows whether they left. It returns how many. The limits hold for what the run claims.
-func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, ttl time.Duration, gone func(holder string) bool, limits ...Limit) (*Run, int64, error) {
+// nobody knows whether they left. It returns how many. limits says which hold for a message that the run claims; it is asked
+// once a commit for each relay and lane.
+func (s *Store) Acquire(ctx context.Context, campaign Campaign, holder string, ttl time.Duration, gone func(holder string) bool,
+	limits func(relay, lane string) []pace.Limit) (*Run, int64, error) {
 	r := &Run{s: s, campaign: campaign.ID, class: campaign.Class, ttl: ttl, limits: limits, d: s.direct(max(patience, ttl))}
 	for _, n := range perStatement {
 		r.claim = append(r.claim, sized{n, claimText(n, r.class)})
@@ -196,29 +204,36 @@ func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (c
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err = r.d.update(ctx, func() error {
-		if err := r.settleAll(ctx, outcomes); err != nil {
-			return err
-		}
+		m := r.meters()
 		var err error
-		state, err = r.hold()
-		if errors.Is(err, ErrLeaseLost) && len(outcomes) > 0 && len(claims) == 0 {
-			return r.late(ctx)
-		}
-		if err != nil {
+		if claimed, state, err = r.commit(ctx, m, claims, outcomes); err != nil {
 			return err
 		}
-		switch state {
-		case CampaignPaused:
-			claimed = make([]Claimed, len(claims))
-			return nil
-		case CampaignCancelled:
-			// What came back from the wire is not sent either.
-			claimed = make([]Claimed, len(claims))
-			return r.s.excludeCancelled(ctx, r.d, r.campaign)
-		}
-		claimed, err = r.claimAll(ctx, claims)
-		return err
+		return m.save()
 	})
+	return claimed, state, err
+}
+
+func (r *Run) commit(ctx context.Context, m *meters, claims []Claim, outcomes []Outcome) (claimed []Claimed, state string, err error) {
+	if err := r.settleAll(ctx, m, outcomes); err != nil {
+		return nil, "", err
+	}
+	state, err = r.hold()
+	if errors.Is(err, ErrLeaseLost) && len(outcomes) > 0 && len(claims) == 0 {
+		return nil, "", r.late(ctx)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	claimed = make([]Claimed, len(claims))
+	switch state {
+	case CampaignPaused:
+	case CampaignCancelled:
+		// What came back from the wire is not sent either.
+		err = r.s.excludeCancelled(ctx, r.d, r.campaign)
+	default:
+		err = r.claimAll(m, claims, claimed)
+	}
 	return claimed, state, err
 }
 
@@ -251,48 +266,78 @@ func (r *Run) late(ctx context.Context) error {
 	return r.s.excludeCancelled(ctx, r.d, r.campaign)
 }
 
-// claimAll claims as many as the limits let through.
-func (r *Run) claimAll(ctx context.Context, claims []Claim) ([]Claimed, error) {
-	if len(claims) == 0 {
-		return nil, nil
+// claimAll claims those that the limits let through. What somebody leaves who is suppressed, or gone, is for those behind them.
+func (r *Run) claimAll(m *meters, claims []Claim, claimed []Claimed) error {
+	if r.limits == nil {
+		return r.claimThese(claims, claimed)
 	}
-	free, next, err := r.s.allowance(r.d, r.limits)
-	if err != nil {
-		return nil, err
+	todo := make([]int, len(claims))
+	for i := range todo {
+		todo[i] = i
 	}
-	if next.IsZero() {
-		next = r.s.now().Add(time.Millisecond) // the share ends within these claims: the next try is told when
-	}
-	claimed := make([]Claimed, len(claims))
-	var spent int64
-	for done := 0; done < len(claims); {
-		if spent >= free {
-			for i := range claimed[done:] {
-				claimed[done+i].NotUntil = next
+	for len(todo) > 0 {
+		m.mark()
+		some, slots := make([]Claim, 0, len(todo)), make([]slot, 0, len(todo))
+		var let, left []int
+		for _, i := range todo {
+			s, err := m.take(claims[i].Relay, claims[i].Lane)
+			if err != nil {
+				return err
 			}
+			if !s.next.IsZero() {
+				claimed[i] = Claimed{NotUntil: s.next, Limit: s.by}
+				left = append(left, i)
+				continue
+			}
+			some, slots, let = append(some, claims[i]), append(slots, s), append(let, i)
+		}
+		got := make([]Claimed, len(some))
+		if err := r.claimThese(some, got); err != nil {
+			return err
+		}
+		lost := false
+		for k := range got {
+			slots[k].lost = got[k].Attempt == 0
+			lost = lost || slots[k].lost
+		}
+		if lost {
+			m.takeAnew(slots)
+		}
+		for k, i := range let {
+			if claimed[i] = got[k]; !slots[k].lost {
+				claimed[i].From = slots[k].from
+			}
+		}
+		if !lost {
 			break
 		}
-		// Not all of them need be had: what they leave of the share is for those behind them.
-		stmt := fitting(r.claim, int(min(free-spent, int64(len(claims)-done))))
-		end := done + stmt.rows
-		got, err := r.claimSome(stmt.text, claims[done:end], claimed[done:end])
-		if err != nil {
-			return nil, err
-		}
-		done, spent = end, spent+got
+		todo = left
 	}
-	return claimed, r.s.spend(ctx, r.d, r.limits, spent)
+	return nil
 }
 
-// claimSome claims what one statement holds, and excludes who is suppressed. It says how many were claimed.
-func (r *Run) claimSome(text string, claims []Claim, claimed []Claimed) (got int64, err error) {
-	now := r.s.millis()
+// claimThese claims whatever the limits say.
+func (r *Run) claimThese(claims []Claim, claimed []Claimed) error {
+	for done := 0; done < len(claims); {
+		stmt := fitting(r.claim, len(claims)-done)
+		end := done + stmt.rows
+		if err := r.claimSome(stmt.text, claims[done:end], claimed[done:end]); err != nil {
+			return err
+		}
+		done = end
+	}
+	return nil
+}
+
+// claimSome claims what one statement holds, and excludes who is suppressed.
+func (r *Run) claimSome(text string, claims []Claim, claimed []Claimed) error {
+	now, got := r.s.millis(), 0
 	args := append(make([]any, 0, 2+3*len(claims)), now)
 	for _, c := range claims {
 		args = append(args, c.Delivery, c.Relay, c.MessageID)
 	}
 	args = append(args, now)
-	err = r.d.query(func(row []driver.Value) error {
+	err := r.d.query(func(row []driver.Value) error {
 		id, _ := row[0].(int64)
 		attempt, _ := row[1].(int64)
 		// One that is asked for twice is claimed once, for the first who asked.
@@ -301,8 +346,8 @@ func (r *Run) claimSome(text string, claims []Claim, claimed []Claimed) (got int
 		got++
 		return nil
 	}, text, args...)
-	if err != nil || got == int64(len(claims)) {
-		return got, err
+	if err != nil || got == len(claims) {
+		return err
 	}
 	for i, c := range claims {
 		if claimed[i].Attempt > 0 {
@@ -313,16 +358,16 @@ func (r *Run) claimSome(text string, claims []Claim, claimed []Claimed) (got int
 				AND (s.blocks = 'all' OR ? = 'marketing') ORDER BY s.blocks, s.id LIMIT 1)
 			WHERE id = ? AND state IN ('pending','deferred') AND `+blockedNow("deliveries", r.class), now, r.class, c.Delivery)
 		if err != nil {
-			return got, err
+			return err
 		}
 		claimed[i].Excluded = n > 0
 	}
-	return got, nil
+	return nil
 }
 
 // settleAll writes outcomes: together those that the relay has taken, which nearly all are, then the others. An attempt has one
 // outcome, so their order says nothing.
-func (r *Run) settleAll(ctx context.Context, outcomes []Outcome) error {
+func (r *Run) settleAll(ctx context.Context, m *meters, outcomes []Outcome) error {
 	accepted := make([]Outcome, 0, len(outcomes))
 	for _, o := range outcomes {
 		if o.Decision.State == delivery.Accepted {
@@ -346,7 +391,7 @@ func (r *Run) settleAll(ctx context.Context, outcomes []Outcome) error {
 		if o.Decision.State == delivery.Accepted {
 			continue
 		}
-		if err := r.settleOne(ctx, o); err != nil {
+		if err := r.settleOne(ctx, m, o); err != nil {
 			return err
 		}
 	}
@@ -362,12 +407,15 @@ func (o Outcome) said() string {
 }
 
 // settleOne writes one outcome, its attempt and, for a dead address, the suppression, all in the same transaction.
-func (r *Run) settleOne(ctx context.Context, o Outcome) error {
+func (r *Run) settleOne(ctx context.Context, m *meters, o Outcome) error {
 	now := r.s.now()
 	if o.Decision.State == "" {
-		_, err := r.d.exec(`UPDATE deliveries SET attempts = attempts - 1, updated_at = ?, state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'deferred' END
+		n, err := r.d.exec(`UPDATE deliveries SET attempts = attempts - 1, updated_at = ?, state = CASE WHEN attempts = 1 THEN 'pending' ELSE 'deferred' END
 			WHERE id = ? AND attempts = ? AND state IN ('sending','uncertain')`, now.UnixMilli(), o.Delivery, o.Attempt)
-		return err
+		if err != nil || n == 0 {
+			return err
+		}
+		return m.giveBack(o.Relay, o.Lane, o.Slot)
 	}
 	reply, next := o.said(), int64(0)
 	if o.Decision.State == delivery.Deferred {
@@ -421,25 +469,52 @@ type Due struct {
 	Suppressed bool // as things are now: the claim, which excludes it, is all that is to be done
 }
 
+// Among narrows what is read as due; its zero value takes all.
+type Among struct {
+	Only, Not []string // receiving domains
+	IDs       []int64  // deliveries: those of a sample
+}
+
+// where is the condition on a delivery d, in front of which others stand. But for ids the index answers it.
+func (a Among) where(args []any) (string, []any) {
+	var text string
+	for _, part := range []struct {
+		text string
+		some bool
+		list any
+	}{
+		{" AND d.domain IN ", len(a.Only) > 0, a.Only}, {" AND d.domain NOT IN ", len(a.Not) > 0, a.Not}, {" AND d.id IN ", len(a.IDs) > 0, a.IDs},
+	} {
+		if part.some {
+			text += part.text + listed
+			args = append(args, asList(part.list))
+		}
+	}
+	return text, args
+}
+
 // Fresh returns up to limit deliveries of the campaign behind the one with the id after, in the order of their ids: those that were
 // never tried, those that were put back untried, and those that a person had opened again. What was put back stands before a reader
 // that is past it: it begins again at 0 when nothing is left.
-func (r *Run) Fresh(ctx context.Context, fields []contact.Field, after int64, limit int) ([]Due, error) {
-	return r.due(ctx, fields, freshText(r.class), r.campaign, after, limit)
+func (r *Run) Fresh(ctx context.Context, fields []contact.Field, among Among, after int64, limit int) ([]Due, error) {
+	where, args := among.where([]any{r.campaign, after})
+	return r.due(ctx, fields, freshText(r.class, where), append(args, limit)...)
 }
 
 // Retries returns up to limit deliveries of the campaign that were deferred and whose time has come, in the order of their time.
-func (r *Run) Retries(ctx context.Context, fields []contact.Field, limit int) ([]Due, error) {
-	return r.due(ctx, fields, retriesText(r.class), r.campaign, r.s.millis(), limit)
+func (r *Run) Retries(ctx context.Context, fields []contact.Field, among Among, limit int) ([]Due, error) {
+	where, args := among.where([]any{r.campaign, r.s.millis()})
+	return r.due(ctx, fields, retriesText(r.class, where), append(args, limit)...)
 }
 
-// "state IN (...)" stands as in the partial index deliveries_open, which then gives the order too.
-func freshText(class string) string {
-	return dueText(class) + " AND d.next_try = 0 AND d.id > ? ORDER BY d.id LIMIT ?"
+// "state IN (...)" stands as in the partial index deliveries_open, which then gives the order too, and the domain: of those that among
+// leaves out no row is read.
+func freshText(class, among string) string {
+	return dueText(class) + " AND d.next_try = 0 AND d.id > ?" + among + " ORDER BY d.id LIMIT ?"
 }
 
-func retriesText(class string) string {
-	return dueText(class) + " AND d.next_try > 0 AND d.next_try <= ? ORDER BY d.next_try, d.id LIMIT ?"
+func retriesText(class, among string) string {
+	return dueText(class) + " AND d.next_try > 0 AND d.next_try <= ?" + among + " ORDER BY d.next_try, d.id LIMIT ?"
 }
 
 func dueText(class string) string {
@@ -472,6 +547,23 @@ func (r *Run) due(ctx context.Context, fields []contact.Field, query string, arg
 	return due, nil
 }
 
+const openByDomain = "SELECT domain, count(*) FROM deliveries WHERE campaign = ? AND " + open + " GROUP BY domain ORDER BY 2 DESC, 1"
+
+// Open counts who may still be sent to by receiving domain, the largest first.
+func (r *Run) Open(ctx context.Context) ([]Share, error) {
+	var all []Share
+	err := eachRow(ctx, r.s.read, func(rows *sql.Rows) error {
+		var d Share
+		err := rows.Scan(&d.Name, &d.Count)
+		all = append(all, d)
+		return err
+	}, openByDomain, r.campaign)
+	if err != nil {
+		return nil, fmt.Errorf("count what is left: %w", explain(err))
+	}
+	return all, nil
+}
+
 // NextDue is when the next deferred delivery of the campaign can be tried; false when none waits.
 func (r *Run) NextDue(ctx context.Context) (time.Time, bool, error) {
 	var at sql.NullInt64
@@ -486,23 +578,46 @@ func (r *Run) NextDue(ctx context.Context) (time.Time, bool, error) {
 const waiting = "campaign = ? AND " + open + " AND state = 'deferred'"
 
 // Expire fails the deferred deliveries of a campaign whose time is up, keeping the last reply.
-func (r *Run) Expire(ctx context.Context) (int64, error) {
-	var n int64
-	err := r.s.update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, outcome, reason, code, enhanced, reply)
-			SELECT id, attempts, ?, relay, 'failed', 'expired', code, enhanced, reply FROM deliveries WHERE `+waiting, r.s.millis(), r.campaign)
-		if err != nil {
-			return err
-		}
-		res, err := tx.ExecContext(ctx, "UPDATE deliveries SET state = 'failed', reason = 'expired', updated_at = ? WHERE "+waiting, r.s.millis(), r.campaign)
-		if err != nil {
-			return err
-		}
-		n, err = res.RowsAffected()
+func (r *Run) Expire(ctx context.Context) (n int64, err error) {
+	err = r.s.update(ctx, func(tx *sql.Tx) error {
+		n, err = r.expire(ctx, tx)
 		return err
 	})
-	return n, err
+	return n, wrap("end what was deferred", err)
 }
+
+func (r *Run) expire(ctx context.Context, tx *sql.Tx) (int64, error) {
+	_, err := tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, outcome, reason, code, enhanced, reply)
+		SELECT id, attempts, ?, relay, 'failed', 'expired', code, enhanced, reply FROM deliveries WHERE `+waiting, r.s.millis(), r.campaign)
+	if err != nil {
+		return 0, err
+	}
+	res, err := tx.ExecContext(ctx, "UPDATE deliveries SET state = 'failed', reason = 'expired', updated_at = ? WHERE "+waiting, r.s.millis(), r.campaign)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// TooLate ends a campaign that must not go on after a time that has passed: who was never tried is excluded, who was deferred fails.
+// It returns how many there were.
+func (r *Run) TooLate(ctx context.Context) (n int64, err error) {
+	err = r.s.update(ctx, func(tx *sql.Tx) error {
+		if n, err = r.expire(ctx, tx); err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, excludeLate, r.s.millis(), r.campaign)
+		if err != nil {
+			return err
+		}
+		never, err := res.RowsAffected()
+		n += never
+		return err
+	})
+	return n, wrap("end what is too late", err)
+}
+
+const excludeLate = "UPDATE deliveries SET state = 'excluded', reason = 'too late', updated_at = ? WHERE campaign = ? AND " + open + " AND state = 'pending'"
 
 // Resolve settles what is uncertain as its user says: `resend` tries again with the same Message-ID, `sent` counts as
 // accepted. A campaign that was finished opens again for what is resent until expires.

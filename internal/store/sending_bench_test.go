@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailer/internal/delivery"
+	"mailer/internal/pace"
 )
 
 // benchContacts is how many contacts the benchmarks of sending have; MAILER_BENCH_CONTACTS sets it (100000). The targets hold for
@@ -31,18 +32,26 @@ func benchContacts(b *testing.B) int {
 //	MAILER_BENCH_CONTACTS=1000000 make bench BENCH=Commit PKG=./internal/store
 func BenchmarkCommit(b *testing.B) {
 	s := marketplace(b, benchContacts(b))
-	for _, n := range []int{1, 20, 200} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) { benchCommit(b, s, n) })
+	for _, n := range []int{1, 20, 64, 200} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) { benchCommit(b, s, n, nil) })
 	}
+	// What two limits cost that never hold, one of them in the middle of its window.
+	limits := pace.Limits("relay main", pace.Rate{N: 1_000_000, Per: time.Second}, pace.Rate{N: 1_000_000_000, Per: time.Hour})
+	for cell := int64(1); cell <= 60; cell++ {
+		if _, err := s.write.Exec("INSERT INTO buckets (name, slot, used) VALUES (?, ?, 5000)", limits[1].Name, limits[1].Cell(time.Now())-cell); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("64 limited", func(b *testing.B) { benchCommit(b, s, 64, func(string, string) []pace.Limit { return limits }) })
 }
 
-func benchCommit(b *testing.B, s *Store, n int) {
+func benchCommit(b *testing.B, s *Store, n int, limits func(relay, lane string) []pace.Limit) {
 	c, err := s.CreateCampaign(b.Context(), Campaign{Name: fmt.Sprint("news", n, time.Now().UnixNano()), Class: "marketing", Content: "{}", Options: "{}",
 		Expires: time.Now().Add(time.Hour)}, Audience{Class: "marketing"})
 	if err != nil {
 		b.Fatal(err)
 	}
-	run, _, err := s.Acquire(b.Context(), c, "bench", time.Minute, func(string) bool { return true })
+	run, _, err := s.Acquire(b.Context(), c, "bench", time.Minute, func(string) bool { return true }, limits)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -63,7 +72,7 @@ func benchCommit(b *testing.B, s *Store, n int) {
 			b.Fatal("the campaign is too small for this benchmark")
 		}
 		for i := range claims {
-			claims[i] = Claim{Delivery: first, Relay: "main", MessageID: fmt.Sprintf("m1.%030d@example.jp", first)}
+			claims[i] = Claim{Delivery: first, Relay: "main", Lane: "gmail", MessageID: fmt.Sprintf("m1.%030d@example.jp", first)}
 			first++
 		}
 		got, _, err := run.Commit(b.Context(), claims, outcomes)
@@ -129,7 +138,7 @@ func BenchmarkFresh(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	run, _, err := s.Acquire(b.Context(), c, "bench", time.Minute, func(string) bool { return true })
+	run, _, err := s.Acquire(b.Context(), c, "bench", time.Minute, func(string) bool { return true }, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -141,7 +150,7 @@ func BenchmarkFresh(b *testing.B) {
 	after, messages := int64(0), 0
 	b.ReportAllocs()
 	for b.Loop() {
-		due, err := run.Fresh(b.Context(), fields, after, 500)
+		due, err := run.Fresh(b.Context(), fields, Among{}, after, 500)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailer/internal/delivery"
+	"mailer/internal/pace"
 )
 
 // open makes a store in a folder of the test, with a clock that stands still until it is moved.
@@ -57,7 +58,7 @@ func freeze(t *testing.T, s *Store, name, class string, a Audience) Campaign {
 
 func acquire(t *testing.T, s *Store, c Campaign, holder string) (*Run, int64) {
 	t.Helper()
-	r, doubtful, err := s.Acquire(t.Context(), c, holder, time.Minute, func(string) bool { return false })
+	r, doubtful, err := s.Acquire(t.Context(), c, holder, time.Minute, func(string) bool { return false }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,11 +68,11 @@ func acquire(t *testing.T, s *Store, c Campaign, holder string) (*Run, int64) {
 // dueOf is what can be sent now: first what was never tried.
 func dueOf(t *testing.T, r *Run, limit int) ([]Due, error) {
 	t.Helper()
-	fresh, err := r.Fresh(t.Context(), nil, 0, limit)
+	fresh, err := r.Fresh(t.Context(), nil, Among{}, 0, limit)
 	if err != nil || len(fresh) == limit {
 		return fresh, err
 	}
-	retries, err := r.Retries(t.Context(), nil, limit-len(fresh))
+	retries, err := r.Retries(t.Context(), nil, Among{}, limit-len(fresh))
 	return append(fresh, retries...), err
 }
 
@@ -216,7 +217,7 @@ func TestLeaseFencing(t *testing.T) {
 	if _, _, err := old.Commit(t.Context(), []Claim{{Delivery: due[0].ID}, {Delivery: due[1].ID}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Acquire(t.Context(), c, "new", time.Minute, func(string) bool { return false }); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "mailer campaigns pause news") {
+	if _, _, err := s.Acquire(t.Context(), c, "new", time.Minute, func(string) bool { return false }, nil); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "mailer campaigns pause news") {
 		t.Fatalf("a second holder: %v", err)
 	}
 	*now = now.Add(2 * time.Minute) // the old one was suspended for longer than its lease
@@ -250,7 +251,7 @@ func TestLeaseFencing(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	// A holder whose process is gone loses the lease at once.
-	if _, n, err := s.Acquire(t.Context(), c, "third", time.Minute, func(h string) bool { return h == "new" }); err != nil || n != 1 {
+	if _, n, err := s.Acquire(t.Context(), c, "third", time.Minute, func(h string) bool { return h == "new" }, nil); err != nil || n != 1 {
 		t.Errorf("after the holder's death: %d, %v", n, err)
 	}
 }
@@ -378,7 +379,7 @@ func TestNothingIsClaimedOfAStoppedCampaign(t *testing.T) {
 	}
 	// What an older version, or a process that was taken over, left behind is found by the next one.
 	exec(t, s, "UPDATE deliveries SET state = 'pending', reason = '' WHERE id = ?", due[0].ID)
-	if _, _, err := s.Acquire(t.Context(), c, "b", time.Minute, func(string) bool { return true }); err != nil {
+	if _, _, err := s.Acquire(t.Context(), c, "b", time.Minute, func(string) bool { return true }, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := states(t, s, c); !strings.HasPrefix(got, "excluded(cancelled) excluded(cancelled) uncertain(") {
@@ -601,10 +602,11 @@ func TestLongLimits(t *testing.T) {
 	s, now := openTest(t)
 	people(t, s, 30)
 	c := freeze(t, s, "news", "marketing", Audience{})
-	limit := Limit{Bucket: "relay main", N: 10, Per: time.Hour}
+	limit := pace.Limit{Name: "relay main/1h0m0s", N: 10, Per: time.Hour}
 	var sent []time.Time
 	for step := range 40 {
-		run, _, err := s.Acquire(t.Context(), c, fmt.Sprint("process ", step), time.Minute, func(string) bool { return true }, limit)
+		run, _, err := s.Acquire(t.Context(), c, fmt.Sprint("process ", step), time.Minute, func(string) bool { return true },
+			func(string, string) []pace.Limit { return []pace.Limit{limit} })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -626,7 +628,7 @@ func TestLongLimits(t *testing.T) {
 			case g.Attempt > 0:
 				sent = append(sent, *now)
 				outcomes = append(outcomes, Outcome{Delivery: claims[i].Delivery, Attempt: 1, Decision: delivery.Decision{State: delivery.Accepted}})
-			case !g.NotUntil.After(*now) || g.NotUntil.After(now.Add(limit.Per+limit.Per/slots)):
+			case !g.NotUntil.After(*now) || g.NotUntil.After(now.Add(limit.Per+limit.Per/60)):
 				t.Errorf("at %s: next at %s", now, g.NotUntil)
 			}
 		}
@@ -658,9 +660,9 @@ func TestLongLimits(t *testing.T) {
 func TestNoStatementOfARunLooksThroughTheCampaign(t *testing.T) {
 	s, _ := openTest(t)
 	for query, want := range map[string]string{
-		freshText("marketing"):       "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try=? AND id>?)",
-		freshText("operational"):     "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try=? AND id>?)",
-		retriesText("marketing"):     "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try>? AND next_try<?)",
+		freshText("marketing", ""):   "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try=? AND id>?)",
+		freshText("operational", ""): "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try=? AND id>?)",
+		retriesText("marketing", ""): "SEARCH d USING INDEX deliveries_open (campaign=? AND next_try>? AND next_try<?)",
 		claimText(16, "marketing"):   "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)",
 		claimText(16, "operational"): "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)",
 		claimText(1, "marketing"):    "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)",
