@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"mailer/internal/config"
 	"mailer/internal/delivery"
+	"mailer/internal/report"
 	"mailer/internal/send"
 	"mailer/internal/store"
 	"mailer/internal/ui"
@@ -116,35 +118,36 @@ func (a *app) stamp(t time.Time) string {
 func newCampaignsShowCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show CAMPAIGN",
-		Short: "Show a campaign: its audience, its balance and the reasons",
+		Short: "Show a campaign: its audience, its balance, how its receivers take it and the reasons",
 		Args:  exactArgs(1, "CAMPAIGN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withCampaign(cmd.Context(), args[0], func(s *send.Sender, c store.Schedule) error {
 				return showPlanned(a, s, c)
-			}, func(st *store.Store, c store.Campaign) error {
-				return showCampaign(cmd.Context(), a, st, c)
+			}, func(s *send.Sender, c store.Campaign) error {
+				return showCampaign(cmd.Context(), a, s.Workspace, s.Store, c)
 			})
 		},
 	}
 }
 
 // withCampaign opens the store for a command about one campaign: one that was sent, or one that is planned.
-func (a *app) withCampaign(ctx context.Context, name string, planned func(*send.Sender, store.Schedule) error, do func(*store.Store, store.Campaign) error) error {
+func (a *app) withCampaign(ctx context.Context, name string, planned func(*send.Sender, store.Schedule) error, do func(*send.Sender, store.Campaign) error) error {
 	ws, st, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
+	s := &send.Sender{Workspace: ws, Store: st, Now: a.now}
 	c, err := findCampaign(ctx, st, name)
 	if errors.Is(err, store.ErrNoCampaign) {
 		if c, perr := findPlanned(ctx, st, name); perr == nil {
-			return planned(&send.Sender{Workspace: ws, Store: st, Now: a.now}, c)
+			return planned(s, c)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return do(st, c)
+	return do(s, c)
 }
 
 // findCampaign finds a sent campaign by its id, or by its file's path.
@@ -167,13 +170,24 @@ func stemOf(path string) string {
 	return stem
 }
 
-func showCampaign(ctx context.Context, a *app, st *store.Store, c store.Campaign) error {
+func showCampaign(ctx context.Context, a *app, ws *config.Workspace, st *store.Store, c store.Campaign) error {
 	reasons, err := st.Reasons(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	lanes, err := readLanes(ctx, ws, st, a.now())
+	if err != nil {
+		return err
+	}
+	figures, err := report.One(ctx, st, c.ID, lanes)
 	if err != nil {
 		return err
 	}
 	if a.out.JSON {
 		if err := a.out.Emit("campaign", campaignLine(c)); err != nil {
+			return err
+		}
+		if err := emitLanes(a, figures.Lanes); err != nil {
 			return err
 		}
 		for _, r := range reasons {
@@ -192,6 +206,7 @@ func showCampaign(ctx context.Context, a *app, st *store.Store, c store.Campaign
 	}
 	rows = append(rows, []string{"Balance", c.Balance.String()})
 	a.out.Table(nil, rows)
+	showLanes(a, figures.Lanes)
 	if len(reasons) > 0 {
 		a.out.Println()
 		var lines [][]string
@@ -221,8 +236,8 @@ func newRecipientsCmd(a *app) *cobra.Command {
 			}
 			return a.withCampaign(cmd.Context(), args[0], func(_ *send.Sender, c store.Schedule) error {
 				return recipientsOfPlanned(a, c)
-			}, func(st *store.Store, c store.Campaign) error {
-				return printRecipients(cmd.Context(), a, st, c, states, o.format)
+			}, func(s *send.Sender, c store.Campaign) error {
+				return printRecipients(cmd.Context(), a, s.Store, c, states, o.format)
 			})
 		},
 	}
@@ -275,8 +290,8 @@ func newCampaignStateCmd(a *app, verb, short, state string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withCampaign(cmd.Context(), args[0], func(s *send.Sender, c store.Schedule) error {
 				return changePlanned(cmd.Context(), a, s.Store, c, state)
-			}, func(st *store.Store, c store.Campaign) error {
-				return setCampaignState(cmd.Context(), a, st, c.Name, state)
+			}, func(s *send.Sender, c store.Campaign) error {
+				return setCampaignState(cmd.Context(), a, s.Store, c.Name, state)
 			})
 		},
 	}

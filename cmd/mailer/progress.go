@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"mailer/internal/report"
 	"mailer/internal/send"
 	"mailer/internal/ui"
 )
@@ -120,7 +121,7 @@ func logLine(p send.Progress, now time.Time) string {
 	}
 	for _, r := range p.Relays {
 		if r.Until.After(now) {
-			still = append(still, fmt.Sprintf("relay %s %s", r.Name, pausedUntil(r.Until, now)))
+			still = append(still, fmt.Sprintf("relay %s %s", r.Name, report.StateWords(0, r.Until, now)))
 		}
 	}
 	const named = 6
@@ -172,7 +173,7 @@ func paceWords(p send.Progress) []string {
 	if p.PerSecond <= 0 {
 		return nil
 	}
-	words := []string{speedText(p.PerSecond)}
+	words := []string{report.Speed(p.PerSecond)}
 	if open := p.Total - p.Done; open > 0 {
 		words = append(words, timeLeft(time.Duration(float64(open)/p.PerSecond*float64(time.Second))))
 	}
@@ -292,7 +293,7 @@ func relayLines(relays []send.RelayProgress, now time.Time, columns int) []strin
 			if columns < narrow {
 				words = nil
 			}
-			words = append(words, because(pausedUntil(r.Until, now), r.Why))
+			words = append(words, because(report.StateWords(0, r.Until, now), r.Why))
 		}
 		lines = append(lines, fmt.Sprintf("  relay %s  %s", ui.Pad(ui.Cut(r.Name, name), name), strings.Join(words, ", ")))
 	}
@@ -301,15 +302,10 @@ func relayLines(relays []send.RelayProgress, now time.Time, columns int) []strin
 
 // laneState is what holds a lane: "paused until 15:04", "slowed to 5/s", "limit 10/s", or nothing.
 func laneState(l send.LaneProgress, now time.Time) string {
-	switch {
-	case l.Until.After(now):
-		return pausedUntil(l.Until, now)
-	case l.Rate > 0:
-		return "slowed to " + speedText(l.Rate)
-	case l.Limit != "":
-		return "limit " + l.Limit
+	if words := report.StateWords(l.Rate, l.Until, now); words != "" || l.Limit == "" {
+		return words
 	}
-	return ""
+	return "limit " + l.Limit
 }
 
 // laneWords is the state of a lane and what the receiving side said about it.
@@ -333,35 +329,8 @@ func heldText(note string, until, now time.Time) string {
 	if !until.After(now) {
 		return note
 	}
-	return fmt.Sprintf("%s (until %s)", note, clockText(until, now))
+	return fmt.Sprintf("%s (until %s)", note, report.Clock(until, now))
 }
-
-func pausedUntil(until, now time.Time) string { return "paused until " + clockText(until, now) }
-
-// clockText is a moment to come, as exact as it matters now, in the zone of now.
-func clockText(at, now time.Time) string {
-	at = at.In(now.Location())
-	switch {
-	case at.Sub(now) < time.Minute:
-		return at.Format("15:04:05")
-	case at.Format(time.DateOnly) == now.Format(time.DateOnly):
-		return at.Format("15:04")
-	}
-	return at.Format("2006-01-02 15:04")
-}
-
-// speedText is a rate for people: 120/s, 4.5/s, 12/min.
-func speedText(perSecond float64) string {
-	switch {
-	case perSecond >= 9.95:
-		return fmt.Sprintf("%.0f/s", perSecond)
-	case perSecond >= 0.995:
-		return trimZero(fmt.Sprintf("%.1f", perSecond)) + "/s"
-	}
-	return trimZero(fmt.Sprintf("%.1f", perSecond*60)) + "/min"
-}
-
-func trimZero(s string) string { return strings.TrimSuffix(s, ".0") }
 
 // timeLeft is a duration as nobody would want it more exactly.
 func timeLeft(d time.Duration) string {

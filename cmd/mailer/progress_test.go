@@ -201,11 +201,6 @@ func TestWordsOfProgress(t *testing.T) {
 			t.Errorf("%v: %s, want %s", d, got, want)
 		}
 	}
-	for perSecond, want := range map[float64]string{0.01: "0.6/min", 0.2: "12/min", 0.99: "59.4/min", 0.996: "1/s", 1.389: "1.4/s", 5: "5/s", 9.96: "10/s", 123.4: "123/s"} {
-		if got := speedText(perSecond); got != want {
-			t.Errorf("%v: %s, want %s", perSecond, got, want)
-		}
-	}
 	for _, c := range []struct {
 		done, total int64
 		whole, one  string

@@ -7,14 +7,16 @@ import (
 	"strings"
 	"time"
 
+	"mailer/internal/config"
 	"mailer/internal/delivery"
 	"mailer/internal/report"
+	"mailer/internal/store"
 
 	"github.com/spf13/cobra"
 )
 
-const reportHelp = `Count what became of every campaign and how healthy the list is; with CAMPAIGN, one campaign by receiving domain, reason and
-relay. All figures are of one moment, and it is checked that everybody who was planned is accounted for.
+const reportHelp = `Count what became of every campaign and how healthy the list is; with CAMPAIGN, one campaign by receiving provider and
+domain, reason and relay. All figures are of one moment, and it is checked that everybody who was planned is accounted for.
 
 What the figures mean:
   planned        everybody in the frozen audience = accepted + deferred + failed + excluded + uncertain + remaining
@@ -74,7 +76,11 @@ func runReport(ctx context.Context, a *app, o reportOptions, args []string) erro
 	if err != nil {
 		return err
 	}
-	c, err := report.One(ctx, st, found.ID, now.Location())
+	lanes, err := readLanes(ctx, ws, st, now)
+	if err != nil {
+		return err
+	}
+	c, err := report.One(ctx, st, found.ID, lanes)
 	if err != nil {
 		return err
 	}
@@ -198,6 +204,7 @@ func printCampaignReport(a *app, c report.Campaign, format string, now time.Time
 		return c.HTML(a.out.Data(), now)
 	}
 	showHead(a, c)
+	showLanes(a, c.Lanes)
 	showGroups(a, "receiving domain", c.Domains)
 	if len(c.Relays) > 1 {
 		showGroups(a, "relay", c.Relays)
@@ -207,6 +214,9 @@ func printCampaignReport(a *app, c report.Campaign, format string, now time.Time
 }
 
 func emitCampaign(a *app, c report.Campaign) error {
+	if err := emitLanes(a, c.Lanes); err != nil {
+		return err
+	}
 	for _, g := range c.Domains {
 		if err := a.out.Emit("domain", g); err != nil {
 			return err
@@ -269,6 +279,42 @@ func showGroups(a *app, name string, groups []report.Group) {
 	}
 	a.out.Println()
 	a.out.Table(append([]string{name}, outcomeHeader...), rows, columns(1, len(outcomeHeader)+1)...)
+}
+
+// readLanes reads how the receiving providers take the workspace's mail.
+func readLanes(ctx context.Context, ws *config.Workspace, st *store.Store, now time.Time) (report.Lanes, error) {
+	table, err := ws.Providers()
+	if err != nil {
+		return report.Lanes{}, err
+	}
+	return report.ReadLanes(ctx, st, table, now.In(ws.Config.Location()))
+}
+
+// showLanes prints what became of the mail to each receiving provider, and how it takes it now.
+func showLanes(a *app, lanes []report.Lane) {
+	if len(lanes) == 0 {
+		return
+	}
+	var rows [][]string
+	for _, l := range lanes {
+		state := l.Words
+		if l.Why != "" {
+			state += ": " + l.Why
+		}
+		rows = append(rows, append(append([]string{l.Name}, numbers(l.Planned, l.Accepted, l.Deferred, l.Failed, l.Bounced(), l.Remaining)...), state))
+	}
+	header := []string{"receiving provider", "planned", "accepted", "deferred", "failed", "bounced", "remaining", ""}
+	a.out.Println()
+	a.out.Table(header, rows, columns(1, len(header)-1)...)
+}
+
+func emitLanes(a *app, lanes []report.Lane) error {
+	for _, l := range lanes {
+		if err := a.out.Emit("lane", l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func showReasons(a *app, reasons []report.Reason) {

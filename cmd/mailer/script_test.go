@@ -27,22 +27,26 @@ func TestMain(m *testing.M) {
 		os.Exit(exitDone)
 	}
 	testscript.Main(tidyMain{m}, map[string]func(){
-		"mailer": func() { os.Exit(runApp(testApp(), os.Args[1:])) },
+		"mailer": func() { os.Exit(runApp(scriptApp(), os.Args[1:])) },
 	})
 }
 
-// testApp is the program for a script, which may say what time it is: $MAILER_TEST_NOW is when the program starts.
-func testApp() *app {
+// scriptApp has the clock of a script: MAILER_TEST_NOW is when the program starts, and it runs MAILER_TEST_SPEED times as fast as the
+// world's, where a script must not take minutes.
+func scriptApp() *app {
 	a := newApp(os.Stdin, os.Stdout, os.Stderr)
+	begun, now, speed := time.Now(), time.Now(), 1
 	if text := os.Getenv("MAILER_TEST_NOW"); text != "" {
-		now, err := time.Parse(time.RFC3339, text)
-		if err != nil {
+		var err error
+		if now, err = time.Parse(time.RFC3339, text); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(exitError)
 		}
-		begun := time.Now()
-		a.now = func() time.Time { return now.Add(time.Since(begun)) }
 	}
+	if n, err := strconv.Atoi(os.Getenv("MAILER_TEST_SPEED")); err == nil {
+		speed = n
+	}
+	a.now = func() time.Time { return now.Add(time.Duration(speed) * time.Since(begun)) }
 	return a
 }
 

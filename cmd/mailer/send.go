@@ -33,6 +33,9 @@ options until mailer run begins it at that time. Who is in the audience is seen 
 nothing. The same command again replaces the plan; mailer send CAMPAIGN without --at begins it at once; mailer campaigns
 list shows what is planned, mailer campaigns cancel takes it off.
 
+A terminal shows how the send goes, with a line for each of the largest receiving providers. In a log a line a minute tells it, from the
+first minute on; scripts get a progress line each ten seconds with --json.
+
 Exit codes: 0 everybody was sent to; 3 some failed or are uncertain; 4 recipients are left, run it again (deferred mail,
 a signal, a relay that is away); 5 stopped by a check or by the relay refusing us; 6 another process is sending it.`
 

@@ -14,7 +14,8 @@ import (
 )
 
 const whyHelp = `Say whether ADDRESS is mailed, and tell all that happened with it, the oldest first: from which line of which file it came,
-lists and consent, every campaign with each try and the relay's reply, bounces, complaints, unsubscribes and suppressions.
+lists and consent, every campaign with each try and the relay's reply (and whether its receiving provider keeps it waiting), bounces,
+complaints, unsubscribes and suppressions.
 
 ADDRESS may be written in any way: Taro <taro@example.jp>, ｔａｒｏ＠ＥＸＡＭＰＬＥ．ｊｐ. It need not be a contact any more.
 Exit code 1 when nothing is known of it; then similar addresses are named.
@@ -41,7 +42,11 @@ func runWhy(ctx context.Context, a *app, text string) error {
 		return err
 	}
 	defer st.Close()
-	story, err := report.Why(ctx, st, addr, ws.Config.Location())
+	lanes, err := readLanes(ctx, ws, st, a.now())
+	if err != nil {
+		return err
+	}
+	story, err := report.Why(ctx, st, addr, lanes)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,8 @@ func (o Overview) CSV(w io.Writer) error {
 	return writeCSV(w, rows)
 }
 
-// CSV writes a row for the campaign, each relay and each domain, and then for each reason with only its count, as planned.
+// CSV writes a row for the campaign, each relay, each receiving provider (with how it takes the mail as its reason) and each domain,
+// and then for each reason with only its count, as planned.
 func (c Campaign) CSV(w io.Writer) error {
 	rows := [][]string{append([]string{"part", "name"}, append(countColumns, "reason", "example")...)}
 	add := func(part, name string, cells []string, more ...string) {
@@ -48,6 +49,9 @@ func (c Campaign) CSV(w io.Writer) error {
 	add("campaign", c.Name, c.cells(), "", "")
 	for _, g := range c.Relays {
 		add("relay", g.Name, g.cells(), "", "")
+	}
+	for _, l := range c.Lanes {
+		add("lane", l.Name, l.cells(), l.Words, contact.Guard(l.Why))
 	}
 	for _, g := range c.Domains {
 		add("domain", g.Name, g.cells(), "", "")

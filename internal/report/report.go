@@ -35,7 +35,8 @@ type Campaign struct {
 	Rates
 
 	Relays  []Group  `json:"-"`
-	Domains []Group  `json:"-"` // the largest, and the others together
+	Lanes   []Lane   `json:"-"` // the largest receiving providers, and the others together
+	Domains []Group  `json:"-"` // likewise
 	Reasons []Reason `json:"-"`
 }
 
@@ -113,16 +114,17 @@ func All(ctx context.Context, st *store.Store, now time.Time) (Overview, error) 
 	return o, nil
 }
 
-// One reports on one campaign, with times of the time zone.
-func One(ctx context.Context, st *store.Store, campaign int64, zone *time.Location) (Campaign, error) {
+// One reports on one campaign, with times of the time zone of the lanes.
+func One(ctx context.Context, st *store.Store, campaign int64, lanes Lanes) (Campaign, error) {
 	f, err := st.CampaignFigures(ctx, campaign)
 	if err != nil {
 		return Campaign{}, err
 	}
-	c, err := summarise(f, zone)
+	c, err := summarise(f, lanes.now.Location())
 	if err != nil {
 		return c, err
 	}
+	c.Lanes = lanes.group(f.Tallies)
 	c.Relays = group(f.Tallies, func(t store.Tally) string { return t.Relay })
 	c.Domains = top(group(f.Tallies, func(t store.Tally) string { return t.Domain }), largest)
 	c.Reasons = reasons(f.Tallies)

@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"mailer/internal/address"
 	"mailer/internal/bounce"
 	"mailer/internal/contact"
 	"mailer/internal/delivery"
+	"mailer/internal/pace"
+	"mailer/internal/provider"
 	"mailer/internal/store"
 
 	"golang.org/x/net/html"
@@ -126,7 +129,7 @@ func (w *world) one(name string) Campaign {
 	w.Helper()
 	c, err := w.st.Campaign(w.Context(), name)
 	w.must(err)
-	r, err := One(w.Context(), w.st, c.ID, tokyo)
+	r, err := One(w.Context(), w.st, c.ID, Lanes{now: w.now.In(tokyo)})
 	w.must(err)
 	return r
 }
@@ -316,5 +319,50 @@ func TestThousands(t *testing.T) {
 		if got := thousands(n); got != want {
 			t.Errorf("%d: %s", n, got)
 		}
+	}
+}
+
+// What a run has kept of its lanes stands in the report and in the story of who waits.
+func TestLanesAreReadFromTheStore(t *testing.T) {
+	w := december(t)
+	c, err := w.st.Campaign(w.Context(), "2026-12-news")
+	w.must(err)
+	run, _, err := w.st.Acquire(w.Context(), c, "test", time.Hour, func(string) bool { return false }, nil)
+	w.must(err)
+	var au pace.Lane
+	au.Blocked(w.now, 30*time.Minute, "550 5.7.1 blocked")
+	state, err := json.Marshal(au)
+	w.must(err)
+	w.must(run.SaveLane("lane au", string(state)))
+	w.must(run.SaveLane("relay au", `{"rate":3}`))
+	w.must(run.Close(w.Context()))
+	table, err := provider.Presets()
+	w.must(err)
+	told := func() (words, held string) {
+		lanes, err := ReadLanes(w.Context(), w.st, table, w.now.In(tokyo))
+		w.must(err)
+		r, err := One(w.Context(), w.st, c.ID, lanes)
+		w.must(err)
+		for _, l := range r.Lanes {
+			if l.Name == "au" {
+				words = l.Words
+			} else if l.Words != "" {
+				t.Errorf("%s is %s", l.Name, l.Words)
+			}
+		}
+		a, err := address.Parse("jiro@ezweb.ne.jp")
+		w.must(err)
+		s, err := Why(w.Context(), w.st, a, lanes)
+		w.must(err)
+		held, _ = s.Entries[len(s.Entries)-1].Fields["held"].(string)
+		return words, held
+	}
+	until := Clock(w.now.Add(30*time.Minute), w.now.In(tokyo))
+	if words, held := told(); words != "paused until "+until || held != "au is paused until "+until+": 550 5.7.1 blocked" {
+		t.Errorf("%q, %q", words, held)
+	}
+	w.now = w.now.Add(time.Hour)
+	if words, held := told(); words != "" || held != "" {
+		t.Errorf("after the pause: %q, %q", words, held)
 	}
 }

@@ -37,24 +37,25 @@ type Entry struct {
 	Fields map[string]any // for scripts
 }
 
-// Why tells the story of an address, with times of the zone.
-func Why(ctx context.Context, st *store.Store, a address.Address, zone *time.Location) (Story, error) {
+// Why tells the story of an address, with times of the time zone of the lanes.
+func Why(ctx context.Context, st *store.Store, a address.Address, lanes Lanes) (Story, error) {
 	traces, err := st.Traces(ctx, a.Key)
 	if err != nil {
 		return Story{}, err
 	}
-	s := tell(traces, a.Text, zone)
+	s := tell(traces, a, lanes)
 	if !s.Known {
 		s.Near, err = st.NearAddresses(ctx, a.Key, oneOff(a.Key), 5)
 	}
 	return s, err
 }
 
-func tell(t store.Traces, text string, zone *time.Location) Story {
+func tell(t store.Traces, a address.Address, lanes Lanes) Story {
+	text, zone := a.Text, lanes.now.Location()
 	s := Story{Address: text, Known: !t.Empty(), Contact: t.Contact.ID != 0}
 	s.Marketing, s.Operational = allowed(t)
 	s.Verdict = verdict(t, text, zone)
-	s.Entries = slices.Concat(changes(t.Changes), memberships(t.Memberships, zone), deliveries(t.Deliveries, zone), mails(t), events(t), silent(t))
+	s.Entries = slices.Concat(changes(t.Changes), memberships(t.Memberships, zone), deliveries(t.Deliveries, lanes.waits(a.Domain()), zone), mails(t), events(t), silent(t))
 	for i := range s.Entries {
 		s.Entries[i].At = s.Entries[i].At.In(zone)
 	}
@@ -199,8 +200,8 @@ func memberships(all []store.Membership, zone *time.Location) []Entry {
 	return entries
 }
 
-// deliveries tells each campaign: planned, each try, and where it stands.
-func deliveries(all []store.TracedDelivery, zone *time.Location) []Entry {
+// deliveries tells each campaign: planned, each try, and where it stands. Who waits may do so because of the provider: held says so.
+func deliveries(all []store.TracedDelivery, held string, zone *time.Location) []Entry {
 	var entries []Entry
 	for _, d := range all {
 		if !(d.State == delivery.Excluded && d.At.Equal(d.Planned)) {
@@ -211,6 +212,10 @@ func deliveries(all []store.TracedDelivery, zone *time.Location) []Entry {
 		}
 		if text := standing(d); text != "" {
 			entries = append(entries, Entry{d.At, string(d.State), d.Campaign + ": " + text, facts(d)})
+		}
+		if last := len(entries) - 1; held != "" && (d.State == delivery.Pending || d.State == delivery.Deferred) {
+			entries[last].Text += "; " + held
+			entries[last].Fields["held"] = held
 		}
 	}
 	return entries

@@ -16,7 +16,7 @@ func (w *world) why(text string) Story {
 	w.Helper()
 	a, err := address.Parse(text)
 	w.must(err)
-	s, err := Why(w.Context(), w.st, a, tokyo)
+	s, err := Why(w.Context(), w.st, a, Lanes{now: w.now.In(tokyo)})
 	w.must(err)
 	return s
 }

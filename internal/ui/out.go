@@ -3,7 +3,7 @@
 //
 // The law of the streams: with --json, standard output holds JSON objects only, one a line, each with message_type, and
 // people's text goes to standard error. Without it people's text goes to standard output. Progress goes to standard error
-// and only to a terminal, unless asked for.
+// and only to a terminal, unless asked for; what takes long may say so in a log, a line a minute (Notef).
 package ui
 
 import (
