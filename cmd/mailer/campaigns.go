@@ -137,16 +137,17 @@ func (a *app) withCampaign(ctx context.Context, name string, planned func(*send.
 		return err
 	}
 	defer st.Close()
+	s := &send.Sender{Workspace: ws, Store: st, Now: a.now}
 	c, err := findCampaign(ctx, st, name)
 	if errors.Is(err, store.ErrNoCampaign) {
 		if c, perr := findPlanned(ctx, st, name); perr == nil {
-			return planned(&send.Sender{Workspace: ws, Store: st, Now: a.now}, c)
+			return planned(s, c)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return do(&send.Sender{Workspace: ws, Store: st, Now: a.now}, c)
+	return do(s, c)
 }
 
 // findCampaign finds a sent campaign by its id, or by its file's path.

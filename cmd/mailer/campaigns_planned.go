@@ -54,6 +54,13 @@ func plannedRows(ctx context.Context, a *app, s *send.Sender) ([][]string, error
 	}
 	var rows [][]string
 	for _, c := range all {
+		c, err := s.Store.Scheduled(ctx, c.Name)
+		if errors.Is(err, store.ErrNotPlanned) {
+			continue // it has just begun
+		}
+		if err != nil {
+			return nil, err
+		}
 		edited, err := s.Edited(c)
 		if err != nil {
 			return nil, err

@@ -217,6 +217,9 @@ func tellError(a *app, name string, err error) int {
 	}
 	code := exitCode(err)
 	text := err.Error()
+	if errors.Is(err, context.Canceled) {
+		text = "stopped by a signal; the next run goes on"
+	}
 	if name != "" && text != "" {
 		text = name + ": " + text
 	}

@@ -151,9 +151,12 @@ func TestRunForeverInterrupted(t *testing.T) {
 	// The rate goes on with the campaign.
 	begun, before := time.Now(), w.stats()
 	next := w.command("run")
-	killer := time.AfterFunc(2*time.Second, func() { next.Process.Signal(syscall.SIGTERM) })
-	defer killer.Stop()
-	next.Run()
+	if err := next.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ender := time.AfterFunc(2*time.Second, func() { next.Process.Signal(syscall.SIGTERM) })
+	defer ender.Stop()
+	next.Wait()
 	if n := w.stats() - before; n < 1 || float64(n) > 5*time.Since(begun).Seconds()+3 {
 		t.Errorf("%d were sent in %v at 5 a second", n, time.Since(begun))
 	}

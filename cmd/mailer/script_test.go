@@ -31,12 +31,11 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// scriptApp is the program for a script, which may say what time it is when the program starts (MAILER_TEST_NOW), and how many times as
-// fast as the world's its clock runs (MAILER_TEST_SPEED), where a script must not take minutes.
+// scriptApp has the clock of a script: MAILER_TEST_NOW is when the program starts, and it runs MAILER_TEST_SPEED times as fast as the
+// world's, where a script must not take minutes.
 func scriptApp() *app {
 	a := newApp(os.Stdin, os.Stdout, os.Stderr)
-	begin, speed := time.Now(), 1
-	now := begin
+	begun, now, speed := time.Now(), time.Now(), 1
 	if text := os.Getenv("MAILER_TEST_NOW"); text != "" {
 		var err error
 		if now, err = time.Parse(time.RFC3339, text); err != nil {
@@ -47,9 +46,7 @@ func scriptApp() *app {
 	if n, err := strconv.Atoi(os.Getenv("MAILER_TEST_SPEED")); err == nil {
 		speed = n
 	}
-	if !now.Equal(begin) || speed > 1 {
-		a.now = func() time.Time { return now.Add(time.Duration(speed) * time.Since(begin)) }
-	}
+	a.now = func() time.Time { return now.Add(time.Duration(speed) * time.Since(begun)) }
 	return a
 }
 

@@ -65,7 +65,10 @@ func beginning(c store.Schedule, now time.Time, gone func(holder string) bool) b
 }
 
 // goesOn reports whether there is something to do for a campaign: somebody can be tried, or is in doubt after a crash, or nobody is
-// left and nobody noted that it has ended, or its time is over and the deferred are to be given up.
+// left and nobody noted that it has ended, or its time is over and the deferred are to be given up. A canary is left to be seen.
 func goesOn(g store.Going, now time.Time) bool {
+	if g.Held.After(now) && g.Expires.After(now) {
+		return false
+	}
 	return g.Loose || !g.Open || !g.Next.After(now) || !g.Expires.After(now)
 }

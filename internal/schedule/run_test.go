@@ -40,13 +40,15 @@ func TestDue(t *testing.T) {
 		{Name: "on-pending", Open: true, Expires: now.Add(time.Hour)}, {Name: "on-ended", Expires: now.Add(time.Hour)},
 		{Name: "on-loose", Open: true, Next: now.Add(time.Hour), Expires: now.Add(time.Hour), Loose: true},
 		{Name: "on-expired", Open: true, Next: now.Add(time.Hour), Expires: now},
+		{Name: "on-seen", Open: true, Held: now, Expires: now.Add(time.Hour)},
+		{Name: "on-watched", Open: true, Held: now.Add(time.Second), Expires: now.Add(time.Hour)},
 	}, gone)
 	var names []string
 	for _, s := range got {
 		names = append(names, fmt.Sprint(s.Do, " ", s.Campaign))
 	}
 	want := []string{"0 late-2m-1s", "0 late-61m", "0 died-late", "1 late-2m", "1 now", "1 late-1h", "1 died", "1 lease-over", "1 died-set-back",
-		"2 on-now", "2 on-died", "2 on-pending", "2 on-ended", "2 on-loose", "2 on-expired"}
+		"2 on-now", "2 on-died", "2 on-pending", "2 on-ended", "2 on-loose", "2 on-expired", "2 on-seen"}
 	if !slices.Equal(names, want) {
 		t.Errorf("got  %q\nwant %q", names, want)
 	}

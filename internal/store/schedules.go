@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -111,9 +112,10 @@ func (s *Store) Scheduled(ctx context.Context, name string) (Schedule, error) {
 	return c, nil
 }
 
-// Schedules returns what is planned, what is about to begin and what was missed, in the order of their times.
+// Schedules returns what is planned, what is about to begin and what was missed, in the order of their times; without the contents, which
+// may be large and are asked for each minute.
 func (s *Store) Schedules(ctx context.Context) ([]Schedule, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT "+scheduleColumns+" FROM schedules WHERE campaign IS NULL ORDER BY at, id", s.millis())
+	rows, err := s.read.QueryContext(ctx, "SELECT "+strings.Replace(scheduleColumns, " content,", " '',", 1)+" FROM schedules WHERE campaign IS NULL ORDER BY at, id", s.millis())
 	if err != nil {
 		return nil, fmt.Errorf("read what is planned: %w", explain(err))
 	}
@@ -249,13 +251,14 @@ type Going struct {
 	Open     bool      // somebody is pending or deferred
 	Next     time.Time // when the first of them can be tried; zero: now
 	Loose    bool      // somebody is marked as being sent to
+	Held     time.Time // nobody is sent to before then: it is seen what came of the canary
 }
 
 // Going lists the campaigns that somebody may have to go on with, in the order in which they began.
 func (s *Store) Going(ctx context.Context) ([]Going, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, name, CASE WHEN lease_expires > ? THEN lease_holder ELSE '' END, expires_at,
 		(SELECT min(next_try) FROM deliveries WHERE campaign = campaigns.id AND state IN ('pending','deferred')),
-		EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state = 'sending')
+		EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state = 'sending'), CASE stage WHEN 'hold' THEN held_until ELSE 0 END
 		FROM campaigns WHERE state = 'sending' ORDER BY id`, s.millis())
 	if err != nil {
 		return nil, fmt.Errorf("read what goes on: %w", explain(err))
@@ -264,12 +267,12 @@ func (s *Store) Going(ctx context.Context) ([]Going, error) {
 	var all []Going
 	for rows.Next() {
 		var g Going
-		var expires int64
+		var expires, held int64
 		var next sql.NullInt64
-		if err := rows.Scan(&g.Campaign, &g.Name, &g.Holder, &expires, &next, &g.Loose); err != nil {
+		if err := rows.Scan(&g.Campaign, &g.Name, &g.Holder, &expires, &next, &g.Loose, &held); err != nil {
 			return nil, fmt.Errorf("read what goes on: %w", err)
 		}
-		g.Expires, g.Open, g.Next = timeOf(expires), next.Valid, timeOf(next.Int64)
+		g.Expires, g.Open, g.Next, g.Held = timeOf(expires), next.Valid, timeOf(next.Int64), timeOf(held)
 		all = append(all, g)
 	}
 	return all, explain(rows.Err())

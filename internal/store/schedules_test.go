@@ -273,6 +273,7 @@ func TestGoing(t *testing.T) {
 	if err := s.SetCampaignState(t.Context(), paused.Name, CampaignPaused, ""); err != nil {
 		t.Fatal(err)
 	}
+	exec(t, s, "UPDATE campaigns SET stage = 'hold', held_until = ? WHERE id = ?", next.UnixMilli(), ended.ID)
 	acquire(t, s, fresh, "a")
 	got, err := s.Going(t.Context())
 	if err != nil {
@@ -283,14 +284,14 @@ func TestGoing(t *testing.T) {
 		{Campaign: fresh.ID, Name: "fresh", Holder: "a", Open: true},
 		{Campaign: waits.ID, Name: "waits", Open: true, Next: next},
 		{Campaign: loose.ID, Name: "loose", Loose: true},
-		{Campaign: ended.ID, Name: "ended"},
+		{Campaign: ended.ID, Name: "ended", Held: next},
 	}
 	for i := range want {
 		want[i].Expires = expires
 	}
 	if !slices.EqualFunc(got, want, func(a, b Going) bool {
-		same := a.Next.Equal(b.Next) && a.Expires.Equal(b.Expires)
-		a.Next, a.Expires, b.Next, b.Expires = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		same := a.Next.Equal(b.Next) && a.Expires.Equal(b.Expires) && a.Held.Equal(b.Held)
+		a.Next, a.Expires, a.Held, b.Next, b.Expires, b.Held = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 		return same && a == b
 	}) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -105,3 +105,16 @@ func TestBarShowsRateAndTimeLeft(t *testing.T) {
 		t.Errorf("shown: %q", stderr.String())
 	}
 }
+
+// An error that is a code only was told before: scripts get no empty line of it.
+func TestEmitErrorWithoutText(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	o := New(&stdout, &stderr)
+	o.JSON = true
+	if err := o.EmitError(errors.New(""), 4); err != nil || stdout.Len() > 0 {
+		t.Errorf("wrote %q: %v", stdout.String(), err)
+	}
+	if err := o.EmitError(errors.New("broken"), 4); err != nil || stdout.String() != `{"message_type":"error","error":"broken","exit_code":4}`+"\n" {
+		t.Errorf("wrote %q: %v", stdout.String(), err)
+	}
+}
