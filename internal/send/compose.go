@@ -213,7 +213,7 @@ func (s *Sender) server(r config.Relay) (relay.Server, error) {
 	server := relay.Server{
 		Name: r.Name, Host: r.Host, Port: r.Port, TLS: relay.TLS(r.TLS), Insecure: r.Insecure, RootCAs: roots, Auth: string(r.Auth),
 		Username: r.Username, Hello: r.Hello, Pipelining: r.Pipelining != config.PipeliningOff,
-		PerConn: r.MessagesPerConnection, Timeouts: t,
+		PerConn: r.MessagesPerConnection, Timeouts: t, Net: s.net,
 	}
 	if !r.Secret.IsZero() {
 		server.Password = func(ctx context.Context) (string, error) { return r.Secret.Resolve(ctx, s.Workspace.Dir) }

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -31,6 +32,8 @@ type Sender struct {
 	Now       func() time.Time
 	Warn      func(text string)               // told of what goes on otherwise than planned; nil: nobody listens
 	Listen    func(ctx context.Context) error // reads the bounce mailbox when a canary's hold is over; nil: nobody does
+
+	net func(ctx context.Context, network, addr string) (net.Conn, error) // how relays are reached; nil: by TCP
 }
 
 func (s *Sender) warn(text string) {
