@@ -72,7 +72,7 @@ func TestForecastHolds(t *testing.T) {
 	people := audience{{"gmail.com", n / 2}, {"docomo.ne.jp", n / 20}, {"yahoo.co.jp", n / 10}, {"example.jp", n - n/2 - n/20 - n/10}}
 	for _, tt := range []struct{ name, yaml string }{
 		{"rates", fmt.Sprintf("rates: [100/s, %d/h]\nrelays: {main: {host: a.example, port: 25, tls: none, insecure: true, rates: [50/s]}}\ndomains: {docomo.ne.jp: {rates: [1/s]}}\n", n/2)},
-		{"hours", fmt.Sprintf("relays: {main: {host: a.example, port: 25, tls: none, insecure: true, rates: [%d/h]}}\nhours: {windows: [\"09:00-10:30\"]}\n", n/3)},
+		{"hours", fmt.Sprintf("relays: {main: {host: a.example, port: 25, tls: none, insecure: true, rates: [%d/h]}}\nhours: {windows: [\"09:00-10:30\"]}\n", n*2/5)},
 		{"warm-up", fmt.Sprintf("relays: {main: {host: a.example, port: 25, tls: none, insecure: true, rates: [100/s], warmup: {providers: {gmail: [%d, %d, %d, %d]}}}}\n", n/16, n/8, n/4, n/2)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
