@@ -39,7 +39,8 @@ or, with --forever, which does the same every minute and reads bounces every fiv
 
 Runs may overlap: a campaign begins once and is sent by one process at a time, and up to four go side by side. A run that
 is killed leaves its work to the next. A campaign goes on until nobody is left, unless mailer campaigns pause or cancel
-stops it; with --limit, as many are sent in each run as the campaign was planned with.
+stops it. Of one that a person stopped, with Ctrl-C or by send --limit, only deferred mail is tried again: who was never tried waits for
+the next mailer send.
 
 A time that passed while the machine was off is made up for within 24 hours, or as "late: 1h", "late: always" or "late:
 never" in the campaign file says; after that it is missed, which is told once and shown by mailer campaigns list. Two

@@ -27,25 +27,26 @@ import (
 // Two contexts: when claiming ends (signal, pause, limit) what is on the wire is finished; when wire ends too (second
 // signal) the sockets are closed under it.
 type engine struct {
-	run        *store.Run
-	campaign   store.Campaign
-	fields     []contact.Field
-	compose    func(store.Due) *outgoing
-	release    func(raw []byte) // takes back the bytes of a message that is done; nil: nobody wants them
-	judge      func(delivery.Attempt, string) delivery.Judgement
-	gate       *gate
-	guard      *guard // nil: nothing is watched
-	sample     []int64
-	retry      []time.Duration
-	waitUntil  time.Time // stay for deferred mail until then
-	expires    time.Time // nothing deferred is tried after that
-	notAfter   time.Time // nothing at all is sent after that; zero: no such time
-	counts     *Counts
-	now        func() time.Time
-	warn       func(string)
-	firstPause time.Duration // after a relay's wish for one, doubled each time up to maxPause
-	fresh      time.Duration // a claim that is older is made again: the lease may have gone to another process since
-	idle       time.Duration // a connection that stood still for longer is tried before it carries a message
+	run          *store.Run
+	campaign     store.Campaign
+	fields       []contact.Field
+	compose      func(store.Due) *outgoing
+	release      func(raw []byte) // takes back the bytes of a message that is done; nil: nobody wants them
+	judge        func(delivery.Attempt, string) delivery.Judgement
+	gate         *gate
+	guard        *guard  // nil: nothing is watched
+	sample       []int64 // of a canary: only these are sent; nil: everybody
+	onlyDeferred bool    // of the others none
+	retry        []time.Duration
+	waitUntil    time.Time // stay for deferred mail until then
+	expires      time.Time // nothing deferred is tried after that
+	notAfter     time.Time // nothing at all is sent after that; zero: no such time
+	counts       *Counts
+	now          func() time.Time
+	warn         func(string)
+	firstPause   time.Duration // after a relay's wish for one, doubled each time up to maxPause
+	fresh        time.Duration // a claim that is older is made again: the lease may have gone to another process since
+	idle         time.Duration // a connection that stood still for longer is tried before it carries a message
 
 	rec       *recorder
 	retriesAt time.Time // when the deferred are looked at again

@@ -42,6 +42,9 @@ func (e *engine) read() (any bool, err error) {
 			e.retriesAt = now.Add(readEvery)
 		}
 	}
+	if e.onlyDeferred {
+		return any, nil
+	}
 	l, among, after := e.gate.hungry()
 	if l == nil {
 		return any, nil
@@ -89,7 +92,11 @@ func (e *engine) waitForMore() (bool, error) {
 	if e.sample != nil {
 		return e.sampleAgain()
 	}
-	next, waiting, err := e.run.NextDue(e.claiming)
+	look := e.run.NextDue
+	if e.onlyDeferred {
+		look = e.run.NextRetry
+	}
+	next, waiting, err := look(e.claiming)
 	if err != nil {
 		return false, err
 	}

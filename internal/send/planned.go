@@ -87,7 +87,7 @@ func (s *Sender) unpack(c store.Schedule) (*Plan, error) {
 	if p.Request, err = decodeRequest(c.Request); err != nil {
 		return nil, err
 	}
-	p.Request.At = time.Time{}
+	p.Request.At, p.Request.Unattended = time.Time{}, true
 	if err := json.Unmarshal([]byte(c.Options), &p.Spec); err != nil {
 		return nil, fmt.Errorf("read what was planned for %s: %w", c.Name, err)
 	}
@@ -135,7 +135,30 @@ func (s *Sender) PrepareGoing(ctx context.Context, g store.Going) (*Plan, error)
 	}
 	// The audience is a row for each person by now.
 	p.Request.Segment, p.Request.Where, p.Request.Lists, p.Request.Exclude = "", "", nil, ""
+	p.Request.Unattended, p.Request.OnlyDeferred = true, g.ByHand
+	if text == "" {
+		if err := p.Request.asBegun(frozen.Options); err != nil {
+			return nil, err
+		}
+	}
 	return p, s.prepareFrozen(p, frozen, nil)
+}
+
+// asBegun takes over how fast a campaign was to go when it was begun by hand.
+func (r *Request) asBegun(options string) error {
+	var spec Spec
+	if err := json.Unmarshal([]byte(options), &spec); err != nil {
+		return fmt.Errorf("read the frozen options: %w", err)
+	}
+	r.Connections = spec.Connections
+	for _, text := range spec.Rates {
+		rate, err := pace.ParseRate(text)
+		if err != nil {
+			return fmt.Errorf("read the frozen options: %w", err)
+		}
+		r.Rates = append(r.Rates, rate)
+	}
+	return nil
 }
 
 // prepareUnsent prepares a campaign that has not begun. One that is planned begins now as it was planned, with the options of the

@@ -54,6 +54,10 @@ type Spec struct {
 	Others map[string]string `json:"others,omitempty"` // the hosts of further relays that share it, by name
 	Canary int64             `json:"canary,omitempty"`
 	Hold   time.Duration     `json:"hold,omitempty"`
+
+	// How it was begun; who goes on by hand may say otherwise, mailer run goes on like this.
+	Rates       []string `json:"rates,omitempty"`
+	Connections int      `json:"connections,omitempty"`
 }
 
 // Prepare reads the campaign and its audience and writes nothing. A campaign that was sent before must be as it was.
@@ -201,7 +205,10 @@ func (s *Sender) spec(r Request, c *campaign.Campaign) (Spec, error) {
 		}
 		spec.Others[way.Name] = way.Host
 	}
-	spec.Canary, spec.Hold = r.Canary, r.Hold
+	spec.Canary, spec.Hold, spec.Connections = r.Canary, r.Hold, r.Connections
+	for _, rate := range r.Rates {
+		spec.Rates = append(spec.Rates, rate.String())
+	}
 	return spec, nil
 }
 

@@ -59,6 +59,8 @@ type Request struct {
 	Canary       int64         // so many go first, of all providers in proportion; 0: all go at once
 	Hold         time.Duration // how long the rest waits then
 	Stay         bool          // to wait for that in this run
+	Unattended   bool          // nobody began this run: a signal ends it and not the campaign
+	OnlyDeferred bool          // those who were never tried wait for a person's word
 	FirstBackoff time.Duration
 	At           time.Time // when it is to begin; zero: now
 }
@@ -98,6 +100,7 @@ type Summary struct {
 	TooLate  int64   `json:"-"` // were given up, because not_after has passed
 	Resolved int64   `json:"-"` // uncertain or failed ones that this run reopened or settled
 
+	limited   bool   // the limit of this run ended it
 	Shortfall string `json:"-"` // what the relay did not do although it offers PIPELINING
 }
 
@@ -132,6 +135,9 @@ func (s *Sender) Run(soft, hard context.Context, p *Plan, counts *Counts) (Summa
 	}
 	sum := Summary{Campaign: p.Name, Doubtful: doubtful}
 	err = s.sendDue(soft, hard, ctx, p, run, rates, counts, &sum)
+	if keeping := s.keepWord(ctx, soft, p, run, sum); err == nil {
+		err = keeping
+	}
 	if closing := run.Close(ctx); err == nil {
 		err = closing
 	}
@@ -141,6 +147,17 @@ func (s *Sender) Run(soft, hard context.Context, p *Plan, counts *Counts) (Summa
 	}
 	sum.Balance, sum.Seconds = balance, time.Since(begin).Seconds()
 	return sum, err
+}
+
+// keepWord notes whether a person ended the run, by a signal or with a limit: mailer run then leaves those alone who were never tried.
+func (s *Sender) keepWord(ctx, soft context.Context, p *Plan, run *store.Run, sum Summary) error {
+	switch {
+	case sum.limited:
+		return run.ByHand(ctx, true)
+	case !p.Request.Unattended:
+		return run.ByHand(ctx, soft.Err() != nil)
+	}
+	return nil
 }
 
 // freeze makes the campaign, or finds that another process was quicker with the same one.
@@ -177,6 +194,7 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 		}
 		counts.gate.Store(e.gate)
 		err = e.work(soft, hard)
+		sum.limited = errors.Is(context.Cause(e.claiming), errLimit)
 		for _, w := range e.gate.ways {
 			if w.dialer != nil && w.dialer.Shortfall() != "" {
 				sum.Shortfall = w.dialer.Shortfall()
@@ -223,7 +241,7 @@ func (s *Sender) engine(ctx context.Context, p *Plan, run *store.Run, rates *boo
 		return nil, err
 	}
 	e := &engine{
-		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, release: c.template.Release, judge: judge, sample: sample,
+		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, release: c.template.Release, judge: judge, sample: sample, onlyDeferred: p.Request.OnlyDeferred,
 		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), expires: p.Campaign.Expires, notAfter: p.Content.NotAfter(), counts: counts,
 		now: s.Now, warn: s.warn, firstPause: p.Request.FirstBackoff, fresh: leaseTime / 2, idle: idleTime,
 		guard: &guard{breaker: pace.NewBreaker(s.Workspace.Config.Breakers())},

@@ -366,7 +366,7 @@ func (s *Store) SetCampaignState(ctx context.Context, name, state, note string) 
 		if have == CampaignCancelled || have == CampaignFinished {
 			return fmt.Errorf("%w: %s is %s already", ErrEnded, name, have)
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE campaigns SET state = ?, note = ? WHERE id = ?", state, note, id); err != nil {
+		if _, err := tx.ExecContext(ctx, "UPDATE campaigns SET state = ?, note = ?, by_hand = 0 WHERE id = ?", state, note, id); err != nil {
 			return err
 		}
 		if err := s.excludeCancelled(ctx, tx, id); err != nil {

@@ -252,13 +252,14 @@ type Going struct {
 	Next     time.Time // when the first of them can be tried; zero: now
 	Loose    bool      // somebody is marked as being sent to
 	Held     time.Time // nobody is sent to before then: it is seen what came of the canary
+	ByHand   bool      // a person ended its last run: only those who were deferred are tried again
 }
 
 // Going lists the campaigns that somebody may have to go on with, in the order in which they began.
 func (s *Store) Going(ctx context.Context) ([]Going, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, name, CASE WHEN lease_expires > ? THEN lease_holder ELSE '' END, expires_at,
-		(SELECT min(next_try) FROM deliveries WHERE campaign = campaigns.id AND state IN ('pending','deferred')),
-		EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state = 'sending'), CASE stage WHEN 'hold' THEN held_until ELSE 0 END
+		(SELECT min(next_try) FROM deliveries WHERE campaign = campaigns.id AND state IN ('pending','deferred') AND next_try >= campaigns.by_hand),
+		EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state = 'sending'), CASE stage WHEN 'hold' THEN held_until ELSE 0 END, by_hand
 		FROM campaigns WHERE state = 'sending' ORDER BY id`, s.millis())
 	if err != nil {
 		return nil, fmt.Errorf("read what goes on: %w", explain(err))
@@ -269,7 +270,7 @@ func (s *Store) Going(ctx context.Context) ([]Going, error) {
 		var g Going
 		var expires, held int64
 		var next sql.NullInt64
-		if err := rows.Scan(&g.Campaign, &g.Name, &g.Holder, &expires, &next, &g.Loose, &held); err != nil {
+		if err := rows.Scan(&g.Campaign, &g.Name, &g.Holder, &expires, &next, &g.Loose, &held, &g.ByHand); err != nil {
 			return nil, fmt.Errorf("read what goes on: %w", err)
 		}
 		g.Expires, g.Open, g.Next, g.Held = timeOf(expires), next.Valid, timeOf(next.Int64), timeOf(held)

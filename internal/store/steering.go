@@ -107,6 +107,15 @@ func (r *Run) Stage(ctx context.Context, stage string, until time.Time) error {
 	return wrap("keep how far the campaign is", err)
 }
 
+// ByHand keeps whether a person ended this run: then those who were never tried wait for a person's next word.
+func (r *Run) ByHand(ctx context.Context, yes bool) error {
+	err := r.s.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE campaigns SET by_hand = ? WHERE id = ? AND lease_token = ? AND by_hand <> ?", yes, r.campaign, r.token, yes)
+		return err
+	})
+	return wrap("keep who ended the run", err)
+}
+
 // Stop pauses the campaign with a note that says why, until somebody resumes it. One that is paused or cancelled already stays as it is.
 func (r *Run) Stop(ctx context.Context, note string) error {
 	err := r.s.update(ctx, func(tx *sql.Tx) error {

@@ -29,3 +29,7 @@ CREATE TABLE leases (
   holder  TEXT    NOT NULL,
   expires INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- A person ended its last run, by a signal or with a limit: whom it never tried waits for a person's next word, mailer run sends them
+-- nothing. Who was deferred is tried again.
+ALTER TABLE campaigns ADD COLUMN by_hand INTEGER NOT NULL DEFAULT 0 CHECK (by_hand IN (0,1));
