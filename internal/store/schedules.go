@@ -258,7 +258,8 @@ type Going struct {
 // Going lists the campaigns that somebody may have to go on with, in the order in which they began.
 func (s *Store) Going(ctx context.Context) ([]Going, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, name, CASE WHEN lease_expires > ? THEN lease_holder ELSE '' END, expires_at,
-		(SELECT min(next_try) FROM deliveries WHERE campaign = campaigns.id AND state IN ('pending','deferred') AND next_try >= campaigns.by_hand),
+		(SELECT min(next_try) FROM deliveries WHERE campaign = campaigns.id AND state IN ('pending','deferred')),
+		CASE WHEN by_hand THEN (SELECT min(next_try) FROM deliveries WHERE campaign = campaigns.id AND state IN ('pending','deferred') AND next_try > 0) END,
 		EXISTS (SELECT 1 FROM deliveries WHERE campaign = campaigns.id AND state = 'sending'), CASE stage WHEN 'hold' THEN held_until ELSE 0 END, by_hand
 		FROM campaigns WHERE state = 'sending' ORDER BY id`, s.millis())
 	if err != nil {
@@ -269,11 +270,17 @@ func (s *Store) Going(ctx context.Context) ([]Going, error) {
 	for rows.Next() {
 		var g Going
 		var expires, held int64
-		var next sql.NullInt64
-		if err := rows.Scan(&g.Campaign, &g.Name, &g.Holder, &expires, &next, &g.Loose, &held, &g.ByHand); err != nil {
+		var next, deferred sql.NullInt64
+		if err := rows.Scan(&g.Campaign, &g.Name, &g.Holder, &expires, &next, &deferred, &g.Loose, &held, &g.ByHand); err != nil {
 			return nil, fmt.Errorf("read what goes on: %w", err)
 		}
 		g.Expires, g.Open, g.Next, g.Held = timeOf(expires), next.Valid, timeOf(next.Int64), timeOf(held)
+		if g.ByHand && g.Open {
+			g.Next = g.Expires // nobody before that, unless somebody was deferred
+			if deferred.Valid {
+				g.Next = timeOf(deferred.Int64)
+			}
+		}
 		all = append(all, g)
 	}
 	return all, explain(rows.Err())
