@@ -534,3 +534,33 @@ func (s *sink) busy(b *testing.B) (all, ours float64, now time.Time) {
 	}
 	return all, ours, time.Now()
 }
+
+// BenchmarkSustained is an hour's rate kept up through a relay 100 ms away, over ten connections, with every limit on: 40,000, 50,000 and
+// 60,000 messages an hour, for MAILER_BENCH_SUSTAINED each (ten minutes say what an hour will bring; half a minute otherwise). It
+// tells what share of the limit was used.
+func BenchmarkSustained(b *testing.B) {
+	span := 30 * time.Second
+	if text := os.Getenv("MAILER_BENCH_SUSTAINED"); text != "" {
+		var err error
+		if span, err = time.ParseDuration(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, hourly := range []int{40_000, 50_000, 60_000} {
+		b.Run(fmt.Sprint(hourly), func(b *testing.B) {
+			messages := int(float64(hourly) * span.Hours())
+			sink := newSink(b)
+			port := mailtest.NewDistance(b, fmt.Sprintf("127.0.0.1:%d", sink.port), 100*time.Millisecond).Port()
+			l := newLetters(b, messages, port, fmt.Sprintf("rates: [%d/h]\ndomains: {example.jp: {rates: [100/s]}}\n", hourly))
+			for b.Loop() {
+				p := l.send()
+				took := sink.counted(b, messages)
+				b.ReportMetric(float64(messages-1)/took.Seconds()*3600, "msg/h")
+				b.ReportMetric(float64(messages-1)/took.Seconds()*3600/float64(hourly), "of-limit")
+				b.ReportMetric(p.peak, "MB")
+				b.ReportMetric(100*p.cpu.Seconds()/p.wall.Seconds(), "cpu-%")
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
