@@ -59,11 +59,15 @@ func workspace(t *testing.T, yaml string, people audience, wire *mailtest.Wire) 
 	return &Sender{Workspace: ws, Store: st, Now: time.Now, Warn: func(text string) { t.Log(text) }, net: wire.Dial}
 }
 
-// nextRun is when the next run finds something to do: when the hours open, or else the next day's share of a warm-up is there.
+// nextRun is when the next run finds something to do: when the hours open, when the next day's share of a warm-up is there, or else in a
+// minute.
 func nextRun(s *Sender, err error) time.Time {
 	now := time.Now()
-	if errors.Is(err, ErrClosed) {
+	switch {
+	case errors.Is(err, ErrClosed):
 		return s.Workspace.Config.Hours().Next(now)
+	case len(s.Workspace.Config.Relays[0].Warmup.Providers) == 0:
+		return now.Add(time.Minute)
 	}
 	year, month, day := now.In(s.Workspace.Config.Location()).Date()
 	return time.Date(year, month, day+1, 0, 0, 0, 0, s.Workspace.Config.Location())
