@@ -194,7 +194,9 @@ func courseText(a *app, p *send.Plan, c pace.Course) string {
 }
 
 // stampBy is the minute at whose beginning something is over.
-func (a *app) stampBy(t time.Time) string { return a.stamp(t.Add(time.Minute - time.Nanosecond).Truncate(time.Minute)) }
+func (a *app) stampBy(t time.Time) string {
+	return a.stamp(t.Add(time.Minute - time.Nanosecond).Truncate(time.Minute))
+}
 
 // heldBy says what holds it most.
 func heldBy(bound string) string {

@@ -60,6 +60,9 @@ func (c *Counts) Progress(label string, total int64) Progress {
 	if g := c.gate.Load(); g != nil {
 		g.show(&p)
 	}
+	if until := c.held.Load(); until != nil {
+		p.Note, p.Until = ErrHeld.Error(), *until
+	}
 	return p
 }
 
