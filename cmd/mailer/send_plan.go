@@ -36,6 +36,7 @@ type planLine struct {
 	Seconds     float64          `json:"seconds_at_least"`
 	Begins      string           `json:"begins,omitempty"`
 	Ends        string           `json:"ends,omitempty"`  // empty: never, under these limits
+	Never       bool             `json:"never"`           // some of it does not leave
 	Bound       string           `json:"bound,omitempty"` // the limit that holds it most
 	Lanes       []planLane       `json:"lanes"`
 }
@@ -53,7 +54,7 @@ func newPlanLine(a *app, p *send.Plan, c pace.Course) planLine {
 	now := a.now()
 	line := planLine{Campaign: p.Name, New: p.New, Audience: p.Campaign.Segment, Relay: p.Relay.Name,
 		Host: fmt.Sprintf("%s:%d", p.Relay.Host, p.Relay.Port), Connections: p.Connections, Rates: []string{}, Canary: p.Spec.Canary, Limit: p.Request.Limit,
-		Excluded: map[string]int64{}, Domains: map[string]int64{}, Lanes: []planLane{}, Bound: c.Bound}
+		Excluded: map[string]int64{}, Domains: map[string]int64{}, Lanes: []planLane{}, Bound: c.Bound, Never: c.Never}
 	if at := p.Request.At; !at.IsZero() {
 		line.At = at.In(a.zone).Format(time.RFC3339)
 		now = at
@@ -87,8 +88,10 @@ func newPlanLine(a *app, p *send.Plan, c pace.Course) planLine {
 		line.Ends, line.Seconds = stamp(c.Ends)
 	}
 	for _, l := range c.Lanes {
-		one := planLane{Lane: laneTitle(l.Lane), Messages: l.N, Bound: l.Bound}
-		one.Ends, one.Seconds = stamp(l.Ends)
+		one := planLane{Lane: laneTitle(l.Lane), Messages: l.N}
+		if one.Ends, one.Seconds = stamp(l.Ends); one.Ends != "" {
+			one.Bound = l.Bound
+		}
 		line.Lanes = append(line.Lanes, one)
 	}
 	return line
@@ -145,7 +148,7 @@ func printPlan(a *app, p *send.Plan, l planLine, c pace.Course) {
 		}
 		rows = append(rows, []string{name, relayText(p, i, r.Standby)})
 	}
-	if p.Spec.Canary > 0 {
+	if p.Spec.Canary > 0 && p.Campaign.Stage != store.StageRest && l.Sendable > 0 {
 		rows = append(rows, []string{"Canary", fmt.Sprintf("%d first, the rest after %s if that went well", p.Spec.Canary, shortSpan(p.Spec.Hold))})
 	}
 	rows = append(rows, []string{"Time", courseText(a, p, c)})
@@ -182,8 +185,10 @@ func courseText(a *app, p *send.Plan, c pace.Course) string {
 		now = p.Request.At
 	}
 	switch took := c.Ends.Sub(now); {
+	case len(c.Lanes) == 0:
+		return "nothing is left to send"
 	case c.Never:
-		return "some of it never ends under these limits, hours and relays"
+		return "some of it never leaves: no relay carries it, or the limits and the hours never let it go"
 	case took < time.Second:
 		return "as fast as the relay takes them"
 	case c.Starts.Sub(now) > time.Minute:
@@ -216,11 +221,11 @@ func printLanes(a *app, c pace.Course) {
 	}
 	var rows [][]string
 	for _, l := range c.Lanes {
-		ends := a.stampBy(l.Ends)
+		ends, bound := a.stampBy(l.Ends), cmp.Or(l.Bound, "-")
 		if l.Ends.IsZero() {
-			ends = "never"
+			ends, bound = "never", "-"
 		}
-		rows = append(rows, []string{laneTitle(l.Lane), fmt.Sprint(l.N), ends, cmp.Or(l.Bound, "-")})
+		rows = append(rows, []string{laneTitle(l.Lane), fmt.Sprint(l.N), ends, bound})
 	}
 	a.out.Println()
 	a.out.Table([]string{"provider", "messages", "out by", "held by"}, rows, 1)
