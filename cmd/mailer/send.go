@@ -86,7 +86,7 @@ func newSendCmd(a *app) *cobra.Command {
 	f.StringVar(&o.retry, "retry", "", "try `failed` recipients again, but those whose address is dead")
 	o.when.flags(cmd)
 	f.Int64Var(&o.request.Canary, "canary", 0, "send to this `number` of recipients first, of all providers in proportion")
-	f.StringVar(&o.hold, "hold", "", "with --canary: how `long` the rest waits to see what comes back (default 30m)")
+	f.StringVar(&o.hold, "hold", "", "with --canary: the `duration` that the rest waits to see what comes back (default 30m)")
 	f.StringVar(&o.request.Resolve, "resolve-uncertain", "", "what becomes of the uncertain: `resend|sent`")
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		// A script whose variable is empty must not mail everybody at once.
