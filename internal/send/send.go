@@ -236,7 +236,7 @@ func (s *Sender) engine(ctx context.Context, p *Plan, run *store.Run, rates *boo
 	if p.Request.Limit > 0 {
 		e.gate.limit = max(p.Request.Limit-counts.Done(), 1)
 	}
-	e.gate.zone, e.gate.rates = s.Workspace.Config.Location(), rates
+	e.gate.zone = s.Workspace.Config.Location()
 	routes := p.routes(s.Workspace.Config, rates.providers)
 	e.gate.openLanes(rates, open, laneStates(states), routes, p.From())
 	if p.Campaign.Balance.Accepted+p.Campaign.Balance.Failed > 0 || counts.Done() > 0 {
