@@ -88,6 +88,9 @@ type campaignJSON struct {
 	Begun    string `json:"begun"`
 	Expires  string `json:"expires"`
 	Finished string `json:"finished,omitempty"`
+	Note     string `json:"note,omitempty"`       // why it was stopped
+	Stage    string `json:"stage,omitempty"`      // of one with a canary: canary, hold, rest
+	Held     string `json:"held_until,omitempty"` // at the stage hold
 	delivery.Balance
 }
 
@@ -97,11 +100,18 @@ func campaignLine(c store.Campaign) campaignJSON {
 	if !c.Finished.IsZero() {
 		line.Finished = c.Finished.Format(time.RFC3339)
 	}
+	line.Note, line.Stage = c.Note, c.Stage
+	if c.Stage == store.StageHold {
+		line.Held = c.HeldUntil.Format(time.RFC3339)
+	}
 	return line
 }
 
-// stateText tells a campaign that is being sent right now from one that waits for its next run.
+// stateText tells a campaign that is being sent right now from one that waits for its next run, or for what becomes of its canary.
 func stateText(c store.Campaign) string {
+	if c.State == store.CampaignSending && c.Stage == store.StageHold {
+		return "held"
+	}
 	if c.State == store.CampaignSending && c.Holder == "" {
 		return "to go on"
 	}
@@ -203,6 +213,12 @@ func showCampaign(ctx context.Context, a *app, ws *config.Workspace, st *store.S
 	}
 	if !c.Finished.IsZero() {
 		rows = append(rows, []string{"Finished", a.stamp(c.Finished)})
+	}
+	if c.Note != "" {
+		rows = append(rows, []string{"Stopped", ui.Clean(c.Note)})
+	}
+	if c.Stage == store.StageHold {
+		rows = append(rows, []string{"Canary", "sent; the rest waits until " + a.stampBy(c.HeldUntil) + " for what comes back"})
 	}
 	rows = append(rows, []string{"Balance", c.Balance.String()})
 	a.out.Table(nil, rows)

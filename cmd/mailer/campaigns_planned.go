@@ -46,6 +46,18 @@ func lateText(d time.Duration) string {
 	return text
 }
 
+// missedText says what becomes of a campaign whose time passes while nothing runs.
+func missedText(late time.Duration) string {
+	switch text := lateText(late); text {
+	case "never":
+		return "not begun any more"
+	case "always":
+		return "begun whenever mailer run runs again"
+	default:
+		return "begun within " + text
+	}
+}
+
 // plannedRows are what is planned, for the table of campaigns.
 func plannedRows(ctx context.Context, a *app, s *send.Sender) ([][]string, error) {
 	all, err := s.Store.Schedules(ctx)
@@ -95,7 +107,7 @@ func showPlanned(a *app, s *send.Sender, c store.Schedule) error {
 		return a.out.Emit("campaign", a.plannedLine(c, edited))
 	}
 	a.out.Table(nil, [][]string{{"Campaign", c.Name}, {"State", c.State}, {"Class", c.Class}, {"To", c.Segment}, {"Begins", a.planStamp(c.At)},
-		{"Or later by", lateText(c.Late)}, {"Recipients", fmt.Sprintf("%d when it was planned, %s", c.Recipients, a.stamp(c.Created))}})
+		{"If missed", missedText(c.Late)}, {"Recipients", fmt.Sprintf("%d when it was planned, %s", c.Recipients, a.stamp(c.Created))}})
 	if len(edited) > 0 {
 		a.out.Printf("\nEdited since; what was planned is sent. mailer send %s --at ... plans what is new:\n  %s\n", c.Name, clean(strings.Join(edited, "\n  ")))
 	}

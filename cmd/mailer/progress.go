@@ -120,8 +120,11 @@ func logLine(p send.Progress, now time.Time) string {
 		}
 	}
 	for _, r := range p.Relays {
-		if r.Until.After(now) {
+		switch {
+		case r.Until.After(now):
 			still = append(still, fmt.Sprintf("relay %s %s", r.Name, report.StateWords(0, r.Until, now)))
+		case r.Limit != "":
+			still = append(still, fmt.Sprintf("relay %s at its limit %s", r.Name, r.Limit))
 		}
 	}
 	const named = 6
@@ -276,9 +279,9 @@ func laneLines(rows []laneRow, columns int) []string {
 	return lines
 }
 
-// relayLines shows the relays when there are several or one is paused.
+// relayLines shows the relays when there are several or one is held.
 func relayLines(relays []send.RelayProgress, now time.Time, columns int) []string {
-	if len(relays) < 2 && !slices.ContainsFunc(relays, func(r send.RelayProgress) bool { return r.Until.After(now) }) {
+	if len(relays) < 2 && !slices.ContainsFunc(relays, func(r send.RelayProgress) bool { return r.Until.After(now) || r.Limit != "" || r.Why != "" }) {
 		return nil
 	}
 	name := 0
@@ -289,15 +292,28 @@ func relayLines(relays []send.RelayProgress, now time.Time, columns int) []strin
 	var lines []string
 	for _, r := range relays {
 		words := []string{ui.Count(int64(r.Connections), "connection", "connections"), fmt.Sprintf("%d accepted", r.Accepted)}
-		if r.Until.After(now) {
+		if state := relayState(r, now); state != "" {
 			if columns < narrow {
 				words = nil
 			}
-			words = append(words, because(report.StateWords(0, r.Until, now), r.Why))
+			words = append(words, state)
 		}
 		lines = append(lines, fmt.Sprintf("  relay %s  %s", ui.Pad(ui.Cut(r.Name, name), name), strings.Join(words, ", ")))
 	}
 	return lines
+}
+
+// relayState is what holds a relay: "paused until 15:04: 421 too many", "limit 100/s", that it cannot be had, or nothing.
+func relayState(r send.RelayProgress, now time.Time) string {
+	switch {
+	case r.Until.After(now):
+		return because(report.StateWords(0, r.Until, now), r.Why)
+	case r.Why != "":
+		return r.Why
+	case r.Limit != "":
+		return "limit " + r.Limit
+	}
+	return ""
 }
 
 // laneState is what holds a lane: "paused until 15:04", "slowed to 5/s", "limit 10/s", or nothing.

@@ -117,6 +117,20 @@ news  25% [######------------------] 100/400, 30/min, 10 min left
   gmail  100/400  paused until 09:01:45
   relay main  1 connection, 100 accepted, paused until 10:01: 421
 `},
+		{"limits of a lane and of the relay", one(func(p *send.Progress) { p.Lanes[0].Limit, p.Relays[0].Limit = "15/s", "20/s" }), 79, 23, `
+news  25% [######------------------] 100/400, 30/min, 10 min left
+  gmail  100/400  limit 15/s
+  relay main  1 connection, 100 accepted, limit 20/s
+`},
+		{"the same, narrow", one(func(p *send.Progress) { p.Lanes[0].Limit, p.Relays[0].Limit = "15/s", "20/s" }), 39, 23, `
+news 25% 100/400, 30/min, 10 min left
+  gmail   25%  limit 15/s
+  relay main  limit 20/s
+`},
+		{"a relay that cannot be had", one(func(p *send.Progress) { p.Relays[0].Why = "dial tcp: refused" }), 79, 23, `
+news  25% [######------------------] 100/400, 30/min, 10 min left
+  relay main  1 connection, 100 accepted, dial tcp: refused
+`},
 		{"a pause that is over", one(func(p *send.Progress) {
 			p.Lanes[0].Until, p.Relays[0].Until = progressNow, progressNow.Add(-time.Second)
 		}), 79, 23, `

@@ -211,7 +211,8 @@ func worse(x, y int) int {
 	return y
 }
 
-// tellError tells how one of several things went wrong, and returns its exit code. Another process that does it is nothing wrong.
+// tellError tells how one of several things went wrong, and returns its exit code. Another process that does it is nothing wrong, and not
+// told: cron would mail it.
 func tellError(a *app, name string, err error) int {
 	if err == nil {
 		return exitDone
@@ -226,7 +227,6 @@ func tellError(a *app, name string, err error) int {
 	}
 	switch {
 	case code == exitBusy || errors.Is(err, store.ErrBusy):
-		a.out.Notef("%s", clean(text))
 		return exitDone
 	case text != "":
 		a.out.Notef("mailer: %s", clean(text))

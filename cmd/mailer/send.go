@@ -86,9 +86,17 @@ func newSendCmd(a *app) *cobra.Command {
 	f.StringVar(&o.retry, "retry", "", "try `failed` recipients again, but those whose address is dead")
 	o.when.flags(cmd)
 	f.Int64Var(&o.request.Canary, "canary", 0, "send to this `number` of recipients first, of all providers in proportion")
-	f.StringVar(&o.hold, "hold", "", "with --canary: how `long` the rest waits to see what comes back (default 30m)")
+	f.StringVar(&o.hold, "hold", "", "with --canary: the `duration` that the rest waits to see what comes back (default 30m)")
 	f.StringVar(&o.request.Resolve, "resolve-uncertain", "", "what becomes of the uncertain: `resend|sent`")
-	cmd.PreRunE = func(*cobra.Command, []string) error { return o.check() }
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		// A script whose variable is empty must not mail everybody at once.
+		for _, name := range []string{"at", "delay", "hold", "wait", "test", "relay", "segment", "where", "exclude"} {
+			if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+				return usage("--%s is empty; leave it out, or say it", name)
+			}
+		}
+		return o.check()
+	}
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sort"
@@ -28,10 +29,14 @@ type planLine struct {
 	Relays      []string         `json:"relays"` // all that carry it
 	Connections int              `json:"connections"`
 	Rates       []string         `json:"rates"`
+	Limit       int64            `json:"limit,omitempty"` // of this run; the times are those of all of it
 	Canary      int64            `json:"canary,omitempty"`
+	NotAfter    string           `json:"not_after,omitempty"`
+	TooLate     bool             `json:"too_late"` // some of it would leave after that, and will not
 	Seconds     float64          `json:"seconds_at_least"`
 	Begins      string           `json:"begins,omitempty"`
 	Ends        string           `json:"ends,omitempty"`  // empty: never, under these limits
+	Never       bool             `json:"never"`           // some of it does not leave
 	Bound       string           `json:"bound,omitempty"` // the limit that holds it most
 	Lanes       []planLane       `json:"lanes"`
 }
@@ -48,8 +53,8 @@ type planLane struct {
 func newPlanLine(a *app, p *send.Plan, c pace.Course) planLine {
 	now := a.now()
 	line := planLine{Campaign: p.Name, New: p.New, Audience: p.Campaign.Segment, Relay: p.Relay.Name,
-		Host: fmt.Sprintf("%s:%d", p.Relay.Host, p.Relay.Port), Connections: p.Connections, Rates: []string{}, Canary: p.Spec.Canary,
-		Excluded: map[string]int64{}, Domains: map[string]int64{}, Lanes: []planLane{}, Bound: c.Bound}
+		Host: fmt.Sprintf("%s:%d", p.Relay.Host, p.Relay.Port), Connections: p.Connections, Rates: []string{}, Canary: p.Spec.Canary, Limit: p.Request.Limit,
+		Excluded: map[string]int64{}, Domains: map[string]int64{}, Lanes: []planLane{}, Bound: c.Bound, Never: c.Never}
 	if at := p.Request.At; !at.IsZero() {
 		line.At = at.In(a.zone).Format(time.RFC3339)
 		now = at
@@ -75,13 +80,18 @@ func newPlanLine(a *app, p *send.Plan, c pace.Course) planLine {
 		}
 		return t.In(a.zone).Format(time.RFC3339), max(0, t.Sub(now).Seconds())
 	}
+	if until := p.Content.NotAfter(); !until.IsZero() {
+		line.NotAfter, line.TooLate = until.In(a.zone).Format(time.RFC3339), c.Never || c.Ends.After(until)
+	}
 	line.Begins, _ = stamp(c.Starts)
 	if !c.Never {
 		line.Ends, line.Seconds = stamp(c.Ends)
 	}
 	for _, l := range c.Lanes {
-		one := planLane{Lane: laneTitle(l.Lane), Messages: l.N, Bound: l.Bound}
-		one.Ends, one.Seconds = stamp(l.Ends)
+		one := planLane{Lane: laneTitle(l.Lane), Messages: l.N}
+		if one.Ends, one.Seconds = stamp(l.Ends); one.Ends != "" {
+			one.Bound = l.Bound
+		}
 		line.Lanes = append(line.Lanes, one)
 	}
 	return line
@@ -120,7 +130,11 @@ func printPlan(a *app, p *send.Plan, l planLine, c pace.Course) {
 		b := p.Campaign.Balance
 		rows = append(rows, []string{"Goes on", fmt.Sprintf("%d planned, %d accepted, %d failed, %d uncertain, %d excluded before", b.Planned, b.Accepted, b.Failed, b.Uncertain, b.Excluded)})
 	}
-	rows = append(rows, []string{"To send", fmt.Sprintf("%d messages", l.Sendable)})
+	toSend := fmt.Sprintf("%d messages", l.Sendable)
+	if l.Limit > 0 && l.Limit < l.Sendable {
+		toSend += fmt.Sprintf(", %d of them in this run", l.Limit)
+	}
+	rows = append(rows, []string{"To send", toSend})
 	if d := topDomains(p.Counts.Domains); d != "" {
 		rows = append(rows, []string{"Domains", d})
 	}
@@ -134,10 +148,17 @@ func printPlan(a *app, p *send.Plan, l planLine, c pace.Course) {
 		}
 		rows = append(rows, []string{name, relayText(p, i, r.Standby)})
 	}
-	if p.Spec.Canary > 0 {
+	if p.Spec.Canary > 0 && p.Campaign.Stage != store.StageRest && l.Sendable > 0 {
 		rows = append(rows, []string{"Canary", fmt.Sprintf("%d first, the rest after %s if that went well", p.Spec.Canary, shortSpan(p.Spec.Hold))})
 	}
 	rows = append(rows, []string{"Time", courseText(a, p, c)})
+	if l.NotAfter != "" {
+		text := a.stamp(p.Content.NotAfter())
+		if l.TooLate {
+			text += ": some of it will not be sent, the time is too short"
+		}
+		rows = append(rows, []string{"Not after", text})
+	}
 	a.out.Table(nil, rows)
 	printLanes(a, c)
 }
@@ -164,32 +185,33 @@ func courseText(a *app, p *send.Plan, c pace.Course) string {
 		now = p.Request.At
 	}
 	switch took := c.Ends.Sub(now); {
+	case len(c.Lanes) == 0:
+		return "nothing is left to send"
 	case c.Never:
-		return "some of it never ends under these limits, hours and relays"
+		return "some of it never leaves: no relay carries it, or the limits and the hours never let it go"
 	case took < time.Second:
 		return "as fast as the relay takes them"
 	case c.Starts.Sub(now) > time.Minute:
-		return fmt.Sprintf("begins %s and ends %s at the earliest (%s)", a.stamp(c.Starts), a.stamp(c.Ends), boundText(c.Bound))
+		return fmt.Sprintf("begins %s and ends %s at the earliest (%s)", a.stamp(c.Starts), a.stampBy(c.Ends), heldBy(c.Bound))
 	default:
-		return fmt.Sprintf("%s at least, until %s (%s)", shortSpan(took), a.stamp(c.Ends), boundText(c.Bound))
+		return fmt.Sprintf("%s at least, until %s (%s)", shortSpan(took), a.stampBy(c.Ends), heldBy(c.Bound))
 	}
 }
 
-// boundText names a limit as mailer.yaml does.
-func boundText(bound string) string {
-	i := strings.LastIndexByte(bound, '/')
-	switch {
-	case bound == pace.ByHours:
-		return "by the hours"
-	case bound == "":
+// stampBy is the minute at whose beginning something is over.
+func (a *app) stampBy(t time.Time) string {
+	return a.stamp(t.Add(time.Minute - time.Nanosecond).Truncate(time.Minute))
+}
+
+// heldBy says what holds it most.
+func heldBy(bound string) string {
+	switch bound {
+	case "":
 		return "as fast as the relay takes them"
-	case i < 0:
-		return "by " + bound
-	case strings.HasPrefix(bound, "warmup "):
-		return "by the warm-up of " + strings.TrimPrefix(bound[:i], "warmup ")
+	case pace.ByHours:
+		return "held by the hours"
 	}
-	span := map[string]string{"1s": "a second", "1m0s": "a minute", "1h0m0s": "an hour", "24h0m0s": "a day"}[bound[i+1:]]
-	return "by the rate of " + bound[:i] + " " + span
+	return "held by " + bound
 }
 
 // printLanes shows when each receiving provider's mail is out, where they differ.
@@ -199,14 +221,14 @@ func printLanes(a *app, c pace.Course) {
 	}
 	var rows [][]string
 	for _, l := range c.Lanes {
-		ends := a.stamp(l.Ends)
+		ends, bound := a.stampBy(l.Ends), cmp.Or(l.Bound, "-")
 		if l.Ends.IsZero() {
-			ends = "never"
+			ends, bound = "never", "-"
 		}
-		rows = append(rows, []string{laneTitle(l.Lane), fmt.Sprint(l.N), ends, boundText(l.Bound)})
+		rows = append(rows, []string{laneTitle(l.Lane), fmt.Sprint(l.N), ends, bound})
 	}
 	a.out.Println()
-	a.out.Table([]string{"provider", "messages", "out by", "held most"}, rows, 1)
+	a.out.Table([]string{"provider", "messages", "out by", "held by"}, rows, 1)
 }
 
 // shortSpan is a time span as people say it: 45 s, 12 min, 3 h 20 min, 2 days 4 h.

@@ -316,7 +316,7 @@ func (s *simulation) ask(c *class, p *pair) (until time.Time, by string) {
 			l.meter.until = l.When(&l.meter.Meter, s.t)
 		}
 		if at := l.meter.until; at.After(s.t) && at.After(until) {
-			until, by = at, l.Name
+			until, by = at, l.bound()
 		}
 	}
 	return until, by
@@ -368,7 +368,7 @@ func (s *simulation) wide(c *class) (at time.Time, by string) {
 		p := &c.pairs[i]
 		for _, l := range p.limits {
 			if *l.users == s.ways[p.way].live && l.meter.until.After(until) {
-				until, name = l.meter.until, l.Name
+				until, name = l.meter.until, l.bound()
 			}
 		}
 		if !until.After(s.t) {
@@ -379,6 +379,14 @@ func (s *simulation) wide(c *class) (at time.Time, by string) {
 		}
 	}
 	return at, by
+}
+
+// bound is what a limit is called as what held: the days of a warm-up are one.
+func (l simLimit) bound() string {
+	if i := strings.LastIndexByte(l.Name, '/'); i >= 0 && !l.Until.IsZero() {
+		return l.Name[:i]
+	}
+	return l.Name
 }
 
 // leave takes a class out: it has ended, or never will.

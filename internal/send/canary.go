@@ -16,7 +16,7 @@ import (
 // complaints come back, and the rest if all went well. Each may be in a run of its own, and a run that was killed takes its stage up again.
 
 // inStages sends what the campaign's stage lets go.
-func (s *Sender) inStages(soft, ctx context.Context, p *Plan, run *store.Run, rates *book, work func(sample []int64) error) error {
+func (s *Sender) inStages(soft, ctx context.Context, p *Plan, run *store.Run, rates *book, counts *Counts, work func(sample []int64) error) error {
 	stage, until := p.Campaign.Stage, p.Campaign.HeldUntil
 	if p.Spec.Canary == 0 || stage == store.StageRest {
 		return work(nil)
@@ -35,13 +35,19 @@ func (s *Sender) inStages(soft, ctx context.Context, p *Plan, run *store.Run, ra
 		if left, err := run.Fresh(ctx, nil, store.Among{IDs: sample}, 0, 1); err != nil || len(left) > 0 {
 			return err // the limit of this run came first
 		}
+		if rest, err := run.Fresh(ctx, nil, store.Among{}, 0, 1); err != nil || len(rest) == 0 {
+			return err // the sample was all there is: nobody has to wait
+		}
 		until = s.Now().Add(p.Spec.Hold)
 		if err := run.Stage(ctx, store.StageHold, until); err != nil {
 			return err
 		}
 		s.warn(fmt.Sprintf("the first %d are sent; the rest waits until %s for what comes back", len(sample), until.In(s.Workspace.Config.Location()).Format("2006-01-02 15:04")))
 	}
-	if err := s.hold(soft, ctx, p, run, until); err != nil {
+	counts.held.Store(&until)
+	err := s.hold(soft, ctx, p, run, until)
+	counts.held.Store(nil)
+	if err != nil {
 		return err
 	}
 	if err := s.verdict(ctx, p, run); err != nil {
@@ -139,7 +145,7 @@ func (s *Sender) verdict(ctx context.Context, p *Plan, run *store.Run) error {
 		seen[pace.Kind(h.Kind)]++
 	}
 	if trip, bad := pace.Went(s.Workspace.Config.Breakers(), balance.Accepted+balance.Failed, seen); bad {
-		return fmt.Errorf("%w: of the first messages, %s", ErrTripped, trip)
+		return fmt.Errorf("%w: the canary failed, %s", ErrTripped, trip)
 	}
 	return nil
 }

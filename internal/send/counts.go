@@ -2,6 +2,7 @@ package send
 
 import (
 	"sync/atomic"
+	"time"
 
 	"mailer/internal/delivery"
 )
@@ -11,7 +12,8 @@ type Counts struct {
 	Accepted, Deferred, Failed, Uncertain, Excluded atomic.Int64
 
 	speed speed
-	gate  atomic.Pointer[gate] // of the run that counts; nil before it begins and after it ended
+	gate  atomic.Pointer[gate]      // of the run that counts; nil before it begins and after it ended
+	held  atomic.Pointer[time.Time] // until then the rest waits for what becomes of a canary; nil: it does not
 }
 
 func (c *Counts) add(s delivery.State) {

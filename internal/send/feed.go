@@ -224,10 +224,19 @@ func (g *gate) holder(w *way, l *lane, now time.Time) *stuck {
 	later(w.state.Next(now), fmt.Errorf("%w: relay %s, %s", ErrNotNow, w.name, w.state.Why), "relay "+w.name+" is slowed")
 	later(l.state.Next(now), fmt.Errorf("%w: %s is left alone until %s, because %s", ErrNotNow, l.title(), g.stamp(l.state.Until), l.state.Why), l.title()+" is paused")
 	for _, h := range g.scopes(w, l) {
-		later(h.until, fmt.Errorf("%w (%s): more can be sent from %s on", ErrLimit, h.limit, g.stamp(h.until)), "limit of "+h.limit)
+		if h.until.After(now) {
+			later(h.until, fmt.Errorf("%w (%s): more can be sent from %s on", ErrLimit, g.boundText(h.limit), g.stamp(h.until)), "held by "+g.boundText(h.limit))
+		}
 	}
-	later(l.held, fmt.Errorf("%w (%s): more can be sent from %s on", ErrLimit, l.heldBy, g.stamp(l.held)), "limit of "+l.heldBy)
+	later(l.held, fmt.Errorf("%w (%s): more can be sent from %s on", ErrLimit, l.heldBy, g.stamp(l.held)), "held by "+l.heldBy)
 	return s
+}
+
+func (g *gate) boundText(limit string) string {
+	if g.rates == nil {
+		return limit
+	}
+	return g.rates.boundText(limit, g.now())
 }
 
 func (g *gate) stamp(t time.Time) string {

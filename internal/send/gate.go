@@ -42,6 +42,7 @@ type gate struct {
 	unfed   atomic.Int32 // workers that wait while nothing is composed
 	wake    func()       // the feeder
 	zone    *time.Location
+	rates   *book // says the limits in words; nil: by their names
 	rewound bool
 	fedAt   int64
 }

@@ -116,7 +116,7 @@ func (g *gate) openLanes(b *book, open []store.Share, states map[string]pace.Lan
 		domains[lane] = append(domains[lane], d.Name)
 		all += d.Count
 	}
-	g.rest.total = all
+	g.rest.total, g.rates = all, b
 	fallback, _ := b.providers.Provider("")
 	g.rest.patience = fallback.Pause
 	for _, name := range names {

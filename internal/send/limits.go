@@ -2,6 +2,7 @@ package send
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ func warmupName(relay, lane string) string {
 	return strings.TrimSuffix(relay+" "+lane, " ")
 }
 
+// wide is how many of a message's scopes are about more than its lane: they come first.
+const wide = 3
+
 // scopesOf are the scopes that a message of a lane by a relay lies in.
 func scopesOf(relay, lane string) []string {
 	all := []string{"all", relayScope(relay), "warmup " + relay}
@@ -46,6 +50,64 @@ func scopeOf(limit string) string {
 	}
 	return limit
 }
+
+// limitText says how much a limit lets go, from its name: "20/s", "50 today (warm-up)".
+func (b *book) limitText(name string, now time.Time) string {
+	l, found := b.find(name, now)
+	switch {
+	case !found:
+		return name
+	case !l.Until.IsZero():
+		return fmt.Sprintf("%d today (warm-up)", l.N)
+	}
+	return pace.Rate{N: int(l.N), Per: l.Per}.String()
+}
+
+// boundText says which limit it is, from its name: "20/s by relay main", "the warm-up of relay main for gmail".
+func (b *book) boundText(name string, now time.Time) string {
+	scope := scopeOf(name)
+	if warm, ok := strings.CutPrefix(scope, "warmup "); ok {
+		for relay := range b.relays {
+			if lane, ok := strings.CutPrefix(warm, relay+" "); ok {
+				return "the warm-up of relay " + relay + " for " + lane
+			}
+		}
+		return "the warm-up of relay " + warm
+	}
+	l, found := b.find(name, now)
+	if !found {
+		return name
+	}
+	rate := pace.Rate{N: int(l.N), Per: l.Per}.String()
+	relay, lane, both := strings.Cut(scope, " lane ")
+	switch {
+	case scope == "all":
+		return rate + " for all mail"
+	case both:
+		return rate + " to " + lane + " by " + relay
+	case strings.HasPrefix(scope, "lane "):
+		return rate + " to " + strings.TrimPrefix(scope, "lane ")
+	}
+	return rate + " by " + scope
+}
+
+// find is the limit of a name, among those that hold at a time.
+func (b *book) find(name string, now time.Time) (pace.Limit, bool) {
+	lanes := []string{"", b.laneIn(scopeOf(name))}
+	for relay := range b.relays {
+		for _, lane := range lanes {
+			for _, l := range b.of(relay, lane, now) {
+				if l.Name == name {
+					return l, true
+				}
+			}
+		}
+	}
+	return pace.Limit{}, false
+}
+
+// laneIn is the lane that a scope names, if it does: its last word. Names of lanes have no spaces.
+func (b *book) laneIn(scope string) string { return scope[strings.LastIndexByte(scope, ' ')+1:] }
 
 // book says which limits hold for a message, at any time: those of the configuration, and the day's share of what is being warmed up.
 type book struct {

@@ -36,7 +36,7 @@ type LaneProgress struct {
 	Rate     float64   `json:"rate,omitempty"`  // messages a second that it is slowed to; 0: it is not
 	Until    time.Time `json:"until,omitzero"`  // paused until then
 	Why      string    `json:"why,omitempty"`   // it is slowed or paused: what the receiving side said
-	Limit    string    `json:"limit,omitempty"` // the limit that holds it at the moment
+	Limit    string    `json:"limit,omitempty"` // its own limit that holds it at the moment: "10/s"
 }
 
 // RelayProgress is how a relay stands.
@@ -46,6 +46,7 @@ type RelayProgress struct {
 	Accepted    int64     `json:"accepted"`
 	Until       time.Time `json:"until,omitzero"` // paused until then
 	Why         string    `json:"why,omitempty"`
+	Limit       string    `json:"limit,omitempty"` // that holds all that goes by it at the moment: "100/s"
 }
 
 // Done is what the lane has behind it, for now or for good.
@@ -59,6 +60,9 @@ func (c *Counts) Progress(label string, total int64) Progress {
 	if g := c.gate.Load(); g != nil {
 		g.show(&p)
 	}
+	if until := c.held.Load(); until != nil {
+		p.Note, p.Until = ErrHeld.Error(), *until
+	}
 	return p
 }
 
@@ -67,24 +71,25 @@ func (g *gate) show(p *Progress) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
+	wider := make([]*hold, len(g.ways)) // by relay: what holds more than a lane
 	for _, l := range g.lanes {
 		if l == g.rest && l.total == 0 {
 			continue
 		}
 		one := LaneProgress{Name: l.title(), Total: l.total, Accepted: l.accepted, Deferred: l.deferred, Failed: l.failed}
 		one.Rate, one.Until, one.Why = l.state.State(now)
-		for _, w := range g.ways {
-			for _, h := range g.scopes(w, l) {
-				if h.tight.After(now) {
-					one.Limit = h.limit
-				}
-			}
+		var own *hold
+		for i, w := range g.ways {
+			scopes := g.scopes(w, l)
+			wider[i] = tighter(wider[i], scopes[:wide], now)
+			own = tighter(own, scopes[wide:], now)
 		}
+		one.Limit = g.limitText(own)
 		p.Lanes = append(p.Lanes, one)
 	}
 	slices.SortStableFunc(p.Lanes, func(a, b LaneProgress) int { return cmp.Compare(b.Total, a.Total) })
-	for _, w := range g.ways {
-		one := RelayProgress{Name: w.name, Connections: w.live, Accepted: w.accepted}
+	for i, w := range g.ways {
+		one := RelayProgress{Name: w.name, Connections: w.live, Accepted: w.accepted, Limit: g.limitText(wider[i])}
 		switch {
 		case w.gone != nil:
 			one.Why = "given up: " + w.gone.Error()
@@ -98,6 +103,27 @@ func (g *gate) show(p *Progress) {
 	if s := g.standstill(now); s != nil {
 		p.Note, p.Until = s.note, s.until
 	}
+}
+
+// tighter is the one of some holds, and of one found before, whose limit lasts longest; nil: none is at its limit.
+func tighter(best *hold, all []*hold, now time.Time) *hold {
+	for _, h := range all {
+		if h.tight.After(now) && (best == nil || h.tight.After(best.tight)) {
+			best = h
+		}
+	}
+	return best
+}
+
+// limitText is how much the limit of a hold lets go; nothing for none.
+func (g *gate) limitText(h *hold) string {
+	switch {
+	case h == nil:
+		return ""
+	case g.rates == nil:
+		return h.limit
+	}
+	return g.rates.limitText(h.limit, g.now())
 }
 
 // standstill is why nothing goes at the moment; nil: something does.

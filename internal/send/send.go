@@ -187,7 +187,7 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 	if p.Campaign.State == store.CampaignPaused {
 		return paused(p)
 	}
-	err := s.inStages(soft, ctx, p, run, rates, func(sample []int64) error {
+	err := s.inStages(soft, ctx, p, run, rates, counts, func(sample []int64) error {
 		e, err := s.engine(ctx, p, run, rates, sample, counts)
 		if err != nil {
 			return err
@@ -218,6 +218,10 @@ func (s *Sender) stopped(ctx context.Context, p *Plan, run *store.Run, why error
 	note := strings.TrimPrefix(why.Error(), ErrTripped.Error()+": ")
 	if err := run.Stop(ctx, note); err != nil {
 		return errors.Join(why, err)
+	}
+	// Its sample is not judged again: whoever resumes it wants the rest to go all the same.
+	if c, err := s.Store.Campaign(ctx, p.Name); err != nil || c.Stage == store.StageHold && run.Stage(ctx, store.StageRest, time.Time{}) != nil {
+		s.warn("how far " + p.Name + " is could not be kept: its first messages will be judged again")
 	}
 	return fmt.Errorf("%w; the campaign is paused: mailer campaigns resume %s when that is mended", why, p.Name)
 }
@@ -294,7 +298,13 @@ func (s *Sender) expire(ctx context.Context, p *Plan, run *store.Run, sum *Summa
 	return err
 }
 
-func paused(p *Plan) error { return fmt.Errorf("%w: mailer campaigns resume %s", ErrPaused, p.Name) }
+func paused(p *Plan) error {
+	why := ""
+	if p.Campaign.Note != "" {
+		why = " (" + p.Campaign.Note + ")"
+	}
+	return fmt.Errorf("%w%s: mailer campaigns resume %s", ErrPaused, why, p.Name)
+}
 
 // reopen does what the user decided about earlier outcomes.
 func (s *Sender) reopen(ctx context.Context, p *Plan, run *store.Run, sum *Summary) error {

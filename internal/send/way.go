@@ -185,6 +185,9 @@ func (e *engine) learn(w *way, out *outgoing, a delivery.Attempt, j delivery.Jud
 		default:
 			w.ours, l.refusals = 0, 0
 		}
+		if err := e.guard.tripped(now); err != nil {
+			e.stopWith(err)
+		}
 	}
 	g.match()
 }
