@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -73,6 +74,21 @@ func (a *app) open(ctx context.Context) (*config.Workspace, *store.Store, error)
 		return nil, nil, err
 	}
 	return ws, st, nil
+}
+
+// openAnyway is open for what must work while somebody edits mailer.yaml: to stop a campaign. What the file says is not used then.
+func (a *app) openAnyway(ctx context.Context) (*config.Workspace, *store.Store, error) {
+	ws, err := a.load()
+	if err != nil {
+		dir, ferr := a.find()
+		if ferr != nil {
+			return nil, nil, ferr
+		}
+		a.out.Warnf("%v", err)
+		ws = &config.Workspace{Dir: dir, Path: filepath.Join(dir, config.FileName), Config: config.Default()}
+	}
+	st, err := a.openStore(ctx, ws)
+	return ws, st, err
 }
 
 func (a *app) openStore(ctx context.Context, ws *config.Workspace) (*store.Store, error) {

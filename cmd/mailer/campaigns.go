@@ -142,7 +142,14 @@ func newCampaignsShowCmd(a *app) *cobra.Command {
 
 // withCampaign opens the store for a command about one campaign: one that was sent, or one that is planned.
 func (a *app) withCampaign(ctx context.Context, name string, planned func(*send.Sender, store.Schedule) error, do func(*send.Sender, store.Campaign) error) error {
-	ws, st, err := a.open(ctx)
+	return a.withCampaignOf(ctx, a.open, name, planned, do)
+}
+
+// opener opens the workspace and its database.
+type opener func(context.Context) (*config.Workspace, *store.Store, error)
+
+func (a *app) withCampaignOf(ctx context.Context, open opener, name string, planned func(*send.Sender, store.Schedule) error, do func(*send.Sender, store.Campaign) error) error {
+	ws, st, err := open(ctx)
 	if err != nil {
 		return err
 	}
@@ -304,7 +311,7 @@ func newCampaignStateCmd(a *app, verb, short, state string) *cobra.Command {
 		Short: short,
 		Args:  exactArgs(1, "CAMPAIGN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withCampaign(cmd.Context(), args[0], func(s *send.Sender, c store.Schedule) error {
+			return a.withCampaignOf(cmd.Context(), a.openAnyway, args[0], func(s *send.Sender, c store.Schedule) error {
 				return changePlanned(cmd.Context(), a, s.Store, c, state)
 			}, func(s *send.Sender, c store.Campaign) error {
 				return setCampaignState(cmd.Context(), a, s.Store, c.Name, state)
