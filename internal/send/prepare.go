@@ -262,6 +262,7 @@ func (f Spec) differences(now Spec, r Request, hosts map[string]string) []string
 	}
 	if r.Canary > 0 {
 		add("--canary", fmt.Sprint(f.Canary), fmt.Sprint(r.Canary))
+		add("--hold", f.Hold.String(), r.Hold.String())
 	}
 	add("bounces.return_path", f.ReturnPath, now.ReturnPath)
 	return d
