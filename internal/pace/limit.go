@@ -40,9 +40,14 @@ func Limits(scope string, rates ...Rate) []Limit {
 	return all
 }
 
+// Counted reports whether a limit keeps cells. A smooth one does, too, where a shorter rate beside it would make it a counted
+// one: --rate 100/s for a day, or for one of two processes, must not begin with an empty hour, nor leave one behind. No rate
+// is shorter than a second.
+func (l Limit) Counted() bool { return !l.Smooth || !l.Until.IsZero() || l.Per > time.Second }
+
 // Meter is what a limit has let through. The zero Meter is unused. Who keeps it keeps the exported fields: Next and Holes
-// of a smooth limit belong together, Cells are those of a counted one. A Meter is changed by its Limit only; one that was
-// changed elsewhere is loaded anew.
+// of a smooth limit belong together, Cells are those of one that is Counted. A Meter is changed by its Limit only; one that
+// was changed elsewhere is loaded anew.
 type Meter struct {
 	Next  time.Time       // the first slot after all that were given away
 	Holes []Hole          // slots before Next that nobody took, oldest first
@@ -109,21 +114,33 @@ func (l Limit) When(m *Meter, now time.Time) time.Time {
 		step := l.step()
 		credit := l.credit(step)
 		slot, _ := slotOf(m, t, t-credit, step, credit)
-		return now.Add(time.Duration(slot-t) * time.Microsecond)
+		at := now.Add(time.Duration(slot-t) * time.Microsecond)
+		if l.Counted() && !rewound(m, t, step) {
+			at = later(at, l.room(m, now, l.N+max(1, l.N/100)))
+		}
+		return at
 	}
+	return l.room(m, now, l.N)
+}
+
+// room is when the window holds fewer than n.
+func (l Limit) room(m *Meter, now time.Time, n int64) time.Time {
 	used := l.Used(m, now)
-	if used < l.N {
+	if used < n {
 		return now
 	}
-	first := l.Cell(now.Add(-l.Per))
-	excess := used - l.N + 1
+	first := l.first(now)
+	excess := used - n + 1
 	for _, c := range slices.Sorted(maps.Keys(m.Cells)) {
 		if c < first {
 			continue
 		}
 		if excess -= m.Cells[c]; excess <= 0 {
 			// A cell has left the window when its successor is the first that counts.
-			return time.UnixMilli((c + 1) * l.width()).In(now.Location()).Add(l.Per)
+			if !l.Smooth {
+				c++
+			}
+			return time.UnixMilli(c * l.width()).In(now.Location()).Add(l.Per)
 		}
 	}
 	return now.Add(l.Per) // not reached: the cells add up to used
@@ -144,8 +161,10 @@ func slotOf(m *Meter, now, floor, step, credit int64) (slot int64, hole int) {
 }
 
 // begins: the meter is unused, or the clock was set back and its slots say nothing.
-func begins(m *Meter, now, step int64) bool {
-	return m.Next.IsZero() || m.Next.UnixMicro() > now+step+farOff.Microseconds()
+func begins(m *Meter, now, step int64) bool { return m.Next.IsZero() || rewound(m, now, step) }
+
+func rewound(m *Meter, now, step int64) bool {
+	return m.Next.UnixMicro() > now+step+farOff.Microseconds()
 }
 
 // up is the smallest multiple of step that is at least d, 0 for what lies in the past.
@@ -166,17 +185,30 @@ func (l Limit) Take(m *Meter, now, at time.Time) {
 	case !l.Until.IsZero():
 		l.count(m, 0, 1)
 	case l.Smooth:
-		if l.N > 0 {
-			l.takeSlot(m, now.UnixMicro(), at.UnixMicro())
+		if l.N < 1 {
+			return
+		}
+		l.takeSlot(m, now, at)
+		if l.Counted() {
+			l.count(m, l.Cell(at), 1)
 		}
 	default:
 		l.count(m, l.Cell(at), 1)
 	}
 }
 
-func (l Limit) takeSlot(m *Meter, now, leaves int64) {
-	step := l.step()
+func (l Limit) takeSlot(m *Meter, at, leave time.Time) {
+	now, leaves, step := at.UnixMicro(), leave.UnixMicro(), l.step()
 	credit := l.credit(step)
+	if rewound(m, now, step) {
+		// What was counted then lies ahead. It went evenly, so it stands in nobody's way.
+		for c := range m.Cells {
+			if c >= l.Cell(at) {
+				m.Cells[c] = 0
+			}
+		}
+		m.summed = false
+	}
 	if begins(m, now, step) {
 		m.Next, m.Holes = time.UnixMicro(now), nil
 	}
@@ -205,7 +237,7 @@ func (l Limit) takeSlot(m *Meter, now, leaves int64) {
 
 // GiveBack undoes a Take for that time: the message did not leave. A smooth slot is gone; in a second it would be anyway.
 func (l Limit) GiveBack(m *Meter, at time.Time) {
-	if l.Smooth && l.Until.IsZero() {
+	if !l.Counted() {
 		return
 	}
 	c := int64(0)
@@ -220,15 +252,15 @@ func (l Limit) GiveBack(m *Meter, at time.Time) {
 	}
 }
 
-// Used is how many left in the window that ends now; a smooth limit does not count.
+// Used is how many left in the window that ends now, as far as it is counted.
 func (l Limit) Used(m *Meter, now time.Time) int64 {
 	switch {
 	case !l.Until.IsZero():
 		return m.Cells[0]
-	case l.Smooth:
+	case !l.Counted():
 		return 0
 	}
-	if first := l.Cell(now.Add(-l.Per)); !m.summed || m.first != first {
+	if first := l.first(now); !m.summed || m.first != first {
 		m.summed, m.first, m.sum = true, first, 0
 		for c, n := range m.Cells {
 			if l.counts(m, c) {
@@ -239,9 +271,19 @@ func (l Limit) Used(m *Meter, now time.Time) int64 {
 	return m.sum
 }
 
-// counts says whether a cell is in the window. One that lies only partly in it counts whole, so that the limit is never
-// passed; the price is at most one part in sixty. So does one that lies ahead, where the clock was set back, by up to a
-// window: further off is a clock that was wrong, and would stop the mail for as long as it was.
+// first is the oldest cell of the window that ends now. One that lies only partly in it counts whole, so that the limit is
+// never passed; the price is at most one part in sixty. A smooth limit leaves it out: its slots are what keeps it, and must
+// not be held up by their own count.
+func (l Limit) first(now time.Time) int64 {
+	c := l.Cell(now.Add(-l.Per))
+	if l.Smooth {
+		c++
+	}
+	return c
+}
+
+// counts says whether a cell is in the window. So is one that lies ahead, where the clock was set back, by up to a window:
+// further off is a clock that was wrong, and would stop the mail for as long as it was.
 func (l Limit) counts(m *Meter, c int64) bool { return c >= m.first && c <= m.first+2*cells+2 }
 
 // Cell is the one in which a message that leaves then is counted. What lies before that of two windows ago is forgotten.

@@ -237,6 +237,54 @@ func TestNoWindowIsEverTooFull(t *testing.T) {
 	}
 }
 
+// One process sends by 5,000 an hour alone, the other by 100 a second beside it, and now and then they change places, as with
+// --rate: what is even for the one is counted for the other, and still it is one hour for both. A cell at its edge is what the
+// even one cannot see.
+func TestEvenForOneAndCountedForTheOther(t *testing.T) {
+	alone, beside := Limits("all", Rate{5000, time.Hour}), Limits("all", Rate{100, time.Second}, Rate{5000, time.Hour})
+	hour := beside[1]
+	for seed := range uint64(6) {
+		w := newWorld(seed, noon, alone, beside)
+		w.meters[beside[0].Name] = &Meter{}
+		w.latency, w.stall, w.kill = 12*time.Millisecond, 0.001, 0.001
+		for i := range 48 {
+			w.run(noon.Add(time.Duration(i+1) * 15 * time.Minute))
+			for _, tk := range w.takers {
+				tk.limits = [][]Limit{alone, beside}[w.rnd.IntN(2)]
+			}
+		}
+		w.check(t, (hour.N+59)/60+hour.N/100, hour)
+		if n := len(w.sent[hour.Name]); n < 12*5000*90/100 {
+			t.Errorf("seed %d: %d left in 12 hours", seed, n)
+		}
+	}
+}
+
+// The count of an even limit stands in its own way neither after a break nor when the clock is set back.
+func TestAnEvenLimitIsNotHeldByItsCount(t *testing.T) {
+	for _, r := range []Rate{{600, time.Minute}, {90, time.Minute}, {5000, time.Hour}, {7, time.Hour}} {
+		l := Limits("all", r)[0]
+		step := time.Duration(l.step()) * time.Microsecond
+		var m Meter
+		now := noon
+		send := func(n int64) {
+			for range n {
+				at := l.When(&m, now)
+				if wait := at.Sub(now); wait > step+time.Microsecond {
+					t.Fatalf("%v: held for %v, slots are %v apart", r, wait, step)
+				}
+				l.Take(&m, now, at)
+				now = later(now, at)
+			}
+		}
+		send(3 * l.N)
+		now = now.Add(l.Per / 3)
+		send(2 * l.N)
+		now = now.Add(-l.Per / 2)
+		send(2 * l.N)
+	}
+}
+
 // A clock that is set back by up to a window lets nothing through that would not have gone; what had been taken ahead of
 // its time may leave beside what is taken anew.
 func TestClockSetBack(t *testing.T) {

@@ -12,6 +12,17 @@ type Day struct {
 	Sent int64
 }
 
+// EndOfDay is the first moment of the day after t, where t is. In some zones the clocks change at midnight: then there is none, and
+// what time.Date gives instead may lie an hour before the day's end.
+func EndOfDay(t time.Time) time.Time {
+	year, month, day := t.Date()
+	end := time.Date(year, month, day+1, 0, 0, 0, 0, t.Location())
+	if end.Day() == day {
+		_, end = end.ZoneBounds()
+	}
+	return end
+}
+
 // forgotten is after how many idle days a warm-up begins anew: receivers no longer know the sender.
 const forgotten = 30
 

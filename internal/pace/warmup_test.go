@@ -79,3 +79,29 @@ func TestShareNeverJumps(t *testing.T) {
 		t.Error("no warm-up ever came to its end")
 	}
 }
+
+// Every moment of a day lies before its end, and the end is on the next day, also where the clocks skip midnight or show it twice.
+func TestEndOfDay(t *testing.T) {
+	for _, tt := range []struct{ zone, day string }{
+		{"Asia/Tokyo", "2026-12-01"}, {"America/Santiago", "2026-09-05"}, {"America/Havana", "2026-03-07"}, {"Africa/Cairo", "2026-04-23"},
+		{"America/Havana", "2026-10-31"}, {"America/Santiago", "2026-04-04"}, {"Europe/Berlin", "2026-03-29"}, {"Europe/Berlin", "2026-10-25"},
+	} {
+		z, err := time.LoadLocation(tt.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		day, err := time.ParseInLocation(time.DateTime, tt.day+" 01:30:00", z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := EndOfDay(day)
+		for at := day; at.Format(time.DateOnly) == tt.day; at = at.Add(5 * time.Minute) {
+			if got := EndOfDay(at); !got.Equal(end) || !got.After(at) {
+				t.Errorf("%s: the day of %s ends at %s", tt.zone, at, got)
+			}
+		}
+		if before := end.Add(-time.Nanosecond); before.Format(time.DateOnly) != tt.day || end.Format(time.DateOnly) == tt.day {
+			t.Errorf("%s: %s ends at %s", tt.zone, tt.day, end)
+		}
+	}
+}

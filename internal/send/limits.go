@@ -227,8 +227,7 @@ func (b *book) share(relay, lane string, at time.Time) (pace.Limit, bool) {
 	if b.assume {
 		history = s.until(b.today, date, r.warmup.Begun)
 	}
-	year, month, day := at.Date()
-	return store.WarmupLimit(warmupName(relay, lane), date, pace.Share(s.curve, history, date), time.Date(year, month, day+1, 0, 0, 0, 0, at.Location())), true
+	return store.WarmupLimit(warmupName(relay, lane), date, pace.Share(s.curve, history, date), pace.EndOfDay(at)), true
 }
 
 // until is the history at a date, if each day from today on is used up.

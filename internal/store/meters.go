@@ -14,8 +14,8 @@ import (
 	"mailer/internal/pace"
 )
 
-// The meters of limits are kept here, one for all processes: a limit that is kept even in paces, one that is counted in buckets, a
-// share of a day in warmups. Which limits hold and what a meter means is package pace's.
+// The meters of limits are kept here, one for all processes: the slots of a limit that is kept even in paces, the counts of one that is
+// counted in buckets, a share of a day in warmups. Which limits hold and what a meter means is package pace's.
 
 // keepDays is for how long the days of a warm-up are kept.
 const keepDays = 400
@@ -50,12 +50,12 @@ func readMeter(l pace.Limit, now time.Time, each ask) (pace.Meter, error) {
 		m.Cells[cell], _ = row[1].(int64)
 		return nil
 	}
-	switch {
-	case !l.Until.IsZero():
+	if !l.Until.IsZero() {
 		name, day := warmupOf(l.Name)
 		return m, each(count, "SELECT 0, used FROM warmups WHERE name = ? AND day = ?", name, day)
-	case l.Smooth:
-		return m, each(func(row []driver.Value) error {
+	}
+	if l.Smooth {
+		err := each(func(row []driver.Value) error {
 			next, _ := row[0].(int64)
 			m.Next = time.UnixMicro(next)
 			if holes, _ := row[1].(string); holes != noHoles {
@@ -63,6 +63,9 @@ func readMeter(l pace.Limit, now time.Time, each ask) (pace.Meter, error) {
 			}
 			return nil
 		}, "SELECT next, holes FROM paces WHERE name = ?", l.Name)
+		if err != nil || !l.Counted() {
+			return m, err
+		}
 	}
 	// The cells before are in no window any more.
 	return m, each(count, "SELECT slot, used FROM buckets WHERE name = ? AND slot >= ?", l.Name, l.Cell(now.Add(-l.Per)))
@@ -279,18 +282,24 @@ func (m *meters) save() error {
 		if !one.changed {
 			continue
 		}
-		var err error
-		switch {
-		case !one.limit.Until.IsZero():
-			err = m.saveWarmup(one)
-		case one.limit.Smooth:
-			err = m.savePace(one)
-		default:
-			err = m.saveCells(one)
-		}
-		if err != nil {
+		if err := m.saveOne(one); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (m *meters) saveOne(one *metered) error {
+	if !one.limit.Until.IsZero() {
+		return m.saveWarmup(one)
+	}
+	if one.limit.Smooth {
+		if err := m.savePace(one); err != nil {
+			return err
+		}
+	}
+	if one.limit.Counted() {
+		return m.saveCells(one)
 	}
 	return nil
 }

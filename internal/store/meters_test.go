@@ -520,6 +520,53 @@ func TestAPausedCampaignTakesNothing(t *testing.T) {
 	}
 }
 
+// An hour that is kept even counts all the same, so that it is no new hour for those who have --rate 100/s beside it, nor theirs for those
+// who have not.
+func TestAnEvenHourIsCounted(t *testing.T) {
+	s, now := openTest(t)
+	mails(t, s, 300, "gmail.com")
+	hour := pace.Rate{N: 60, Per: time.Hour}
+	alone, beside := pace.Limits("all", hour), pace.Limits("all", pace.Rate{N: 100, Per: time.Second}, hour)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	drain := func(limits []pace.Limit, lasts, step time.Duration) (sent int) {
+		m := newSender(t, s, c, always(limits...))
+		for end := now.Add(lasts); now.Before(end); *now = now.Add(step) {
+			sent += left(m.claim(t, 1))
+		}
+		return sent
+	}
+	if n := drain(alone, 30*time.Minute, 30*time.Second); n != 30 {
+		t.Fatalf("%d of 60 an hour left in half an hour", n)
+	}
+	if n := drain(beside, 2*time.Second, 10*time.Millisecond); n != 30 {
+		t.Errorf("%d more, of 60 an hour after 30", n)
+	}
+	if n := drain(alone, 25*time.Minute, 30*time.Second); n > 2 {
+		t.Errorf("%d more, of 60 an hour after 60", n)
+	}
+	if n := drain(alone, 2*time.Hour, 30*time.Second); n < 110 {
+		t.Errorf("%d in the two hours after that", n)
+	}
+	m := newSender(t, s, c, always(alone...))
+	before, err := s.Meters(t.Context(), alone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	*now = now.Add(time.Minute)
+	id := m.ids[0]
+	got := m.claim(t, 1)
+	if left(got) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	if _, _, err := m.Commit(t.Context(), nil, []Outcome{{Delivery: id, Relay: "main", Lane: "gmail", Attempt: got[0].Attempt, Slot: got[0].From}}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := s.Meters(t.Context(), alone)
+	if used, want := alone[0].Used(after[alone[0].Name], *now), alone[0].Used(before[alone[0].Name], *now); err != nil || used != want {
+		t.Errorf("%d counted after one was put back, %d before: %v", used, want, err)
+	}
+}
+
 // What an older version counted holds on.
 func TestCountsOfAnOldDatabaseHold(t *testing.T) {
 	s, now := openTest(t)

@@ -67,13 +67,15 @@ func (s *Store) runMigration(ctx context.Context, files fs.FS, number int64, nam
 	})
 }
 
-// copyBefore keeps the file as it was before a migration, beside it. VACUUM INTO reads a consistent state, WAL included.
+// copyBefore keeps the file as it was before a migration, beside it. VACUUM INTO reads a consistent state, WAL included. Two processes
+// may find the old file in one second, when cron begins them: each makes a copy of its own, unless the other has migrated by then.
 func (s *Store) copyBefore(ctx context.Context, version int64) error {
-	name := fmt.Sprintf("%s.schema%d-%s", s.path, version, s.now().UTC().Format("20060102T150405"))
-	if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("copy before migration: %s is in the way", name)
+	var have int64
+	if err := s.write.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil || have > version {
+		return err
 	}
-	if err := createPrivate(name); err != nil {
+	name, err := newPrivate(fmt.Sprintf("%s.schema%d-%s", s.path, version, s.now().UTC().Format("20060102T150405")))
+	if err != nil {
 		return fmt.Errorf("copy before migration: %w", err)
 	}
 	if _, err := s.write.ExecContext(ctx, "VACUUM INTO ?", name); err != nil {
@@ -81,4 +83,19 @@ func (s *Store) copyBefore(ctx context.Context, version int64) error {
 		return fmt.Errorf("copy before migration: %w", err)
 	}
 	return nil
+}
+
+// newPrivate makes an empty file of mode 0600 that was not there, of this name or, when others have it, with a number behind it.
+func newPrivate(path string) (string, error) {
+	name := path
+	for i := 2; ; i++ {
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			return name, f.Close()
+		}
+		if !errors.Is(err, os.ErrExist) {
+			return name, err
+		}
+		name = fmt.Sprintf("%s-%d", path, i)
+	}
 }

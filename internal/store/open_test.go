@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -113,6 +114,48 @@ func TestCopyBeforeAMigration(t *testing.T) {
 			t.Errorf("%s holds %d contacts: %v", name, n, err)
 		}
 		old.Close()
+	}
+}
+
+// Several processes that find an old file in one second all get on with it, and a copy of it stays.
+func TestOldFileIsOpenedByMany(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 3)
+	back(t, s)
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() {
+			one, err := Open(t.Context(), s.path, Options{Now: func() time.Time { return *now }})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			one.Close()
+		})
+	}
+	all.Wait()
+	copies, err := filepath.Glob(s.path + ".schema2-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := 0 // that of a slow one may be of after
+	for _, name := range copies {
+		old, err := sql.Open("sqlite", "file:"+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer old.Close()
+		var version, n int
+		err = old.QueryRowContext(t.Context(), "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM contacts)").Scan(&version, &n)
+		if err != nil || n != 3 {
+			t.Errorf("%s is of schema %d and holds %d contacts: %v", name, version, n, err)
+		}
+		if version == 2 {
+			before++
+		}
+	}
+	if before == 0 {
+		t.Errorf("no copy of the old file is among %v", copies)
 	}
 }
 

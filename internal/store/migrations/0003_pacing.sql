@@ -1,5 +1,5 @@
--- Limits of rate. buckets holds those that are counted: how many left in one cell of a window. A limit that is kept even has one row
--- here instead: its next slot, in microseconds since 1970, and the slots before that were left out. Every process takes from the same row.
+-- Limits of rate. buckets holds what is counted: how many left in one cell of a window. A limit that is kept even has one row here
+-- beside that: its next slot, in microseconds since 1970, and the slots before that were left out. Every process takes from the same row.
 CREATE TABLE paces (
   name  TEXT    PRIMARY KEY,
   next  INTEGER NOT NULL,
