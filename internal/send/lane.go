@@ -67,9 +67,9 @@ func (l *lane) hold(until time.Time, why string) { l.held, l.heldBy = until, why
 
 // nextFor is the place of the first composed message that may go by a relay, -1 when there is none. Nearly always it is the first: only
 // where some domain or sender has a relay of its own it is looked for.
-func (l *lane) nextFor(w *way) int {
+func (g *gate) nextFor(l *lane, w *way, now time.Time) int {
 	for i, out := range l.made[:min(len(l.made), lookFor)] {
-		if out.may(w) {
+		if g.may(out, w, now) {
 			return i
 		}
 	}
