@@ -68,8 +68,9 @@ func (e *engine) readSample() (bool, error) {
 	return true, nil
 }
 
-// shortHold is how long a run stays for a limit or a pause; for longer it ends, and the next run goes on.
-const shortHold = time.Minute
+// shortHold is how long a run stays for a limit or a pause; for longer it ends, and the next run goes on. A used-up limit of so many a
+// minute holds for a minute and a bit.
+const shortHold = 90 * time.Second
 
 // waitForMore waits until something moves, or a deferred delivery is due; false when nothing more will come in this run.
 func (e *engine) waitForMore() (bool, error) {

@@ -69,9 +69,12 @@ func (e *engine) everySecond() {
 	e.gate.mu.Lock()
 	defer e.gate.mu.Unlock()
 	for _, h := range heard {
+		if !h.At.After(e.resumed) {
+			continue // whoever resumed the campaign knew of it
+		}
 		e.guard.breaker.Heard(e.gate.laneOf(h.Domain).name, pace.Kind(h.Kind), 1)
 	}
-	if err := e.guard.tripped(now); err != nil && len(heard) > 0 {
+	if err := e.guard.tripped(now); err != nil {
 		e.stopWith(err)
 	}
 }

@@ -168,6 +168,9 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 		return paused(p)
 	}
 	err := s.inStages(soft, ctx, p, run, rates, func(sample []int64) error {
+		if p.Request.Limit > 0 && counts.tried() >= p.Request.Limit {
+			return nil // the first stage used it up
+		}
 		e, err := s.engine(ctx, p, run, rates, sample, counts)
 		if err != nil {
 			return err
@@ -198,6 +201,10 @@ func (s *Sender) stopped(ctx context.Context, p *Plan, run *store.Run, why error
 	if err := run.Stop(ctx, note); err != nil {
 		return errors.Join(why, err)
 	}
+	// Its sample is not judged again: whoever resumes it wants the rest to go all the same.
+	if c, err := s.Store.Campaign(ctx, p.Name); err != nil || c.Stage == store.StageHold && run.Stage(ctx, store.StageRest, time.Time{}) != nil {
+		s.warn("how far " + p.Name + " is could not be kept: its first messages will be judged again")
+	}
 	return fmt.Errorf("%w; the campaign is paused: mailer campaigns resume %s when that is mended", why, p.Name)
 }
 
@@ -219,8 +226,12 @@ func (s *Sender) engine(ctx context.Context, p *Plan, run *store.Run, rates *boo
 	if err != nil {
 		return nil, err
 	}
+	resumed, err := run.Resumed(ctx)
+	if err != nil {
+		return nil, err
+	}
 	e := &engine{
-		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, release: c.template.Release, judge: judge, sample: sample,
+		resumed: resumed, run: run, campaign: p.Campaign, fields: fields, compose: c.compose, release: c.template.Release, judge: judge, sample: sample,
 		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), expires: p.Campaign.Expires, notAfter: p.Content.NotAfter(), counts: counts,
 		now: s.Now, warn: s.warn, firstPause: p.Request.FirstBackoff, fresh: leaseTime / 2, idle: idleTime,
 		guard: &guard{breaker: pace.NewBreaker(s.Workspace.Config.Breakers())},
@@ -230,8 +241,9 @@ func (s *Sender) engine(ctx context.Context, p *Plan, run *store.Run, rates *boo
 	}
 	e.gate = newGate(s.Now, p.ways(), p.Content.Hours(s.Workspace.Config.Hours()))
 	if p.Request.Limit > 0 {
-		e.gate.limit = max(p.Request.Limit-counts.Done(), 1)
+		e.gate.limit = max(p.Request.Limit-counts.tried(), 1)
 	}
+	e.gate.notAfter = e.notAfter
 	e.gate.zone = s.Workspace.Config.Location()
 	routes := p.routes(s.Workspace.Config, rates.providers)
 	e.gate.openLanes(rates, open, laneStates(states), routes, p.From())
