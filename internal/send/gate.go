@@ -29,6 +29,7 @@ type gate struct {
 	lanes     []*lane
 	rest      *lane // the last one: domains that are too small for a lane of their own
 	byDomain  map[string]*lane
+	open      map[string]int64 // of the domains in the rest: how many were not handed to connections yet
 	ways      []*way
 	shares    map[string]*pace.Split // among the relays that may carry a message, by their names
 	holds     map[string]*hold       // by the scope of a limit
@@ -67,7 +68,7 @@ const (
 )
 
 func newGate(now func() time.Time, ways []*way, hours pace.Hours) *gate {
-	g := &gate{now: now, ways: ways, wake: func() {}, hours: hours, byDomain: map[string]*lane{}, holds: map[string]*hold{}, inFlight: map[int64]*lane{}, composing: map[int64]string{}}
+	g := &gate{now: now, ways: ways, wake: func() {}, hours: hours, byDomain: map[string]*lane{}, open: map[string]int64{}, holds: map[string]*hold{}, inFlight: map[int64]*lane{}, composing: map[int64]string{}}
 	g.room, g.place = sync.NewCond(&g.mu), sync.NewCond(&g.mu)
 	g.rest = &lane{}
 	g.lanes = []*lane{g.rest}
@@ -373,6 +374,9 @@ func (g *gate) pick(w *way, now time.Time) *outgoing {
 	best.made = slices.Delete(best.made, at, at+1)
 	best.taken++
 	best.away++
+	if best == g.rest {
+		g.open[out.due.Domain]--
+	}
 	best.state.Leave(now)
 	w.state.Leave(now)
 	out.share.Took(now, w.name)
@@ -505,9 +509,15 @@ func (g *gate) putFront(out *outgoing) {
 	}
 	l.away--
 	l.taken--
-	g.wake()                                       // what is left may all be held
-	if own := g.laneOf(out.due.Domain); own != l { // it was split off while the message was away
-		l, own.total = own, own.total+1
+	g.wake() // what is left may all be held
+	own := g.laneOf(out.due.Domain)
+	if l == g.rest && own == l {
+		g.open[out.due.Domain]++
+	}
+	if own != l { // it was split off while the message was away
+		l.total--
+		own.total++
+		l = own
 		g.inFlight[out.due.ID] = own
 	}
 	out.lane, out.attempt, out.answer, out.way = l, 0, nil, nil

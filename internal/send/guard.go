@@ -128,6 +128,7 @@ func (g *gate) openLanes(b *book, open []store.Share, states map[string]pace.Lan
 		state, before := states[laneScope(name)]
 		special := known || before || routes != nil && !slices.Equal(routes(from, domains[name][0]), routes(from, ""))
 		if !special && (n < ownLeast || n*ownShare < all || len(g.lanes) > ownLanes) {
+			g.open[domains[name][0]] = n // what is no provider's is one domain
 			continue
 		}
 		l := g.own(name, domains[name], n)

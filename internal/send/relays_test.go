@@ -498,6 +498,40 @@ func TestAPausedLaneIsTakenUp(t *testing.T) {
 	}
 }
 
+// A small domain that is slowed gets a lane of its own, and the counts of all lanes go on to add up to everybody.
+func TestALaneIsSplitOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int64
+		s := newSeveral(t, audience{{"example.jp", 900}, {"small.example", 90}, {"other.example", 90}}, mailtest.Script{Reply: func(c mailtest.Command) *mailtest.Reply {
+			if c.Verb == "RCPT" && strings.HasSuffix(c.Address, "@small.example") && n.Add(1)%20 == 10 {
+				return &mailtest.Reply{Text: "421 4.7.28 Our system has detected an unusual rate of unsolicited mail."}
+			}
+			return nil
+		}})
+		s.wait = 2 * time.Hour
+		if _, err := s.send(t); err != nil {
+			t.Error(err)
+		}
+		if b := s.balance(); b.Accepted != 1080 {
+			t.Errorf("balance %v", b)
+		}
+		var total, accepted int64
+		var names []string
+		for _, l := range s.last.gate.lanes {
+			names = append(names, l.name)
+			total, accepted = total+l.total, accepted+l.accepted
+			// What was on its way when the lane was split off was counted where it was, and comes back to its own lane.
+			if d := l.accepted - l.total; d < -4 || d > 4 {
+				t.Errorf("lane %q: %d of %d", l.title(), l.accepted, l.total)
+			}
+		}
+		if total != 1080 || accepted != 1080 || !slices.Contains(names, "small.example") {
+			t.Errorf("%d accepted of %d in %v", accepted, total, names)
+		}
+		s.verify(s.servers...)
+	})
+}
+
 // Whatever relays and limits do, the books agree with what the relays have, and no limit is passed.
 func TestRandomFaultsOverTwoRelays(t *testing.T) {
 	for seed := range uint64(6) {

@@ -286,7 +286,9 @@ func TestAPauseActsAtOnce(t *testing.T) {
 		name   string
 		script mailtest.Script
 		set    func(w *whole)
+		canary int64
 	}{
+		{name: "what becomes of a canary", canary: 10},
 		{name: "a slot", set: func(w *whole) { w.Workspace.Config.Rates = []pace.Rate{{N: 2, Per: time.Minute}} }},
 		{name: "a used-up limit", set: func(w *whole) {
 			w.Workspace.Config.Rates = []pace.Rate{{N: 100, Per: time.Second}, {N: 20, Per: time.Minute}}
@@ -313,7 +315,7 @@ func TestAPauseActsAtOnce(t *testing.T) {
 						t.Error(err)
 					}
 				}()
-				sum, err := w.send(t.Context(), Request{FirstBackoff: time.Second})
+				sum, err := w.send(t.Context(), Request{FirstBackoff: time.Second, Canary: tt.canary, Hold: time.Hour, Stay: true})
 				if took := time.Since(paused); !errors.Is(err, ErrPaused) || took > 2*time.Second || sum.Uncertain > 0 {
 					t.Errorf("%s after the pause: %v, %v", took, sum.Balance, err)
 				}
