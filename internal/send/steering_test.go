@@ -22,11 +22,10 @@ import (
 // whole is a sender with a workspace, a list of people and a relay, on the simulated clock.
 type whole struct {
 	*Sender
-	t     *testing.T
-	net   *mailtest.Wire
-	srv   *mailtest.SMTPServer
-	file  string
-	heard func()
+	t    *testing.T
+	net  *mailtest.Wire
+	srv  *mailtest.SMTPServer
+	file string
 }
 
 func newWhole(t *testing.T, n int, front string, script mailtest.Script) *whole {
