@@ -241,6 +241,8 @@ relays:
     username: news@shop.example
     password_env: MAILER_RELAY_PASSWORD
     connections: 2
+breakers:
+  hard: off # one in twelve of this list is gone
 bounces:
   return_path: bounce+{token}@shop.example
   mailbox:

@@ -31,6 +31,9 @@ func (c *Counts) add(s delivery.State) {
 	}
 }
 
+// tried is how many messages this run has sent, whatever came of them.
+func (c *Counts) tried() int64 { return c.Done() - c.Excluded.Load() }
+
 // Done is how many deliveries this run has ended, for now or for good.
 func (c *Counts) Done() int64 {
 	return c.Accepted.Load() + c.Deferred.Load() + c.Failed.Load() + c.Uncertain.Load() + c.Excluded.Load()

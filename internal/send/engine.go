@@ -56,9 +56,10 @@ type engine struct {
 	stopWith  context.CancelCauseFunc
 	wake      chan struct{} // of the feeder
 
-	working int            // workers that have not given up; under the gate's lock
-	unsaved map[*lane]bool // lanes whose state is to be kept, likewise
-	heard   int64          // the last event of the mailbox that was looked at
+	working int                   // workers that have not given up; under the gate's lock
+	unsaved map[string]*pace.Lane // states that are to be kept, by the names they have in the store, likewise
+	resumed time.Time             // when a person last said that the campaign is to go on
+	heard   int64                 // the last event of the mailbox that was looked at
 	hearAt  time.Time
 }
 
@@ -67,8 +68,9 @@ type outgoing struct {
 	due       store.Due
 	lane      *lane
 	way       *way
-	sender    string   // From's address
-	routes    []string // the relays that may carry it; nil: any
+	sender    string      // From's address
+	routes    []string    // the relays that may carry it; nil: any
+	share     *pace.Split // among them
 	message   relay.Message
 	messageID string
 	verdict   *delivery.Decision // decided without the relay: it could not be composed, or the contact is gone
@@ -77,18 +79,6 @@ type outgoing struct {
 	attempt   int         // 0: not claimed
 	claimed   time.Time
 	from      time.Time // when the limits let it leave
-}
-
-// may reports whether a relay may carry the message: a route leads to it, and a message that was deferred goes by the relay that it was
-// deferred by, while that is there (greylisting knows us by our address; RFC 6647 section 2.1).
-func (o *outgoing) may(w *way) bool {
-	if o.routes != nil && !contains(o.routes, w.name) {
-		return false
-	}
-	if o.due.Attempts > 0 && o.due.Relay != "" && o.due.Relay != w.name {
-		return !w.fellow(o.due.Relay)
-	}
-	return true
 }
 
 // Reasons to stop before everybody was sent to. Each knows its exit code in the command.
@@ -120,7 +110,7 @@ func (e *engine) work(soft, hard context.Context) error {
 	wire, cut := context.WithCancel(hard)
 	defer cut()
 	e.claiming, e.stopWith, e.wire = claiming, stop, wire
-	e.wake, e.unsaved = make(chan struct{}, 1), map[*lane]bool{}
+	e.wake, e.unsaved = make(chan struct{}, 1), map[string]*pace.Lane{}
 	g := e.gate
 	g.wake = e.nudge
 	closed := context.AfterFunc(claiming, g.close)
@@ -193,7 +183,10 @@ func (e *engine) left() {
 }
 
 // keep marks the state of a lane to be kept for other runs.
-func (e *engine) keep(l *lane) { e.unsaved[l] = true }
+func (e *engine) keep(l *lane) { e.unsaved[laneScope(l.name)] = &l.state }
+
+// keepWay does so with that of a relay.
+func (e *engine) keepWay(w *way) { e.unsaved[relayScope(w.name)] = &w.state }
 
 // takeUnsaved returns the states that are to be kept, by the names they have in the store.
 func (e *engine) takeUnsaved() map[string]pace.Lane {
@@ -203,8 +196,8 @@ func (e *engine) takeUnsaved() map[string]pace.Lane {
 		return nil
 	}
 	states := map[string]pace.Lane{}
-	for l := range e.unsaved {
-		states[laneScope(l.name)] = l.state
+	for name, state := range e.unsaved {
+		states[name] = *state
 	}
 	clear(e.unsaved)
 	return states

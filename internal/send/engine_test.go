@@ -39,8 +39,15 @@ type rig struct {
 	dial        func(context.Context, relay.Server) (*relay.Conn, error) // nil: plain
 	verdict     func(store.Due) *delivery.Decision
 	limits      func(relay, lane string) []pace.Limit
+	states      map[string]pace.Lane // how receivers took the mail before
+	routes      func(domain string) []string
+	levels      *pace.Levels // nil: no breaker
+	hours       pace.Hours
+	notAfter    time.Time
+	most        map[string]int // messages at a time, by lane
 	net         func(ctx context.Context, network, addr string) (net.Conn, error)
 	counts      Counts
+	last        *engine
 }
 
 func newRig(t *testing.T, n int) *rig { return newRigOf(t, audience{{"example.jp", n}}) }
@@ -151,7 +158,8 @@ func (r *rig) engine(run *store.Run, ways ...*way) *engine {
 				Raw:      fmt.Appendf(nil, "To: %s\r\n\r\nhello\r\n", d.Address)}}
 		},
 	}
-	e.gate = newGate(r.now, ways, pace.Hours{})
+	e.gate = newGate(r.now, ways, r.hours)
+	e.notAfter, e.gate.notAfter = r.notAfter, r.notAfter
 	e.gate.limit = r.limit
 	table, err := provider.Presets()
 	if err != nil {
@@ -161,7 +169,24 @@ func (r *rig) engine(run *store.Run, ways ...*way) *engine {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	e.gate.openLanes(&book{providers: table}, open, nil, nil, "")
+	var routes func(from, domain string) []string
+	if r.routes != nil {
+		routes = func(_, domain string) []string { return r.routes(domain) }
+		compose := e.compose
+		e.compose = func(d store.Due) *outgoing {
+			out := compose(d)
+			out.routes = r.routes(d.Domain)
+			return out
+		}
+	}
+	if r.levels != nil {
+		e.guard = &guard{breaker: pace.NewBreaker(*r.levels)}
+	}
+	e.gate.openLanes(&book{providers: table}, open, r.states, routes, "")
+	for _, l := range e.gate.lanes {
+		l.most = r.most[l.name]
+	}
+	r.last = e
 	return e
 }
 

@@ -2,7 +2,6 @@ package send
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"mailer/internal/store"
@@ -72,8 +71,9 @@ func (e *engine) readSample() (bool, error) {
 	return true, nil
 }
 
-// shortHold is how long a run stays for a limit or a pause; for longer it ends, and the next run goes on.
-const shortHold = time.Minute
+// shortHold is how long a run stays for a limit or a pause; for longer it ends, and the next run goes on. A used-up limit of so many a
+// minute holds for a minute and a bit.
+const shortHold = 90 * time.Second
 
 // waitForMore waits until something moves, or a deferred delivery is due; false when nothing more will come in this run.
 func (e *engine) waitForMore() (bool, error) {
@@ -186,6 +186,9 @@ func (g *gate) standing() (inFlight int, s *stuck) {
 func (g *gate) held() *stuck {
 	now := g.now()
 	if at := g.hoursOpen(now); at.After(now) {
+		if !g.notAfter.IsZero() && !now.Before(g.notAfter) {
+			return &stuck{at, errLate, "not_after has passed"}
+		}
 		if at.Equal(farFuture) {
 			return &stuck{at, fmt.Errorf("%w, and no window of hours opens any more", ErrClosed), "no window opens any more"}
 		}
@@ -197,7 +200,8 @@ func (g *gate) held() *stuck {
 			continue
 		}
 		for _, w := range g.ways {
-			if w.gone != nil {
+			// One that stands by waits for nothing but the others, and one that must not carry what is there does not help.
+			if w.gone == nil && !w.needed() || len(l.made) > 0 && g.nextFor(l, w, now) < 0 {
 				continue
 			}
 			s := g.holder(w, l, now)
@@ -219,6 +223,12 @@ func (g *gate) holder(w *way, l *lane, now time.Time) *stuck {
 		if at.After(now) && (s == nil || at.After(s.until)) {
 			s = &stuck{at, err, note}
 		}
+	}
+	switch {
+	case w.gone != nil:
+		return &stuck{farFuture, w.gone, "relay " + w.name + " is given up"}
+	case !w.there():
+		return &stuck{farFuture, fmt.Errorf("%w: relay %s, and no other one may carry what is left: %w", ErrUnreachable, w.name, w.trouble), "relay " + w.name + " cannot be reached"}
 	}
 	later(w.until, fmt.Errorf("%w: %s", ErrNotNow, w.why), "relay "+w.name+" wants a pause")
 	later(w.state.Next(now), fmt.Errorf("%w: relay %s, %s", ErrNotNow, w.name, w.state.Why), "relay "+w.name+" is slowed")
@@ -324,5 +334,3 @@ func (g *gate) roomFor(n int) bool {
 	}
 	return waiting < n && !g.full()
 }
-
-func contains(all []string, s string) bool { return slices.Contains(all, s) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,19 +24,23 @@ type gate struct {
 	limit     int64 // of messages in this run; 0: none
 	closed    bool
 	mu        sync.Mutex
-	room      *sync.Cond // something was taken, composed or given back
+	room      *sync.Cond // for composers: something was read or taken, or may go again
+	place     *sync.Cond // for workers without a connection: there may be a place for one more
 	lanes     []*lane
 	rest      *lane // the last one: domains that are too small for a lane of their own
 	byDomain  map[string]*lane
+	open      map[string]int64 // of the domains in the rest: how many were not handed to connections yet
 	ways      []*way
-	shares    *pace.Split      // of the relays
-	holds     map[string]*hold // by the scope of a limit
-	inFlight  map[int64]*lane  // read, and not settled yet
-	composing map[int64]string // domains of what is being composed
+	shares    map[string]*pace.Split // among the relays that may carry a message, by their names
+	holds     map[string]*hold       // by the scope of a limit
+	inFlight  map[int64]*lane        // read, and not settled yet
+	composing map[int64]string       // domains of what is being composed
 	fed       int64
 	hours     pace.Hours
 	openAt    time.Time // the hours are closed until then
 	shutAt    time.Time // the hours are open until then; zero: not looked up yet
+	hoursAt   time.Time // when they were last asked for
+	notAfter  time.Time // nothing goes from then on; zero: no such time
 
 	look    time.Time // when the first thing that only time holds back may go
 	timer   *time.Timer
@@ -64,15 +69,14 @@ const (
 )
 
 func newGate(now func() time.Time, ways []*way, hours pace.Hours) *gate {
-	g := &gate{now: now, ways: ways, wake: func() {}, hours: hours, byDomain: map[string]*lane{}, holds: map[string]*hold{}, inFlight: map[int64]*lane{}, composing: map[int64]string{}}
-	g.room = sync.NewCond(&g.mu)
+	g := &gate{now: now, ways: ways, wake: func() {}, hours: hours, byDomain: map[string]*lane{}, open: map[string]int64{}, holds: map[string]*hold{}, inFlight: map[int64]*lane{}, composing: map[int64]string{}}
+	g.room, g.place = sync.NewCond(&g.mu), sync.NewCond(&g.mu)
 	g.rest = &lane{}
 	g.lanes = []*lane{g.rest}
-	weights := map[string]int{}
 	for _, w := range ways {
-		weights[w.name], w.all = w.weight, ways
+		w.all = ways
 	}
-	g.shares = pace.NewSplit(weights)
+	g.shares = map[string]*pace.Split{}
 	g.timer = time.AfterFunc(time.Hour, g.later)
 	g.timer.Stop()
 	return g
@@ -99,6 +103,7 @@ func (g *gate) close() {
 		w.waiting = nil
 	}
 	g.room.Broadcast()
+	g.place.Broadcast()
 }
 
 // add takes what was read. What is known already is left out, and so is what the limit of the run does not let in; it reports whether
@@ -156,7 +161,8 @@ func (g *gate) job() (store.Due, bool) {
 	return store.Due{}, false
 }
 
-// toMake is the lane that needs a composed message next. A lane that waits for long holds none ready that others could use.
+// toMake is the lane that needs a composed message next. A lane that waits for long (its provider is paused, its limit is used up, its
+// relay is away) takes no room from the others: neither for what it could get composed, nor for what it has.
 func (g *gate) toMake() *lane {
 	now := g.now()
 	ready, room := 0, 0
@@ -165,10 +171,13 @@ func (g *gate) toMake() *lane {
 	}
 	var best *lane
 	for _, l := range g.lanes {
-		if l.opens(now).Sub(now) > soon {
+		open, usable := g.moves(l, now)
+		if !open {
 			continue
 		}
-		ready += min(len(l.made)+l.making, room/2)
+		if usable {
+			ready += min(len(l.made)+l.making, room/2)
+		}
 		if len(l.due) == 0 || len(l.made)+l.making >= max(laneMade, room) {
 			continue
 		}
@@ -182,6 +191,37 @@ func (g *gate) toMake() *lane {
 	return best
 }
 
+// shareOf is how the relays that may carry a message share what goes by them. Those that other mail is routed to have no part in it.
+func (g *gate) shareOf(out *outgoing) *pace.Split {
+	key := strings.Join(out.routes, " ")
+	if s := g.shares[key]; s != nil {
+		return s
+	}
+	weights := map[string]int{}
+	for _, w := range g.ways {
+		if out.by(w) {
+			weights[w.name] = w.weight
+		}
+	}
+	s := pace.NewSplit(weights)
+	g.shares[key] = s
+	g.judge(g.now())
+	return s
+}
+
+// moves reports whether a lane may send soon by one of the relays that are there, and whether something that is composed may go by it.
+func (g *gate) moves(l *lane, now time.Time) (open, usable bool) {
+	for _, w := range g.ways {
+		if !w.there() || g.opens(w, l, now).Sub(now) > soon {
+			continue
+		}
+		if open = true; len(l.made) == 0 || g.nextFor(l, w, now) >= 0 {
+			return true, true
+		}
+	}
+	return open, false
+}
+
 // composed takes a composed message.
 func (g *gate) composed(out *outgoing) {
 	g.mu.Lock()
@@ -191,7 +231,7 @@ func (g *gate) composed(out *outgoing) {
 	if l == nil || g.closed {
 		return
 	}
-	out.lane = l
+	out.lane, out.share = l, g.shareOf(out)
 	l.making--
 	l.made = append(l.made, out)
 	g.match()
@@ -296,35 +336,51 @@ func (g *gate) pick(w *way, now time.Time) *outgoing {
 		g.lookAt(at)
 		return nil
 	}
-	if !g.shares.May(now, w.name) {
-		g.lookAt(now.Add(splitLook))
-		return nil
-	}
 	var best *lane
+	at := 0                      // of the message in it
+	var ahead, level *pace.Split // of its share, and not: nearly all mail is of one
 	for _, l := range g.lanes {
-		if len(l.made) == 0 || best != nil && !l.behind(best) || l.most > 0 && l.away >= l.most {
+		if len(l.made) == 0 {
+			// While it was closed nothing was composed for it. That begins a little before it opens.
+			if at := g.opens(w, l, now); len(l.due) > 0 && at.After(now) {
+				g.lookAt(later(at.Add(-soon), now.Add(splitLook)))
+			}
+			continue
+		}
+		if best != nil && !l.behind(best) || l.most > 0 && l.away >= l.most {
 			continue
 		}
 		if at := g.opens(w, l, now); at.After(now) {
 			g.lookAt(at)
 			continue
 		}
-		if l.nextFor(w) < 0 {
+		i := g.nextFor(l, w, now)
+		if i < 0 {
 			continue
 		}
-		best = l
+		if share := l.made[i].share; share != level {
+			if share == ahead || !share.May(now, w.name) {
+				ahead = share
+				g.lookAt(now.Add(splitLook))
+				continue
+			}
+			level = share
+		}
+		best, at = l, i
 	}
 	if best == nil {
 		return nil
 	}
-	i := best.nextFor(w)
-	out := best.made[i]
-	best.made = slices.Delete(best.made, i, i+1)
+	out := best.made[at]
+	best.made = slices.Delete(best.made, at, at+1)
 	best.taken++
 	best.away++
+	if best == g.rest {
+		g.open[out.due.Domain]--
+	}
 	best.state.Leave(now)
 	w.state.Leave(now)
-	g.shares.Took(now, w.name)
+	out.share.Took(now, w.name)
 	for _, h := range g.scopes(w, best) {
 		h.asking++
 	}
@@ -335,6 +391,13 @@ func (g *gate) pick(w *way, now time.Time) *outgoing {
 
 // splitLook is how soon a relay that is ahead of its share looks again, if nothing else happens.
 const splitLook = 20 * time.Millisecond
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
 
 func (g *gate) lookAt(at time.Time) {
 	if g.look.IsZero() || at.Before(g.look) {
@@ -379,6 +442,13 @@ func (g *gate) scopes(w *way, l *lane) []*hold {
 
 // hoursOpen is when mail may be sent: now, or when the hours open next.
 func (g *gate) hoursOpen(now time.Time) time.Time {
+	if !g.notAfter.IsZero() && !now.Before(g.notAfter) {
+		return farFuture
+	}
+	if now.Before(g.hoursAt) { // the clock was set back
+		g.openAt, g.shutAt = time.Time{}, time.Time{}
+	}
+	g.hoursAt = now
 	if g.openAt.After(now) {
 		return g.openAt
 	}
@@ -440,9 +510,15 @@ func (g *gate) putFront(out *outgoing) {
 	}
 	l.away--
 	l.taken--
-	g.wake()                                       // what is left may all be held
-	if own := g.laneOf(out.due.Domain); own != l { // it was split off while the message was away
-		l, own.total = own, own.total+1
+	g.wake() // what is left may all be held
+	own := g.laneOf(out.due.Domain)
+	if l == g.rest && own == l {
+		g.open[out.due.Domain]++
+	}
+	if own != l { // it was split off while the message was away
+		l.total--
+		own.total++
+		l = own
 		g.inFlight[out.due.ID] = own
 	}
 	out.lane, out.attempt, out.answer, out.way = l, 0, nil, nil
@@ -506,10 +582,12 @@ func (g *gate) finished(w *way, took time.Duration) {
 	if w.tuner != nil {
 		w.tuner.Done(g.now(), len(w.waiting) == 0)
 	}
-	g.shares.Carried(w.name, took, w.live)
+	for _, s := range g.shares {
+		s.Carried(w.name, took, w.live)
+	}
 	if w.places() != before {
 		g.match()
-		g.room.Broadcast()
+		g.place.Broadcast()
 	}
 }
 
@@ -547,7 +625,7 @@ func (g *gate) admitted(w *way, index int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for !g.closed && w.gone == nil && !w.admits(index) {
-		g.room.Wait()
+		g.place.Wait()
 	}
 	return !g.closed && w.gone == nil
 }

@@ -69,9 +69,12 @@ func (e *engine) everySecond() {
 	e.gate.mu.Lock()
 	defer e.gate.mu.Unlock()
 	for _, h := range heard {
+		if !h.At.After(e.resumed) {
+			continue // whoever resumed the campaign knew of it
+		}
 		e.guard.breaker.Heard(e.gate.laneOf(h.Domain).name, pace.Kind(h.Kind), 1)
 	}
-	if err := e.guard.tripped(now); err != nil && len(heard) > 0 {
+	if err := e.guard.tripped(now); err != nil {
 		e.stopWith(err)
 	}
 }
@@ -125,6 +128,7 @@ func (g *gate) openLanes(b *book, open []store.Share, states map[string]pace.Lan
 		state, before := states[laneScope(name)]
 		special := known || before || routes != nil && !slices.Equal(routes(from, domains[name][0]), routes(from, ""))
 		if !special && (n < ownLeast || n*ownShare < all || len(g.lanes) > ownLanes) {
+			g.open[domains[name][0]] = n // what is no provider's is one domain
 			continue
 		}
 		l := g.own(name, domains[name], n)

@@ -67,9 +67,9 @@ func (l *lane) hold(until time.Time, why string) { l.held, l.heldBy = until, why
 
 // nextFor is the place of the first composed message that may go by a relay, -1 when there is none. Nearly always it is the first: only
 // where some domain or sender has a relay of its own it is looked for.
-func (l *lane) nextFor(w *way) int {
+func (g *gate) nextFor(l *lane, w *way, now time.Time) int {
 	for i, out := range l.made[:min(len(l.made), lookFor)] {
-		if out.may(w) {
+		if g.may(out, w, now) {
 			return i
 		}
 	}
@@ -125,7 +125,7 @@ func (g *gate) own(name string, domains []string, total int64) *lane {
 // it moves along; what is with the connections stays counted where it was.
 func (g *gate) part(domain string) *lane {
 	l := g.own(domain, []string{domain}, 0)
-	l.patience = g.rest.patience
+	l.patience, l.state.Longest = g.rest.patience, g.rest.patience
 	l.after = g.rest.after
 	moved := func(d store.Due) bool { return d.Domain == domain }
 	for _, d := range g.rest.due {
@@ -150,7 +150,8 @@ func (g *gate) part(domain string) *lane {
 			l.making++
 		}
 	}
-	l.total = int64(len(l.due) + len(l.made) + l.making)
-	g.rest.total = max(g.rest.total-l.total, 1)
+	l.total = max(g.open[domain], int64(len(l.due)+len(l.made)+l.making))
+	g.rest.total = max(g.rest.total-l.total, 0)
+	delete(g.open, domain)
 	return l
 }

@@ -440,6 +440,7 @@ func (p *Plan) routes(conf config.Config, table provider.Table) func(from, domai
 	if p.Request.Relay != "" || !slices.ContainsFunc(p.Relays, func(r config.Relay) bool { return len(r.For)+len(r.From) > 0 }) {
 		return nil
 	}
+	conf.Relays = p.Relays // one that was configured since carries nothing of this campaign, so no route leads to it
 	return func(from, domain string) []string {
 		names := []string{}
 		for _, r := range conf.RelaysFor(from, table.Lane(domain), domain) {

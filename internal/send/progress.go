@@ -101,7 +101,9 @@ func (g *gate) show(p *Progress) {
 		p.Relays = append(p.Relays, one)
 	}
 	if s := g.standstill(now); s != nil {
-		p.Note, p.Until = s.note, s.until
+		if p.Note = s.note; !s.until.Equal(farFuture) {
+			p.Until = s.until
+		}
 	}
 }
 

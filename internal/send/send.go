@@ -188,6 +188,9 @@ func (s *Sender) sendDue(soft, hard, ctx context.Context, p *Plan, run *store.Ru
 		return paused(p)
 	}
 	err := s.inStages(soft, ctx, p, run, rates, counts, func(sample []int64) error {
+		if p.Request.Limit > 0 && counts.tried() >= p.Request.Limit {
+			return nil // the first stage used it up
+		}
 		e, err := s.engine(ctx, p, run, rates, sample, counts)
 		if err != nil {
 			return err
@@ -244,8 +247,12 @@ func (s *Sender) engine(ctx context.Context, p *Plan, run *store.Run, rates *boo
 	if err != nil {
 		return nil, err
 	}
+	resumed, err := run.Resumed(ctx)
+	if err != nil {
+		return nil, err
+	}
 	e := &engine{
-		run: run, campaign: p.Campaign, fields: fields, compose: c.compose, release: c.template.Release, judge: judge, sample: sample, onlyDeferred: p.Request.OnlyDeferred,
+		resumed: resumed, run: run, campaign: p.Campaign, fields: fields, compose: c.compose, release: c.template.Release, judge: judge, sample: sample, onlyDeferred: p.Request.OnlyDeferred,
 		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), expires: p.Campaign.Expires, notAfter: p.Content.NotAfter(), counts: counts,
 		now: s.Now, warn: s.warn, firstPause: p.Request.FirstBackoff, fresh: leaseTime / 2, idle: idleTime,
 		guard: &guard{breaker: pace.NewBreaker(s.Workspace.Config.Breakers())},
@@ -255,8 +262,9 @@ func (s *Sender) engine(ctx context.Context, p *Plan, run *store.Run, rates *boo
 	}
 	e.gate = newGate(s.Now, p.ways(), p.Content.Hours(s.Workspace.Config.Hours()))
 	if p.Request.Limit > 0 {
-		e.gate.limit = max(p.Request.Limit-counts.Done(), 1)
+		e.gate.limit = max(p.Request.Limit-counts.tried(), 1)
 	}
+	e.gate.notAfter = e.notAfter
 	e.gate.zone = s.Workspace.Config.Location()
 	routes := p.routes(s.Workspace.Config, rates.providers)
 	e.gate.openLanes(rates, open, laneStates(states), routes, p.From())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mailer/internal/delivery"
@@ -21,6 +22,7 @@ type way struct {
 	dial        func(context.Context) (*relay.Conn, error)
 
 	tuner   *pace.Tuner // nil: all connections at once
+	left    []int       // workers that gave their place up: those behind them move up
 	waiting []*waiter
 	holds   map[*lane][]*hold
 	state   pace.Lane // it slows us as a whole
@@ -69,6 +71,9 @@ func (w *way) tooMany(now time.Time) {
 	}
 }
 
+// there reports whether mail can go by a relay, or may be able to: it is not given up, not out of reach, and not standing by for nothing.
+func (w *way) there() bool { return w.gone == nil && (w.up || w.trouble == nil) && w.needed() }
+
 // needed reports whether a relay has to carry mail: one that stands by has not, while another one can.
 func (w *way) needed() bool {
 	if !w.standby {
@@ -84,7 +89,13 @@ func (w *way) needed() bool {
 
 // admits reports whether there is a place for a worker. The first one tries a relay of which nothing is known, or that was away.
 func (w *way) admits(index int) bool {
-	return w.gone == nil && w.needed() && (index == 0 || w.up && index < w.places())
+	rank := index
+	for _, i := range w.left {
+		if i < index {
+			rank--
+		}
+	}
+	return w.gone == nil && w.needed() && (rank == 0 || w.up && rank < w.places())
 }
 
 // opens is when the relay may have the next message, by its own state.
@@ -112,13 +123,15 @@ func (g *gate) judge(now time.Time) {
 				opens = h.until
 			}
 		}
-		switch {
-		case !w.up || w.gone != nil:
-			g.shares.Away(w.name, time.Time{})
-		case opens.After(now):
-			g.shares.Away(w.name, opens)
-		default:
-			g.shares.Back(w.name)
+		for _, s := range g.shares {
+			switch {
+			case !w.up || !w.there():
+				s.Away(w.name, time.Time{})
+			case opens.After(now):
+				s.Away(w.name, opens)
+			default:
+				s.Back(w.name)
+			}
 		}
 	}
 }
@@ -135,7 +148,8 @@ func (g *gate) connected(w *way, n int) {
 		w.up, w.ever, w.trouble = true, true, nil
 		g.judge(g.now())
 		g.match()
-		g.room.Broadcast() // the other workers may connect
+		g.room.Broadcast()
+		g.place.Broadcast() // the other workers may connect
 	}
 }
 
@@ -148,7 +162,9 @@ func (e *engine) learn(w *way, out *outgoing, a delivery.Attempt, j delivery.Jud
 	now := g.now()
 	l := g.laneOf(out.due.Domain)
 	if d.State == delivery.Accepted {
-		w.took(now)
+		if w.took(now) {
+			e.keepWay(w)
+		}
 		l.pulse.beat(now)
 		l.refusals = 0
 		if l.state.Took(now) {
@@ -192,13 +208,15 @@ func (e *engine) learn(w *way, out *outgoing, a delivery.Attempt, j delivery.Jud
 	g.match()
 }
 
-// took notes that the relay took a message. A pause that another connection was told of stays.
-func (w *way) took(now time.Time) {
+// took notes that the relay took a message, and reports whether that changed how fast it is used. A pause that another connection was told
+// of stays.
+func (w *way) took(now time.Time) bool {
 	w.accepted++
 	w.failures, w.ours = 0, 0
 	if now.After(w.until) {
 		w.pause = 0
 	}
+	return w.state.Took(now)
 }
 
 // slowDown follows a provider that wants less. When several at once want that it is the relay itself.
@@ -226,7 +244,9 @@ func (e *engine) slowDown(w *way, l *lane, out *outgoing, now time.Time, why str
 		for _, o := range g.lanes {
 			all += o.pulse.perSecond(now)
 		}
-		w.state.Throttled(now, all, why)
+		if w.state.Throttled(now, all, why) {
+			e.keepWay(w)
+		}
 		w.tooMany(now)
 	}
 }
@@ -286,6 +306,7 @@ func (e *engine) lose(w *way, err error) {
 			e.gate.judge(e.gate.now())
 			e.gate.match()
 			e.gate.room.Broadcast()
+			e.gate.place.Broadcast()
 			return
 		}
 	}
@@ -293,7 +314,7 @@ func (e *engine) lose(w *way, err error) {
 }
 
 // dialFailed decides what a worker does that cannot connect: try again, or leave its place.
-func (e *engine) dialFailed(w *way, err error, mine int) (again bool) {
+func (e *engine) dialFailed(w *way, index int, err error, mine int) (again bool) {
 	g := e.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -306,7 +327,12 @@ func (e *engine) dialFailed(w *way, err error, mine int) (again bool) {
 	}
 	if w.live > 0 {
 		// The relay may simply allow fewer connections than were asked for.
-		return mine < dialFailures
+		if mine < dialFailures {
+			return true
+		}
+		w.left = append(w.left, index)
+		g.place.Broadcast()
+		return false
 	}
 	// Not those of all together: they dial at once, and would give a relay that restarts no time.
 	never := !w.ever
@@ -320,6 +346,8 @@ func (e *engine) dialFailed(w *way, err error, mine int) (again bool) {
 		}
 		g.judge(g.now())
 		g.match()
+		g.room.Broadcast()
+		g.place.Broadcast() // one that stands by is needed now
 		return true
 	}
 	if never {
@@ -341,14 +369,30 @@ func (e *engine) fitFailed(w *way, err error) {
 	e.lose(w, err) // trying again would only lock the account
 }
 
-// fellow reports whether another relay of this run has a name and carries mail.
-func (w *way) fellow(name string) bool {
+// may reports whether a relay may carry a message: a route leads to it, and a message that was deferred goes by the relay that it was
+// deferred by, while that one takes mail (greylisting knows us by our address; RFC 6647 section 2.1).
+func (g *gate) may(out *outgoing, w *way, now time.Time) bool {
+	if !out.by(w) {
+		return false
+	}
+	if out.due.Attempts == 0 || out.due.Relay == "" || out.due.Relay == w.name {
+		return true
+	}
+	before := w.fellow(out.due.Relay)
+	return before == nil || !out.by(before) || g.opens(before, out.lane, now).Sub(now) > shortHold
+}
+
+// by reports whether a route leads to a relay.
+func (out *outgoing) by(w *way) bool { return out.routes == nil || slices.Contains(out.routes, w.name) }
+
+// fellow is another relay of this run by its name, if that one carries mail; nil: it does not.
+func (w *way) fellow(name string) *way {
 	for _, o := range w.all {
-		if o.name == name && o != w {
-			return o.gone == nil && o.up
+		if o.name == name && o != w && o.up && o.there() {
+			return o
 		}
 	}
-	return false
+	return nil
 }
 
 // othersUp reports whether another relay carries mail, or may yet.

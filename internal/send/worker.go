@@ -253,7 +253,7 @@ func (w *worker) connect() bool {
 			return true
 		}
 		failures++
-		if w.e.claiming.Err() != nil || !w.e.dialFailed(w.way, err, failures) || !sleep(w.e.claiming, pause) {
+		if w.e.claiming.Err() != nil || !w.e.dialFailed(w.way, w.index, err, failures) || !sleep(w.e.claiming, pause) {
 			return false
 		}
 		pause = min(2*pause, maxPause)

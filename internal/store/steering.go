@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -114,6 +115,30 @@ func (r *Run) ByHand(ctx context.Context, yes bool) error {
 		return err
 	})
 	return wrap("keep who ended the run", err)
+}
+
+// Resumed is when somebody last resumed the campaign; zero: nobody did.
+func (r *Run) Resumed(ctx context.Context) (last time.Time, err error) {
+	var name string
+	if err := r.s.read.QueryRowContext(ctx, "SELECT name FROM campaigns WHERE id = ?", r.campaign).Scan(&name); err != nil {
+		return last, fmt.Errorf("read when the campaign was resumed: %w", explain(err))
+	}
+	err = eachRow(ctx, r.s.read, func(rows *sql.Rows) error {
+		var at int64
+		var text string
+		if err := rows.Scan(&at, &text); err != nil {
+			return err
+		}
+		var detail struct{ Campaign string }
+		if err := json.Unmarshal([]byte(text), &detail); err != nil {
+			return err
+		}
+		if detail.Campaign == name {
+			last = timeOf(at)
+		}
+		return nil
+	}, "SELECT at, detail FROM audit WHERE action = ? ORDER BY id", "campaign."+CampaignSending)
+	return last, wrap("read when the campaign was resumed", err)
 }
 
 // Stop pauses the campaign with a note that says why, until somebody resumes it. One that is paused or cancelled already stays as it is.

@@ -257,9 +257,15 @@ func TestHeard(t *testing.T) {
 
 // A breaker's stop is a pause with its reason, which a person lifts; what somebody else decided it leaves alone.
 func TestStop(t *testing.T) {
-	s, _ := openTest(t)
+	s, now := openTest(t)
 	mails(t, s, 3, "a.example")
 	m := newSender(t, s, freeze(t, s, "news", "marketing", Audience{}), nil)
+	resumed := func(want time.Time) {
+		t.Helper()
+		if at, err := m.Resumed(t.Context()); err != nil || !at.Equal(want) {
+			t.Errorf("resumed at %s, %v; want %s", at, err, want)
+		}
+	}
 	state := func(state, note string) {
 		t.Helper()
 		if c, err := s.Campaign(t.Context(), "news"); err != nil || c.State != state || c.Note != note {
@@ -280,10 +286,12 @@ func TestStop(t *testing.T) {
 	if err := s.read.QueryRow(`SELECT count(*) FROM audit WHERE action = 'campaign.paused' AND detail LIKE '%news%12 of 240%'`).Scan(&audits); err != nil || audits != 1 {
 		t.Errorf("%d audit rows, %v", audits, err)
 	}
+	resumed(time.Time{})
 	if err := s.SetCampaignState(t.Context(), "news", CampaignSending, ""); err != nil {
 		t.Fatal(err)
 	}
 	state(CampaignSending, "")
+	resumed(*now)
 	if err := s.SetCampaignState(t.Context(), "news", CampaignCancelled, "no more"); err != nil {
 		t.Fatal(err)
 	}
