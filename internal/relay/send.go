@@ -15,8 +15,7 @@ import (
 // Message is one message to one recipient.
 type Message struct {
 	Envelope
-	Raw       []byte    // CRLF line ends, no dot-stuffing
-	NotBefore time.Time // its content does not leave earlier: a rate has a place for it then. What comes before may
+	Raw []byte // CRLF line ends, no dot-stuffing
 }
 
 // Envelope is what the transaction says, not what the message shows. One RCPT a message: a transaction has one reply for
@@ -284,11 +283,6 @@ func (c *Conn) step(m *Message) (refusal delivery.Attempt, open bool) {
 // is in the hands of this machine the server cannot have it and must drop what it got (RFC 5321 section 4.1.1.10), so a
 // failed write is no doubt; from then on only the reply tells.
 func (c *Conn) content(m, next *Message) delivery.Attempt {
-	// Waited here, every message arrives as long after its time as the way takes, whether the relay was told of it before or not: so
-	// rates are kept at the relay too.
-	if d := time.Until(m.NotBefore); d > 0 {
-		time.Sleep(min(d, longestSlot))
-	}
 	raw := m.Raw
 	var stuff stuffer
 	for len(raw) > blockSize {
@@ -326,9 +320,6 @@ func (c *Conn) content(m, next *Message) delivery.Attempt {
 	c.note(r)
 	return delivery.Attempt{Phase: delivery.PhaseDot, Reply: r}
 }
-
-// longestSlot is for how long a relay is kept waiting for content that has its time: slots are taken a fraction of a second ahead.
-const longestSlot = time.Second
 
 // mayOffer reports whether the next message's commands may go with this one's dot.
 func (c *Conn) mayOffer(next *Message) bool {

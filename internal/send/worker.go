@@ -62,7 +62,7 @@ func (w *worker) prepare() bool {
 		case w.stale(w.first) || w.e.gate.shut(w.first): // after fit, which may have taken long
 			w.putBack(w.first)
 			w.drop()
-		case wait > store.Ahead: // the clock was set back; else the connection waits, when the relay is ready for the content
+		case wait > 0:
 			sleep(w.e.claiming, min(wait, longestSlot))
 		default:
 			return true
@@ -84,7 +84,6 @@ func (w *worker) deliver() {
 	}
 	out := w.first
 	began := time.Now()
-	out.message.NotBefore = began.Add(out.from.Sub(w.e.now()))
 	a := w.conn.Send(&out.message, w.offer())
 	w.e.gate.finished(w.way, time.Since(began))
 	if w.again++; a.Again && w.again <= mostAgain {
