@@ -20,7 +20,7 @@ func (s *Sender) Forecast(ctx context.Context, p *Plan) (pace.Course, error) {
 			return pace.Course{}, err
 		}
 	}
-	rates, err := s.newBook(ctx, p.Relays, p.Request.Rates)
+	rates, err := s.newBook(ctx, p.Name, p.Relays, p.Request.Rates)
 	if err != nil {
 		return pace.Course{}, err
 	}

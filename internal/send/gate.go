@@ -30,6 +30,7 @@ type gate struct {
 	rest      *lane // the last one: domains that are too small for a lane of their own
 	byDomain  map[string]*lane
 	open      map[string]int64 // of the domains in the rest: how many were not handed to connections yet
+	campaign  string           // its name
 	ways      []*way
 	shares    map[string]*pace.Split // among the relays that may carry a message, by their names
 	holds     map[string]*hold       // by the scope of a limit
@@ -425,7 +426,7 @@ func (g *gate) scopes(w *way, l *lane) []*hold {
 		return have
 	}
 	var all []*hold
-	for _, name := range scopesOf(w.name, l.name) {
+	for _, name := range scopesOf(g.campaign, w.name, l.name) {
 		h := g.holds[name]
 		if h == nil {
 			h = &hold{}

@@ -18,6 +18,7 @@ import (
 // The limits of a message have scopes, and each limit's name begins with its scope:
 //
 //	all                  everything that this workspace sends
+//	campaign news        one campaign, by its --rate
 //	relay main           what goes by a relay
 //	lane gmail           what goes to a receiving provider
 //	relay main lane gmail   what a relay that delivers straight to the receivers may hand to one of them
@@ -26,17 +27,18 @@ import (
 
 func relayScope(relay string) string      { return "relay " + relay }
 func laneScope(lane string) string        { return "lane " + lane }
+func campaignScope(name string) string    { return "campaign " + name }
 func pairScope(relay, lane string) string { return "relay " + relay + " lane " + lane }
 func warmupName(relay, lane string) string {
 	return strings.TrimSuffix(relay+" "+lane, " ")
 }
 
 // wide is how many of a message's scopes are about more than its lane: they come first.
-const wide = 3
+const wide = 4
 
-// scopesOf are the scopes that a message of a lane by a relay lies in.
-func scopesOf(relay, lane string) []string {
-	all := []string{"all", relayScope(relay), "warmup " + relay}
+// scopesOf are the scopes that a campaign's message of a lane by a relay lies in.
+func scopesOf(campaign, relay, lane string) []string {
+	all := []string{"all", campaignScope(campaign), relayScope(relay), "warmup " + relay}
 	if lane != "" {
 		all = append(all, laneScope(lane), pairScope(relay, lane), "warmup "+warmupName(relay, lane))
 	}
@@ -83,6 +85,8 @@ func (b *book) boundText(name string, now time.Time) string {
 	switch {
 	case scope == "all":
 		return rate + " for all mail"
+	case strings.HasPrefix(scope, "campaign "):
+		return rate + " of --rate"
 	case both:
 		return rate + " to " + lane + " by " + relay
 	case strings.HasPrefix(scope, "lane "):
@@ -135,17 +139,17 @@ type share struct {
 	history []pace.Day
 }
 
-// newBook reads the limits. Of a campaign's own rates each holds beside the relay's.
-func (s *Sender) newBook(ctx context.Context, relays []config.Relay, rates []pace.Rate) (*book, error) {
+// newBook reads the limits. A campaign's own rates have meters of their own: it would hold up others that share a relay's.
+func (s *Sender) newBook(ctx context.Context, campaign string, relays []config.Relay, rates []pace.Rate) (*book, error) {
 	conf := s.Workspace.Config
 	table, err := s.Workspace.Providers()
 	if err != nil {
 		return nil, err
 	}
-	b := &book{providers: table, zone: conf.Location(), all: pace.Limits("all", conf.Rates...), relays: map[string]relayLimits{},
+	b := &book{providers: table, zone: conf.Location(), all: slices.Concat(pace.Limits("all", conf.Rates...), pace.Limits(campaignScope(campaign), rates...)), relays: map[string]relayLimits{},
 		today: s.Now().In(conf.Location()).Format(time.DateOnly)}
 	for _, r := range relays {
-		l := relayLimits{limits: pace.Limits(relayScope(r.Name), slices.Concat(r.Rates, rates)...), direct: r.Direct, warmup: r.Warmup, shares: map[string]share{}}
+		l := relayLimits{limits: pace.Limits(relayScope(r.Name), r.Rates...), direct: r.Direct, warmup: r.Warmup, shares: map[string]share{}}
 		for lane, curve := range warmups(r.Warmup, table) {
 			days, err := s.Store.WarmupDays(ctx, warmupName(r.Name, lane))
 			if err != nil {

@@ -125,7 +125,7 @@ func (s *Sender) Run(soft, hard context.Context, p *Plan, counts *Counts) (Summa
 			return Summary{Campaign: p.Name}, err
 		}
 	}
-	rates, err := s.newBook(ctx, p.Relays, p.Request.Rates)
+	rates, err := s.newBook(ctx, p.Name, p.Relays, p.Request.Rates)
 	if err != nil {
 		return Summary{Campaign: p.Name}, err
 	}
@@ -265,7 +265,7 @@ func (s *Sender) engine(ctx context.Context, p *Plan, run *store.Run, rates *boo
 		e.gate.limit = max(p.Request.Limit-counts.tried(), 1)
 	}
 	e.gate.notAfter = e.notAfter
-	e.gate.zone = s.Workspace.Config.Location()
+	e.gate.zone, e.gate.campaign = s.Workspace.Config.Location(), p.Name
 	routes := p.routes(s.Workspace.Config, rates.providers)
 	e.gate.openLanes(rates, open, laneStates(states), routes, p.From())
 	if p.Campaign.Balance.Accepted+p.Campaign.Balance.Failed > 0 || counts.Done() > 0 {
