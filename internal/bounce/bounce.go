@@ -67,3 +67,6 @@ const (
 	WhereMessageID   = "message_id"
 	WhereUnsubscribe = "unsubscribe"
 )
+
+// FamilyRequest is the family of an ordinary mail in which a person asks to be taken off the list.
+const FamilyRequest = "request"

@@ -90,7 +90,9 @@ func (c *Cleaning) derive() {
 
 // Policy is how the list is cleaned.
 func (c Config) Policy() suppression.Policy {
-	bar := func(b Bar) suppression.Bar { return suppression.Bar{Score: float64(b.Score), Campaigns: b.Campaigns, Over: b.Over} }
+	bar := func(b Bar) suppression.Bar {
+		return suppression.Bar{Score: float64(b.Score), Campaigns: b.Campaigns, Over: b.Over}
+	}
 	x := c.Cleaning
 	p := suppression.Policy{KeepDead: x.Hard == HardKeep, HalfLife: x.HalfLife, Soft: bar(x.Soft), Full: bar(x.Full), Weights: map[string]float64{},
 		Freeze: suppression.Freeze{Share: x.Freeze.Share.Share(), Least: int64(x.Freeze.Least), Window: x.Freeze.Window, For: x.Freeze.For}}
