@@ -25,6 +25,7 @@ func newBouncesCmd(a *app) *cobra.Command {
 		Use:     "bounces",
 		Aliases: []string{"bounce"},
 		Short:   "Read the bounce mailbox, keep the list clean, explain refusals",
+		Long:    "Read the bounce mailbox, keep the list clean, explain refusals. `mailer help cleaning` is the manual of what bounces do.",
 	}
 	cmd.AddCommand(newBouncesSyncCmd(a), newBouncesListCmd(a), newBouncesShowCmd(a), newBouncesConfirmCmd(a), newBouncesDismissCmd(a),
 		newBouncesUndoCmd(a), newBouncesReplayCmd(a), newBouncesFreezesCmd(a), newBouncesReleaseCmd(a), newBouncesRotateKeyCmd(a),
@@ -35,7 +36,7 @@ func newBouncesCmd(a *app) *cobra.Command {
 const bouncesSyncHelp = `Read the bounce mailbox: failed deliveries, complaints, unsubscribe mails, automatic replies.
 
 Each mail is recorded with all that follows from it, and then moved to the processed folder. Dead addresses,
-complaints and unsubscribes are suppressed at once. Only a mail that carries the signed address or id of one of our
+complaints and unsubscribes are suppressed at once, soft bounces when they add up (mailer help cleaning). Only a mail that carries the signed address or id of one of our
 deliveries changes anything; others are counted as unmatched, those with a wrong signature as forged.
 
 It can be interrupted at any moment and run again: each mail is acted on once.

@@ -176,6 +176,3 @@ func addTokens(all []Token, text, where string, kind delivery.TokenKind) []Token
 	}
 	return all
 }
-
-// Sender is the address in a mail's From, "" where there is none. Anybody can write anything there.
-func Sender(raw []byte) string { return addressIn(takeApart(normalise(raw)).header.get("from")) }

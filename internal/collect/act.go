@@ -237,7 +237,7 @@ func Confirm(ctx context.Context, st *store.Store, id int64) ([]string, []store.
 	if err != nil {
 		return nil, nil, err
 	}
-	who, err := named(ctx, st, b)
+	who, err := named(b)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -246,7 +246,7 @@ func Confirm(ctx context.Context, st *store.Store, id int64) ([]string, []store.
 }
 
 // named is the keys of the addresses that a mail is about, by its own word.
-func named(ctx context.Context, st *store.Store, b store.BounceRow) ([]string, error) {
+func named(b store.BounceRow) ([]string, error) {
 	var all []string
 	add := func(text string) {
 		if a, err := addresses.Parse(text); err == nil && !slices.Contains(all, a.Key) {
@@ -261,14 +261,10 @@ func named(ctx context.Context, st *store.Store, b store.BounceRow) ([]string, e
 	for _, c := range b.Verdict.Complainants {
 		add(c)
 	}
-	if b.Asks || b.Kind == bounce.KindUnsubscribe {
-		raw, err := st.BounceMail(ctx, b.ID)
-		if err != nil {
-			return nil, err
-		}
-		add(bounce.Sender(raw))
+	if b.Asks {
+		add(b.Verdict.Sender)
 	}
-	if len(all) == 0 && b.Waiting() {
+	if len(all) == 0 && b.Waiting() && b.Delivery == 0 {
 		return nil, fmt.Errorf("mail %d names no address that could be confirmed: look at it with mailer bounces show %d", b.ID, b.ID)
 	}
 	return all, nil

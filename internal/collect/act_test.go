@@ -46,8 +46,8 @@ func TestConfirm(t *testing.T) {
 		t.Error(err)
 	}
 	// Somebody asks in their own words: whose mail it is says its From.
-	asks := "From: User2 <user2@shop.example>\nTo: news@news.example\nSubject: please stop\nMessage-ID: <a@home>\n\nplease take me off this list\n"
-	w.exec("INSERT INTO bounces (id, source, digest, kind, verdict, raw, asks, read_at) SELECT 77, 'test', 'asks', 'not-a-bounce', '{}', raw, 1, 1 FROM bounces WHERE id = ?", w.record(asks).ID)
+	w.exec("INSERT INTO bounces (id, source, digest, kind, verdict, raw, asks, read_at) VALUES (77, 'test', 'asks', 'not-a-bounce', ?, x'', 1, 1)",
+		`{"kind":"not-a-bounce","detail":"removal","sender":"User2@shop.example"}`)
 	who, done, err = Confirm(t.Context(), w.st, 77)
 	if err != nil || fmt.Sprint(who) != "[user2@shop.example]" || len(done) != 1 || !done[0].Suppressed {
 		t.Errorf("%v, %+v, %v", who, done, err)

@@ -480,7 +480,7 @@ func TestAPersonAsks(t *testing.T) {
 	id := sent(t, s, 1, "a@x.example")[0]
 	asks := func(id int64) ReadMail {
 		m := came(id, "", "", false)
-		m.Verdict = bounce.Verdict{Kind: bounce.KindOther, Family: bounce.FamilyRequest, MessageID: fmt.Sprint(mailNumber, "@home")}
+		m.Verdict = bounce.Verdict{Kind: bounce.KindOther, Detail: bounce.DetailRemoval, MessageID: fmt.Sprint(mailNumber, "@home")}
 		return m
 	}
 	known, unknown := record(t, s, asks(id)), record(t, s, asks(0))

@@ -39,7 +39,7 @@ func Decide(v bounce.Verdict, address string) Consequence {
 
 // Asks reports whether a mail is a person's answer that asks to be left alone. No signature and no format says so: a person decides.
 func Asks(v bounce.Verdict) bool {
-	return v.Kind == bounce.KindOther && v.Family == bounce.FamilyRequest
+	return v.Detail == bounce.DetailRemoval
 }
 
 func decideBounce(v bounce.Verdict, address string) Consequence {
