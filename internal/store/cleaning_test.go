@@ -687,3 +687,24 @@ func TestMigrationKeepsBounces(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestForgottenIsNotHeldBack: what a freeze keeps aside is erased with the person.
+func TestForgottenIsNotHeldBack(t *testing.T) {
+	s, _ := openClean(t, nil)
+	dead := at("docomo.ne.jp", 12)
+	ids := sent(t, s, 1, dead...)
+	for i := range dead {
+		m := came(ids[i], dead[i], bounce.UserUnknown, true)
+		m.Verdict.Bounces[0].Text = "550 5.1.1 neither " + dead[i] + " nor " + dead[0] + " is here"
+		record(t, s, m)
+	}
+	if _, err := s.ForgetContact(t.Context(), dead[0]); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, s, "SELECT count(*) FROM held WHERE key = ? OR evidence LIKE '%' || ? || '%'", dead[0], dead[0]); n != 0 || count(t, s, "SELECT count(*) FROM held") != 11 {
+		t.Errorf("%d rows name the person", n)
+	}
+	if n, err := s.ReleaseFreeze(t.Context(), "docomo", true); n != 11 || err != nil || count(t, s, "SELECT count(*) FROM suppressions WHERE key = ?", dead[0]) != 0 {
+		t.Errorf("%d, %v", n, err)
+	}
+}
