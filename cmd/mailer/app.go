@@ -95,7 +95,12 @@ func (a *app) openStore(ctx context.Context, ws *config.Workspace) (*store.Store
 	if _, err := os.Stat(ws.Database()); errors.Is(err, os.ErrNotExist) {
 		a.out.Warnf("there was no %s: an empty one is made, without the contacts, suppressions and sends of any other copy", ws.Database())
 	}
-	return store.Open(ctx, ws.Database(), store.Options{Now: a.now, Gone: send.Gone})
+	providers, err := ws.Providers()
+	if err != nil {
+		return nil, err
+	}
+	policy := ws.Config.Policy()
+	return store.Open(ctx, ws.Database(), store.Options{Now: a.now, Gone: send.Gone, Policy: &policy, Providers: providers})
 }
 
 // interactive reports whether a person can answer a question.

@@ -25,15 +25,18 @@ func newBouncesCmd(a *app) *cobra.Command {
 		Use:     "bounces",
 		Aliases: []string{"bounce"},
 		Short:   "Read the bounce mailbox, keep the list clean, explain refusals",
+		Long:    "Read the bounce mailbox, keep the list clean, explain refusals. `mailer help cleaning` is the manual of what bounces do.",
 	}
-	cmd.AddCommand(newBouncesSyncCmd(a), newBouncesListCmd(a), newBouncesParseCmd(a), newBouncesExplainCmd(a))
+	cmd.AddCommand(newBouncesSyncCmd(a), newBouncesListCmd(a), newBouncesShowCmd(a), newBouncesConfirmCmd(a), newBouncesDismissCmd(a),
+		newBouncesUndoCmd(a), newBouncesReplayCmd(a), newBouncesFreezesCmd(a), newBouncesReleaseCmd(a), newBouncesRotateKeyCmd(a),
+		newBouncesParseCmd(a), newBouncesExplainCmd(a))
 	return cmd
 }
 
 const bouncesSyncHelp = `Read the bounce mailbox: failed deliveries, complaints, unsubscribe mails, automatic replies.
 
 Each mail is recorded with all that follows from it, and then moved to the processed folder. Dead addresses,
-complaints and unsubscribes are suppressed at once. Only a mail that carries the signed address or id of one of our
+complaints and unsubscribes are suppressed at once, soft bounces when they add up (mailer help cleaning). Only a mail that carries the signed address or id of one of our
 deliveries changes anything; others are counted as unmatched, those with a wrong signature as forged.
 
 It can be interrupted at any moment and run again: each mail is acted on once.
@@ -45,6 +48,7 @@ type bouncesSyncOptions struct {
 	dryRun bool
 	limit  int
 	quiet  bool // no progress: other things are shown beside it
+	table  *collect.Table
 }
 
 func newBouncesSyncCmd(a *app) *cobra.Command {
@@ -72,8 +76,14 @@ func runBouncesSync(ctx context.Context, a *app, o bouncesSyncOptions) error {
 		return err
 	}
 	defer st.Close()
+	if o.table, err = newSyncTable(ctx, ws, st); err != nil {
+		return err
+	}
 	sum, err := syncBounces(ctx, a, ws, st, o)
 	err = syncResult(err)
+	if err := showSyncTable(a, ws, o.table); err != nil {
+		return err
+	}
 	if err := a.out.Emit("summary", sum); err != nil {
 		return err
 	}
@@ -116,12 +126,20 @@ func syncBounces(ctx context.Context, a *app, ws *config.Workspace, st *store.St
 		defer bar.Close()
 		progress = bar.Set
 	}
-	return collect.Sync(ctx, st, box, keys, collect.Options{DryRun: o.dryRun, Limit: o.limit, Each: func(out collect.Outcome) {
+	sum, err := collect.Sync(ctx, st, box, keys, collect.Options{DryRun: o.dryRun, Limit: o.limit, Each: func(out collect.Outcome) {
 		progress(int64(out.N))
+		if o.table != nil {
+			o.table.Add(out)
+		}
 		if o.dryRun {
 			tellOutcome(a, out)
 		}
 	}})
+	if err != nil || o.dryRun {
+		return sum, err
+	}
+	sum.Purged, err = purgeMails(ctx, a, ws, st)
+	return sum, err
 }
 
 // mailboxOptions are those of mailer.yaml, or of a --source URL with the configured password.
@@ -189,9 +207,14 @@ func tellOutcome(a *app, o collect.Outcome) {
 	default:
 		what += " about " + o.Address
 	}
-	if o.Suppress != "" {
+	switch {
+	case o.Held != nil:
+		what += ": " + o.Reason + ", would be held back: " + o.Held.Lane + " is frozen"
+	case o.Suppressed:
 		what += ": would be suppressed (" + o.Suppress + ")"
-	} else if o.Reason != "" {
+	case o.Suppress != "":
+		what += ": " + o.Suppress + ", which it is suppressed for already"
+	case o.Reason != "":
 		what += ": " + o.Reason
 	}
 	a.out.Printf("%d. %s\n", o.N, clean(what))
@@ -207,8 +230,14 @@ func tellSync(a *app, s collect.Summary, dryRun bool) {
 	if s.Unmatched+s.Forged > 0 {
 		a.out.Printf("%d led to no delivery of ours, %d carried a wrong signature: they changed nothing (mailer bounces list --unmatched)\n", s.Unmatched, s.Forged)
 	}
+	if s.Unmatched+s.Asking > 0 && !dryRun {
+		a.out.Printf("%s for your word: mailer bounces list --waiting\n", ui.Count(s.Unmatched+s.Asking, "mail waits", "mails wait"))
+	}
+	if s.Purged > 0 {
+		a.out.Printf("%s older than bounces.retention: the bytes were erased\n", ui.Count(s.Purged, "mail", "mails"))
+	}
 	if dryRun {
-		a.out.Println("Nothing was changed: this was a dry run.")
+		a.out.Printf("%s would be suppressed. Nothing was changed: this was a dry run.\n", ui.Count(s.Suppressed, "address", "addresses"))
 		return
 	}
 	a.out.Printf("%s suppressed\n", ui.Count(s.Suppressed, "address", "addresses"))
@@ -373,6 +402,7 @@ func explainReply(a *app, r bounce.Reply, c bounce.Class) error {
 type bouncesListOptions struct {
 	filter  store.BounceFilter
 	address string
+	since   string
 }
 
 func newBouncesListCmd(a *app) *cobra.Command {
@@ -387,6 +417,8 @@ func newBouncesListCmd(a *app) *cobra.Command {
 	f.StringVar(&o.filter.Kind, "kind", "", "only this `kind`: bounce, complaint, autoreply, delivered, unsubscribe or not-a-bounce")
 	f.BoolVar(&o.filter.Unmatched, "unmatched", false, "only reports that led to no delivery of ours")
 	f.BoolVar(&o.filter.Forged, "forged", false, "only mails with a wrong signature")
+	f.BoolVar(&o.filter.Waiting, "waiting", false, "only mails that wait for your word: bounces confirm ID, or bounces dismiss ID")
+	f.StringVar(&o.since, "since", "", "only those read since this `time`: 2026-12-01 09:30")
 	f.StringVar(&o.address, "address", "", "only those about this `address` of ours")
 	f.IntVar(&o.filter.Limit, "limit", 100, "at most this `number` of mails; 0: all")
 	return cmd
@@ -404,6 +436,14 @@ type bounceJSON struct {
 	Forged    bool            `json:"forged"`
 	Bounces   []recipientJSON `json:"bounces"`
 	Changed   []string        `json:"changed"`
+	Waiting   bool            `json:"waiting"`
+	Asks      bool            `json:"asks"`
+	Decided   string          `json:"decided"`
+}
+
+func bounceLine(b store.BounceRow) bounceJSON {
+	return bounceJSON{b.ID, b.ReadAt.Format("2006-01-02T15:04:05Z07:00"), b.Source, b.Kind, b.Address, b.Campaign, b.MatchedBy, b.Forged,
+		verdictLine("", b.Verdict).Bounces, append([]string{}, b.Changed...), b.Waiting(), b.Asks, b.Decided}
 }
 
 func runBouncesList(ctx context.Context, a *app, o bouncesListOptions) error {
@@ -418,11 +458,13 @@ func runBouncesList(ctx context.Context, a *app, o bouncesListOptions) error {
 		return err
 	}
 	defer st.Close()
+	if o.filter.Since, err = a.timeFlag("--since", o.since); err != nil {
+		return err
+	}
 	var rows [][]string
 	err = st.Bounces(ctx, o.filter, func(b store.BounceRow) error {
-		line := verdictLine("", b.Verdict)
-		rows = append(rows, []string{fmt.Sprint(b.ID), a.stamp(b.ReadAt), b.Kind, bounceAddress(b), bounceReason(b), b.Campaign, strings.Join(b.Changed, "; ")})
-		return a.out.Emit("bounce", bounceJSON{b.ID, b.ReadAt.Format("2006-01-02T15:04:05Z07:00"), b.Source, b.Kind, b.Address, b.Campaign, b.MatchedBy, b.Forged, line.Bounces, append([]string{}, b.Changed...)})
+		rows = append(rows, []string{fmt.Sprint(b.ID), a.stamp(b.ReadAt), b.Kind, clean(bounceAddress(b)), clean(bounceReason(b)), b.Campaign, bounceDone(b)})
+		return a.out.Emit("bounce", bounceLine(b))
 	})
 	if err != nil || a.out.JSON {
 		return err
@@ -433,6 +475,17 @@ func runBouncesList(ctx context.Context, a *app, o bouncesListOptions) error {
 	}
 	a.out.Table([]string{"id", "read", "kind", "address", "reason", "campaign", "changed"}, rows, 0)
 	return nil
+}
+
+// bounceDone is what a mail changed, or that it waits.
+func bounceDone(b store.BounceRow) string {
+	switch {
+	case b.Waiting():
+		return "waits for your word"
+	case b.Decided == "dismissed":
+		return "dismissed"
+	}
+	return strings.Join(b.Changed, "; ")
 }
 
 // bounceAddress is our recipient, or in brackets whom an unproven report names.
@@ -450,6 +503,8 @@ func bounceReason(b store.BounceRow) string {
 	switch {
 	case b.Forged:
 		return "forged"
+	case b.Asks:
+		return "asks to be left alone"
 	case len(b.Verdict.Bounces) > 0:
 		r := b.Verdict.Bounces[0]
 		return strings.TrimSpace(r.Status + " " + r.Reason)

@@ -24,6 +24,9 @@ What the figures mean:
   delivered      accepted by the relay and not bounced; whether into the inbox nobody can know
   delivery rate  delivered of attempted (到達率); while deferred mail waits it can only be too low
   bounce rate    bounced, hard (the address is dead) and soft, of attempted
+  did not arrive returned by mail (bounced) or refused in the session (failed), by receiving provider and reason
+  95% sure       between what the true share lies: of few messages a share says little. It is too high where even the lower end is over
+                 the limit at which relays and mailbox providers act
   complaints, unsubscribes   of delivered
 
   mailer report
@@ -65,18 +68,18 @@ func runReport(ctx context.Context, a *app, o reportOptions, args []string) erro
 	}
 	defer st.Close()
 	now := a.now().In(ws.Config.Location())
+	lanes, err := readLanes(ctx, ws, st, now)
+	if err != nil {
+		return err
+	}
 	if len(args) == 0 {
-		all, err := report.All(ctx, st, now)
+		all, err := report.All(ctx, st, lanes)
 		if err != nil {
 			return err
 		}
 		return printOverview(a, all, o.format, now)
 	}
 	found, err := findCampaign(ctx, st, args[0])
-	if err != nil {
-		return err
-	}
-	lanes, err := readLanes(ctx, ws, st, now)
 	if err != nil {
 		return err
 	}
@@ -99,6 +102,8 @@ func printOverview(a *app, all report.Overview, format string, now time.Time) er
 	showCampaigns(a, all)
 	a.out.Println()
 	showList(a, all.List)
+	showHealth(a, all.Health)
+	showReturns(a, all.Returns)
 	return nil
 }
 
@@ -115,6 +120,16 @@ func emitOverview(a *app, all report.Overview) error {
 	}
 	for _, m := range all.List.Months {
 		if err := a.out.Emit("month", m); err != nil {
+			return err
+		}
+	}
+	for _, r := range all.Returns {
+		if err := a.out.Emit("returned", r); err != nil {
+			return err
+		}
+	}
+	for _, h := range all.Health {
+		if err := a.out.Emit("health", h); err != nil {
 			return err
 		}
 	}
@@ -188,10 +203,47 @@ func showList(a *app, l report.List) {
 		a.out.Println()
 		var rows [][]string
 		for _, m := range l.Months {
-			rows = append(rows, append([]string{m.Name}, numbers(m.Added, m.Suppressed)...))
+			rows = append(rows, append([]string{m.Name}, numbers(m.Added, m.Suppressed, m.Dead, m.Complained, m.Unsubscribed, m.Total)...))
 		}
-		a.out.Table([]string{"month", "new contacts", "suppressed"}, rows, 1, 2)
+		a.out.Table([]string{"month", "new contacts", "suppressed", "dead", "complained", "unsubscribed", "contacts"}, rows, 1, 2, 3, 4, 5, 6)
 	}
+}
+
+// showHealth prints the shares at which relays and mailbox providers act, of the campaigns of the last months.
+func showHealth(a *app, all []report.Health) {
+	if len(all) == 0 || all[0].Rate.Of == 0 {
+		return
+	}
+	var rows [][]string
+	for _, h := range all {
+		rows = append(rows, []string{h.Name, h.Rate.String(), h.Words(), h.LimitWords(), h.Verdict})
+	}
+	a.out.Println()
+	a.out.Table([]string{"last 90 days", "", "95% sure", "limit", ""}, rows, 1, 3)
+}
+
+// returnsShown is how many rows of what came back are for people; --json has all.
+const returnsShown = 20
+
+// showReturns prints what came back by receiving provider and reason.
+func showReturns(a *app, all []report.Returned) {
+	if len(all) == 0 {
+		return
+	}
+	var rows [][]string
+	for i, r := range all {
+		if i == returnsShown {
+			rows = append(rows, []string{fmt.Sprintf("and %d more (--json)", len(all)-i)})
+			break
+		}
+		how := "soft"
+		if r.Hard {
+			how = "hard"
+		}
+		rows = append(rows, []string{r.Provider, string(r.State), r.Reason, how, fmt.Sprint(r.Count), fmt.Sprintf("%s of %d", r.Rate().Percent(), r.Of)})
+	}
+	a.out.Println()
+	a.out.Table([]string{"did not arrive at", "", "reason", "", "recipients", "of attempted"}, rows, 4, 5)
 }
 
 func printCampaignReport(a *app, c report.Campaign, format string, now time.Time) error {
@@ -210,6 +262,7 @@ func printCampaignReport(a *app, c report.Campaign, format string, now time.Time
 		showGroups(a, "relay", c.Relays)
 	}
 	showReasons(a, c.Reasons)
+	showReturns(a, c.Returns)
 	return nil
 }
 
@@ -229,6 +282,11 @@ func emitCampaign(a *app, c report.Campaign) error {
 	}
 	for _, r := range c.Reasons {
 		if err := a.out.Emit("reason", r); err != nil {
+			return err
+		}
+	}
+	for _, r := range c.Returns {
+		if err := a.out.Emit("returned", r); err != nil {
 			return err
 		}
 	}

@@ -46,6 +46,6 @@ func commands(a *app) []*cobra.Command {
 		newPreviewCmd(a), newCheckCmd(a), newTemplatesCmd(a), newDKIMCmd(a),
 		newSendCmd(a), newRunCmd(a), newCampaignsCmd(a), newBouncesCmd(a), newSuppressionsCmd(a),
 		newReportCmd(a), newWhyCmd(a),
-		newManCmd(a), newVersionCmd(a), newWritingTopic(), newPacingTopic(),
+		newManCmd(a), newVersionCmd(a), newWritingTopic(), newPacingTopic(), newCleaningTopic(),
 	}
 }

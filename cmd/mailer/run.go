@@ -136,7 +136,14 @@ func runOnce(ctx context.Context, a *app, bounces bool) error {
 	}
 	if bounces && ws.Config.Bounces.Mailbox.Configured() {
 		r.Sync = func(ctx context.Context) error {
-			sum, err := syncBounces(ctx, a, ws, st, bouncesSyncOptions{quiet: true})
+			table, err := newSyncTable(ctx, ws, st)
+			if err != nil {
+				return err
+			}
+			sum, err := syncBounces(ctx, a, ws, st, bouncesSyncOptions{quiet: true, table: table})
+			if err := showSyncTable(a, ws, table); err != nil {
+				return err
+			}
 			a.out.Emit("summary", sum)
 			if sum.Read > 0 {
 				tellSync(a, sum, false)

@@ -64,10 +64,11 @@ type suppressionJSON struct {
 	Reason   string `json:"reason"`
 	Evidence string `json:"evidence"`
 	Since    string `json:"since"`
+	Mail     int64  `json:"mail,omitempty"` // the recorded mail that showed it
 }
 
 func suppressionLine(r store.SuppressionRow) suppressionJSON {
-	return suppressionJSON{r.Key, r.Scope, r.Blocks, r.Reason, r.Evidence, r.Since.Format("2006-01-02T15:04:05.999Z07:00")}
+	return suppressionJSON{r.Key, r.Scope, r.Blocks, r.Reason, r.Evidence, r.Since.Format("2006-01-02T15:04:05.999Z07:00"), r.Bounce}
 }
 
 func runSuppressionsList(ctx context.Context, a *app, f store.SuppressionFilter) error {
@@ -81,7 +82,7 @@ func runSuppressionsList(ctx context.Context, a *app, f store.SuppressionFilter)
 	err = st.Suppressions(ctx, f, func(r store.SuppressionRow) error {
 		count++
 		if !a.out.JSON {
-			rows = append(rows, []string{shownKey(r.Suppression), r.Reason, r.Blocks, a.stamp(r.Since), shorten(r.Evidence, 60)})
+			rows = append(rows, []string{shownKey(r.Suppression), r.Reason, r.Blocks, a.stamp(r.Since), some(int(r.Bounce)), shorten(r.Evidence, 60)})
 		}
 		return a.out.Emit("suppression", suppressionLine(r))
 	})
@@ -95,7 +96,7 @@ func runSuppressionsList(ctx context.Context, a *app, f store.SuppressionFilter)
 		a.out.Println("Nothing is suppressed.")
 		return nil
 	}
-	a.out.Table([]string{"address", "reason", "blocks", "since", "evidence"}, rows)
+	a.out.Table([]string{"address", "reason", "blocks", "since", "mail", "evidence"}, rows, 4)
 	return nil
 }
 

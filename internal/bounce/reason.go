@@ -119,6 +119,9 @@ func AboutUs(reason string) bool {
 	return false
 }
 
+// AboutContent reports whether a reason is about the message, so that another one may well arrive.
+func AboutContent(reason string) bool { return meanings[reason].scope == ScopeContent }
+
 // Reasons lists every reason.
 func Reasons() []string {
 	var all []string

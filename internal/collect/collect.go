@@ -45,7 +45,8 @@ type Outcome struct {
 	Verdict  bounce.Verdict
 	Address  string // of the delivery it is about; "" when it is about none of ours
 	store.Recorded
-	Forged bool
+	MatchedBy string // where the token stood that led to the delivery
+	Forged    bool
 }
 
 // Summary counts mails. Hard and soft are the bounces of our own deliveries; a warning about a delay is neither. A mail
@@ -61,11 +62,14 @@ type Summary struct {
 	Unmatched    int `json:"unmatched"`
 	Forged       int `json:"forged"`
 	Suppressed   int `json:"suppressed"`
+	Held         int `json:"held"`   // suppressions that are held back, because the provider is frozen
+	Asking       int `json:"asking"` // ordinary mails in which a person asks to be left alone: a person decides
+	Purged       int `json:"purged"` // mails of old whose bytes were erased
 }
 
 // Sync reads all mails of a source. When ctx ends it returns what was done so far and ctx's error.
 func Sync(ctx context.Context, st *store.Store, src Source, keys delivery.Keys, o Options) (Summary, error) {
-	c := &collector{st: st, src: src, keys: keys, o: o}
+	c := &collector{st: st, src: src, keys: keys, o: o, foresight: st.Foresee()}
 	uids, err := src.List(ctx)
 	if err != nil {
 		return c.sum, err
@@ -95,6 +99,8 @@ type collector struct {
 	o     Options
 	sum   Summary
 	total int
+
+	foresight *store.Foresight
 }
 
 // batch records mails and then moves those that are recorded, also when a later one could not be read.
@@ -119,13 +125,13 @@ func (c *collector) one(ctx context.Context, m mailbox.Message) error {
 	mail.Delivery, mail.MatchedBy, mail.Forged = prove(mail.Verdict, c.keys)
 	record := c.st.RecordMail
 	if c.o.DryRun {
-		record = c.foresee
+		record = c.foresight.Mail
 	}
 	r, err := record(ctx, mail)
 	if err != nil {
 		return fmt.Errorf("message %d of %s: %w", m.UID, c.src.Name(), err)
 	}
-	out := Outcome{UID: m.UID, Verdict: mail.Verdict, Recorded: r, Forged: mail.Forged}
+	out := Outcome{UID: m.UID, Verdict: mail.Verdict, Recorded: r, MatchedBy: mail.MatchedBy, Forged: mail.Forged}
 	if r.Matched {
 		if _, out.Address, _, err = c.st.DeliveryAddress(ctx, mail.Delivery); err != nil {
 			return err
@@ -139,19 +145,6 @@ func (c *collector) one(ctx context.Context, m mailbox.Message) error {
 	return nil
 }
 
-// foresee tells what RecordMail would do.
-func (c *collector) foresee(ctx context.Context, m store.ReadMail) (store.Recorded, error) {
-	seen, err := c.st.MailSeen(ctx, m.Digest)
-	if err != nil || seen || m.Delivery == 0 {
-		return store.Recorded{Repeated: seen}, err
-	}
-	_, address, ok, err := c.st.DeliveryAddress(ctx, m.Delivery)
-	if err != nil || !ok {
-		return store.Recorded{}, err
-	}
-	return store.Recorded{Matched: true, Consequence: suppression.Decide(m.Verdict, address)}, nil
-}
-
 // add counts a mail.
 func (s *Summary) add(o Outcome) {
 	s.Read++
@@ -163,6 +156,9 @@ func (s *Summary) add(o Outcome) {
 		return
 	case !o.Matched && acts(o.Verdict.Kind):
 		s.Unmatched++
+		return
+	case suppression.Asks(o.Verdict):
+		s.Asking++
 		return
 	case o.Verdict.Kind == bounce.KindAutoreply:
 		s.Autoreplies++
@@ -180,42 +176,18 @@ func (s *Summary) add(o Outcome) {
 	case "unsubscribe":
 		s.Unsubscribes++
 	}
-	if o.Suppressed {
+	switch {
+	case o.Suppressed:
 		s.Suppressed++
+	case o.Froze != nil: // takes back what was suppressed a moment ago
+		s.Held += int(o.Froze.Held)
+		s.Suppressed = max(0, s.Suppressed-int(o.Froze.Held)+1)
+	case o.Held != nil:
+		s.Held++
 	}
 }
 
 // acts reports whether a kind of mail would change something if it were about a delivery of ours.
 func acts(kind string) bool {
 	return kind == bounce.KindBounce || kind == bounce.KindComplaint || kind == bounce.KindUnsubscribe
-}
-
-// prove finds the delivery that a mail is about. The surest place decides: the address that the mail was sent to, the
-// envelope id, our Message-ID. One wrong signature makes the whole mail forged, whatever else it quotes: who alters one
-// token of a genuine report must not act with another.
-func prove(v bounce.Verdict, keys delivery.Keys) (id int64, by string, forged bool) {
-	for _, t := range v.Tokens {
-		if v.Kind == bounce.KindUnsubscribe && t.Where != bounce.WhereUnsubscribe {
-			continue
-		}
-		kind, found, err := keys.Verify(t.Text)
-		switch {
-		case err != nil || kind != kindAt(t.Where):
-			return 0, "", true
-		case by == "" && (t.Where != bounce.WhereUnsubscribe || v.Kind == bounce.KindUnsubscribe):
-			id, by = found, t.Where
-		}
-	}
-	return id, by, false
-}
-
-// kindAt is the kind of token that belongs to a place.
-func kindAt(where string) delivery.TokenKind {
-	switch where {
-	case bounce.WhereMessageID:
-		return delivery.TokenMessageID
-	case bounce.WhereUnsubscribe:
-		return delivery.TokenUnsubscribe
-	}
-	return delivery.TokenBounce
 }

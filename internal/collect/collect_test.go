@@ -317,7 +317,7 @@ func TestDryRun(t *testing.T) {
 	w.deliver(w.hard(1), w.hard(2))
 	var told []string
 	sum, err := w.try(context.Background(), Options{DryRun: true, Limit: 1, Each: func(o Outcome) { told = append(told, o.Address+" "+o.Suppress) }})
-	if err != nil || sum != (Summary{Read: 1, Bounces: 1, Hard: 1}) || fmt.Sprint(told) != "[user1@shop.example hard_bounce]" {
+	if err != nil || sum != (Summary{Read: 1, Bounces: 1, Hard: 1, Suppressed: 1}) || fmt.Sprint(told) != "[user1@shop.example hard_bounce]" {
 		t.Errorf("%+v, %v, %q", sum, err, told)
 	}
 	w.want(1, "accepted")

@@ -51,6 +51,7 @@ type Config struct {
 	Relays   Relays          `yaml:"relays"`
 	DKIM     []DKIM          `yaml:"dkim"`
 	Bounces  Bounces         `yaml:"bounces"`
+	Cleaning Cleaning        `yaml:"cleaning"`
 	Domains  Lanes           `yaml:"domains"`
 	Breaking Breaking        `yaml:"breakers"`
 	Opening  Opening         `yaml:"hours"`
@@ -118,8 +119,9 @@ type DKIM struct {
 
 // Bounces says where failed mail comes back to.
 type Bounces struct {
-	ReturnPathPattern string  `yaml:"return_path"`
-	Mailbox           Mailbox `yaml:"mailbox"`
+	ReturnPathPattern string        `yaml:"return_path"`
+	Mailbox           Mailbox       `yaml:"mailbox"`
+	Retention         time.Duration `yaml:"retention"` // how long the mails themselves are kept; 0: for ever
 }
 
 // Mailbox is the IMAP folder that bounces are read from.
@@ -201,7 +203,8 @@ func Default() Config {
 		Expires:  72 * time.Hour,
 		Retry: []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute,
 			time.Hour, 2 * time.Hour, 4 * time.Hour},
-		Bounces:  Bounces{Mailbox: Mailbox{Protocol: "imap", Folder: "INBOX", Processed: "Processed", Timeout: time.Minute}},
+		Bounces:  Bounces{Mailbox: Mailbox{Protocol: "imap", Folder: "INBOX", Processed: "Processed", Timeout: time.Minute}, Retention: 365 * 24 * time.Hour},
+		Cleaning: defaultCleaning(),
 		Breaking: defaultBreaking(),
 		Checks:   defaultChecks(),
 	}
@@ -225,6 +228,7 @@ func (c *Config) derive() {
 		r.TLS, r.Port = tlsAndPort(r.TLS, r.Port, 465, 587, 25)
 		r.route()
 	}
+	c.Cleaning.derive()
 	if m := &c.Bounces.Mailbox; m.Configured() {
 		m.TLS, m.Port = tlsAndPort(m.TLS, m.Port, 993, 143, 143)
 	}

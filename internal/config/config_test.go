@@ -91,6 +91,7 @@ func TestLoadDesign(t *testing.T) {
 	want.Bounces = Bounces{ReturnPathPattern: "bounce+{token}@example.com", Mailbox: Mailbox{Protocol: "imap",
 		Host: "imap.example.com", Port: 993, TLS: TLSImplicit, Username: "bounce",
 		Secret: Secret{Env: "MAILER_IMAP_PASSWORD"}, Folder: "INBOX", Processed: "Processed", Timeout: time.Minute}}
+	want.Bounces.Retention = 365 * 24 * time.Hour
 	want.Domains = Lanes{{Name: "docomo.ne.jp", Connections: 2, Rates: []pace.Rate{{N: 10, Per: time.Second}}}}
 	if !reflect.DeepEqual(w.Config, want) {
 		t.Errorf("got  %+v\nwant %+v", w.Config, want)

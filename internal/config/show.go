@@ -49,6 +49,8 @@ func printable(key string, v reflect.Value) any {
 			return x.Steps
 		}
 		return x.Name
+	case Weight:
+		return float64(x)
 	case fmt.Stringer:
 		return x.String()
 	case int, bool:

@@ -88,6 +88,7 @@ func (c *checker) check() {
 	}
 	c.pattern("bounces.return_path", c.config.Bounces.ReturnPathPattern)
 	c.mailbox("bounces.mailbox", c.config.Bounces.Mailbox)
+	c.cleaning(c.config.Cleaning)
 	c.pacing()
 }
 

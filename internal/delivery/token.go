@@ -37,6 +37,20 @@ type Keys map[int][]byte
 // beyond letters, digits and hyphens.
 var alphabet = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
+// MaxKeys is how many keys a workspace can have: one digit of a token tells them apart.
+const MaxKeys = 9
+
+// Version is the key that a token says it was signed with.
+func Version(token string) int {
+	if len(token) < 2 || token[1] < '1' || token[1] > '9' {
+		return 0
+	}
+	return int(token[1] - '0')
+}
+
+// Newest is the version of the key that signs.
+func (k Keys) Newest() int { return k.newest() }
+
 // macChars is the length of the signature: 16 characters of 5 bits, 80 bits of HMAC-SHA256.
 const macChars = 16
 

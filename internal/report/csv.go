@@ -40,7 +40,8 @@ func (o Overview) CSV(w io.Writer) error {
 }
 
 // CSV writes a row for the campaign, each relay, each receiving provider (with how it takes the mail as its reason) and each domain,
-// and then for each reason with only its count, as planned.
+// and then for each reason with only its count, as planned; last what did not arrive by provider and reason, its count as planned and
+// the provider's as attempted.
 func (c Campaign) CSV(w io.Writer) error {
 	rows := [][]string{append([]string{"part", "name"}, append(countColumns, "reason", "example")...)}
 	add := func(part, name string, cells []string, more ...string) {
@@ -60,6 +61,15 @@ func (c Campaign) CSV(w io.Writer) error {
 		cells := make([]string, len(countColumns))
 		cells[0] = strconv.FormatInt(r.Count, 10)
 		add("reason", string(r.State), cells, contact.Guard(r.Reason), contact.Guard(r.Example))
+	}
+	for _, r := range c.Returns {
+		cells := make([]string, len(countColumns))
+		cells[0], cells[1] = strconv.FormatInt(r.Count, 10), strconv.FormatInt(r.Of, 10)
+		how := "soft"
+		if r.Hard {
+			how = "hard"
+		}
+		add("returned", r.Provider, cells, contact.Guard(r.Reason), string(r.State)+", "+how)
 	}
 	return writeCSV(w, rows)
 }

@@ -16,6 +16,7 @@ import (
 	"mailer/internal/bounce"
 	"mailer/internal/delivery"
 	"mailer/internal/store"
+	"mailer/internal/suppression"
 )
 
 // largest is how many receiving domains are shown by name.
@@ -38,6 +39,8 @@ type Campaign struct {
 	Lanes   []Lane   `json:"-"` // the largest receiving providers, and the others together
 	Domains []Group  `json:"-"` // likewise
 	Reasons []Reason `json:"-"`
+
+	Returns []Returned `json:"-"` // what came back or was refused, by receiving provider and reason
 }
 
 // Group is the part of a campaign that has a relay or a receiving domain in common.
@@ -61,6 +64,8 @@ type Overview struct {
 	Campaigns []Campaign // the newest first
 	Total     Counts
 	List      List
+	Returns   []Returned // of the campaigns of the last recentDays, by receiving provider and reason
+	Health    []Health   // of the same
 }
 
 // List is the health of the list.
@@ -83,14 +88,19 @@ type Share struct {
 
 // Month is what came to the list and what was suppressed in a month.
 type Month struct {
-	Name       string `json:"month"` // 2026-12; "before" holds everything earlier
-	Added      int64  `json:"contacts"`
-	Suppressed int64  `json:"suppressed"`
+	Name         string `json:"month"` // 2026-12; "before" holds everything earlier
+	Added        int64  `json:"contacts"`
+	Suppressed   int64  `json:"suppressed"`
+	Dead         int64  `json:"dead"` // of the suppressed: hard bounces, and soft ones that added up
+	Complained   int64  `json:"complained"`
+	Unsubscribed int64  `json:"unsubscribed"`
+	Total        int64  `json:"total"` // contacts at its end, of those that are here today
 }
 
-// All reports on every campaign and on the list, with months of the time zone of now.
-func All(ctx context.Context, st *store.Store, now time.Time) (Overview, error) {
+// All reports on every campaign and on the list, with months of the time zone of the lanes.
+func All(ctx context.Context, st *store.Store, lanes Lanes) (Overview, error) {
 	var o Overview
+	now := lanes.now
 	figures, err := st.AllFigures(ctx)
 	if err != nil {
 		return o, err
@@ -111,6 +121,11 @@ func All(ctx context.Context, st *store.Store, now time.Time) (Overview, error) 
 	for _, s := range list.Suppressed {
 		o.List.Suppressed = append(o.List.Suppressed, Share{s.Name, s.Count})
 	}
+	recent, err := st.RecentTallies(ctx, now.AddDate(0, 0, -recentDays))
+	if err != nil {
+		return o, err
+	}
+	o.Returns, o.Health = returns(recent, lanes.table.Lane), health(recent)
 	return o, nil
 }
 
@@ -128,6 +143,7 @@ func One(ctx context.Context, st *store.Store, campaign int64, lanes Lanes) (Cam
 	c.Relays = group(f.Tallies, func(t store.Tally) string { return t.Relay })
 	c.Domains = top(group(f.Tallies, func(t store.Tally) string { return t.Domain }), largest)
 	c.Reasons = reasons(f.Tallies)
+	c.Returns = returns(f.Tallies, lanes.table.Lane)
 	return c, nil
 }
 
@@ -253,7 +269,21 @@ func months(added, blocked []store.Moment, now time.Time) []Month {
 		row(m.At).Added += m.Count
 	}
 	for _, m := range blocked {
-		row(m.At).Suppressed += m.Count
+		r := row(m.At)
+		r.Suppressed += m.Count
+		switch m.Reason {
+		case suppression.HardBounce, suppression.SoftBounces:
+			r.Dead += m.Count
+		case suppression.Complaint:
+			r.Complained += m.Count
+		case suppression.Unsubscribe:
+			r.Unsubscribed += m.Count
+		}
+	}
+	total := int64(0)
+	for i := range all {
+		total += all[i].Added
+		all[i].Total = total
 	}
 	from := slices.IndexFunc(all, func(m Month) bool { return m.Added+m.Suppressed > 0 })
 	if from < 0 {

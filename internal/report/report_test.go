@@ -169,13 +169,13 @@ func TestAllCampaigns(t *testing.T) {
 	w := december(t)
 	w.now = w.now.Add(time.Hour)
 	w.send("second")
-	o, err := All(t.Context(), w.st, w.now.In(tokyo))
+	o, err := All(t.Context(), w.st, Lanes{now: w.now.In(tokyo)})
 	w.must(err)
 	if len(o.Campaigns) != 2 || o.Campaigns[0].Name != "second" || o.Total.Planned != 14 || o.Total.Check() != nil {
 		t.Errorf("campaigns %+v", o.Campaigns)
 	}
 	l := o.List
-	if l.Contacts != 7 || l.Mailable != 2 || l.Unmailable() != (Rate{5, 7}) || !slices.Equal(l.Months, []Month{{"2026-12", 7, 5}}) {
+	if l.Contacts != 7 || l.Mailable != 2 || l.Unmailable() != (Rate{5, 7}) || !slices.Equal(l.Months, []Month{{"2026-12", 7, 5, 2, 1, 2, 7}}) {
 		t.Errorf("list %+v", l)
 	}
 	if want := []Share{{"hard_bounce", 2}, {"unsubscribe", 2}, {"complaint", 1}}; !slices.Equal(l.Suppressed, want) {
@@ -209,11 +209,11 @@ func TestMonths(t *testing.T) {
 	added := []store.Moment{{At: at(2024, 1, 1, 0), Count: 100}, {At: at(2026, 10, 31, 14), Count: 1}, {At: at(2026, 10, 31, 15), Count: 2}}
 	blocked := []store.Moment{{At: at(2026, 12, 1, 0), Count: 4}}
 	got := months(added, blocked, now)
-	if len(got) != 14 || got[0] != (Month{"before", 100, 0}) || got[1].Name != "2025-12" {
+	if len(got) != 14 || got[0] != (Month{Name: "before", Added: 100, Total: 100}) || got[1].Name != "2025-12" {
 		t.Errorf("got %+v", got)
 	}
 	// The first hour of November in Tokyo is the last of October in London.
-	if got := months(added[1:], blocked, now); !slices.Equal(got, []Month{{"2026-10", 1, 0}, {"2026-11", 2, 0}, {"2026-12", 0, 4}}) {
+	if got := months(added[1:], blocked, now); !slices.Equal(got, []Month{{Name: "2026-10", Added: 1, Total: 1}, {Name: "2026-11", Added: 2, Total: 3}, {Name: "2026-12", Suppressed: 4, Total: 3}}) {
 		t.Errorf("got %+v", got)
 	}
 	if got := months(nil, nil, now); got != nil {
@@ -245,7 +245,7 @@ func TestCSV(t *testing.T) {
 	for _, write := range []func(*bytes.Buffer) error{
 		func(b *bytes.Buffer) error { return w.one("2026-12-news").CSV(b) },
 		func(b *bytes.Buffer) error {
-			o, err := All(t.Context(), w.st, w.now.In(tokyo))
+			o, err := All(t.Context(), w.st, Lanes{now: w.now.In(tokyo)})
 			w.must(err)
 			return o.CSV(b)
 		},
@@ -267,7 +267,7 @@ func TestHTMLIsWellFormedAndSafe(t *testing.T) {
 	w := december(t)
 	c := w.one("2026-12-news")
 	c.Audience = `pref == "</p><script>alert(1)</script>"`
-	o, err := All(t.Context(), w.st, w.now.In(tokyo))
+	o, err := All(t.Context(), w.st, Lanes{now: w.now.In(tokyo)})
 	w.must(err)
 	for name, write := range map[string]func(*bytes.Buffer) error{
 		"campaign": func(b *bytes.Buffer) error { return c.HTML(b, w.now) },

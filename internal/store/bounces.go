@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"mailer/internal/bounce"
@@ -30,9 +31,12 @@ type ReadMail struct {
 // Recorded is what a mail did.
 type Recorded struct {
 	ID         int64
-	Repeated   bool // seen before, nothing was changed
-	Matched    bool // the delivery is there
-	Suppressed bool // a suppression was added
+	Repeated   bool    // seen before, nothing was changed
+	Matched    bool    // the delivery is there
+	Suppressed bool    // a suppression was added
+	Held       *Freeze // its suppression is held back
+	Froze      *Freeze // this mail was one too many: the suppressions of before are held back too
+	Domain     string  // of the delivery
 	suppression.Consequence
 	Changed []string
 }
@@ -40,33 +44,43 @@ type Recorded struct {
 // RecordMail writes a mail and all that follows from it in one transaction: the history, the delivery's state and the
 // suppression. Only a delivery proven by a signature is touched, and the address that is suppressed is the delivery's.
 func (s *Store) RecordMail(ctx context.Context, m ReadMail) (Recorded, error) {
-	verdict, err := json.Marshal(m.Verdict)
-	if err != nil {
-		return Recorded{}, fmt.Errorf("record mail: %w", err)
-	}
-	raw, err := deflate(m.Raw)
+	row, err := mailRow(m)
 	if err != nil {
 		return Recorded{}, fmt.Errorf("record mail: %w", err)
 	}
 	var r Recorded
 	err = s.update(ctx, func(tx *sql.Tx) error {
-		r = Recorded{}
-		err := tx.QueryRowContext(ctx, `INSERT INTO bounces (source, digest, message_id, raw, kind, verdict, matched_by, forged, read_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING RETURNING id`,
-			m.Source, m.Digest, m.Verdict.MessageID, raw, m.Verdict.Kind, string(verdict), m.MatchedBy, m.Forged, s.millis()).Scan(&r.ID)
-		if errors.Is(err, sql.ErrNoRows) {
-			r.Repeated = true
-			return nil
-		}
-		if err != nil || m.Delivery == 0 {
-			return err
-		}
-		return s.follow(ctx, tx, m, &r)
+		r, err = s.recordMail(ctx, tx, m, row)
+		return err
 	})
 	if err != nil {
 		return Recorded{}, fmt.Errorf("record mail: %w", err)
 	}
 	return r, nil
+}
+
+// mailRow is the part of a row that takes time to make: it is made before the transaction.
+func mailRow(m ReadMail) (row struct{ verdict, raw []byte }, err error) {
+	if row.verdict, err = json.Marshal(m.Verdict); err == nil {
+		row.raw, err = deflate(m.Raw)
+	}
+	return row, err
+}
+
+func (s *Store) recordMail(ctx context.Context, tx *sql.Tx, m ReadMail, row struct{ verdict, raw []byte }) (Recorded, error) {
+	var r Recorded
+	err := tx.QueryRowContext(ctx, `INSERT INTO bounces (source, digest, message_id, raw, kind, verdict, matched_by, forged, asks, read_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING RETURNING id`,
+		m.Source, m.Digest, m.Verdict.MessageID, row.raw, m.Verdict.Kind, string(row.verdict), m.MatchedBy, m.Forged, suppression.Asks(m.Verdict), s.millis()).Scan(&r.ID)
+	if errors.Is(err, sql.ErrNoRows) {
+		r.Repeated = true
+		return r, nil
+	}
+	if err != nil || m.Delivery == 0 {
+		return r, err
+	}
+	err = s.follow(ctx, tx, m, &r)
+	return r, err
 }
 
 // follow applies the consequence of a recorded mail to its delivery.
@@ -78,7 +92,7 @@ func (s *Store) follow(ctx context.Context, tx *sql.Tx, m ReadMail, r *Recorded)
 	if err != nil {
 		return err
 	}
-	r.Matched = true
+	r.Matched, r.Domain = true, d.domain()
 	r.Consequence = suppression.Decide(m.Verdict, d.address)
 	if IsForgotten(d.key) { // the mail still counts; what it says of the person is not kept
 		r.Text = ""
@@ -120,6 +134,12 @@ type settled struct {
 	relay                  string
 }
 
+// domain is that of the address, "" of a person who was forgotten.
+func (d settled) domain() string {
+	_, domain, _ := strings.Cut(d.key, "@")
+	return domain
+}
+
 func settleable(ctx context.Context, tx *sql.Tx, id int64) (settled, error) {
 	d := settled{id: id}
 	err := tx.QueryRowContext(ctx, "SELECT campaign, attempts, key, address, state, relay FROM deliveries WHERE id = ?", id).
@@ -143,16 +163,38 @@ func (s *Store) apply(ctx context.Context, tx *sql.Tx, d settled, r *Recorded) e
 			return err
 		}
 	}
-	if c.Suppress == "" {
-		return nil
+	did, err := s.clean(ctx, cleanerOf(ctx, tx), d, r)
+	if err != nil {
+		return err
 	}
-	added, err := s.suppress(ctx, tx, Suppression{Scope: suppression.ScopeAddress, Key: d.key, Blocks: suppression.Blocks(c.Suppress), Reason: c.Suppress,
-		Evidence: c.Text, Delivery: d.id, Bounce: r.ID})
-	if added {
-		r.Suppressed = true
-		r.Changed = append(r.Changed, "suppressed: "+c.Suppress)
+	r.Held, r.Froze = did.held, did.froze
+	switch {
+	case did.held != nil:
+		r.Changed = append(r.Changed, fmt.Sprintf("held back: %s is frozen", did.held.Lane))
+	case did.suppressed != "":
+		r.Suppressed, r.Suppress = true, did.suppressed
+		r.Changed = append(r.Changed, "suppressed: "+did.suppressed)
 	}
-	return err
+	return nil
+}
+
+// clean does what the consequence of a mail means for the address.
+func (s *Store) clean(ctx context.Context, c cleaner, d settled, r *Recorded) (cleaned, error) {
+	who := subject{delivery: d.id, campaign: d.campaign, bounce: r.ID, key: d.key, domain: d.domain()}
+	switch {
+	case r.Consequence.Suppress == suppression.HardBounce:
+		return s.died(ctx, c, who, r.Text)
+	case r.Consequence.Suppress != "":
+		added, err := s.suppress(ctx, c, Suppression{Scope: suppression.ScopeAddress, Key: d.key, Blocks: suppression.Blocks(r.Consequence.Suppress),
+			Reason: r.Consequence.Suppress, Evidence: r.Text, Delivery: d.id, Bounce: r.ID})
+		if !added {
+			return cleaned{}, err
+		}
+		return cleaned{suppressed: r.Consequence.Suppress}, nil
+	case r.Event == "soft_bounce" && s.policy.Counts(r.Reason) && !IsForgotten(d.key):
+		return s.softened(ctx, c, who)
+	}
+	return cleaned{}, nil
 }
 
 // settleByMail moves the delivery to the state that the mail proves.
@@ -194,13 +236,6 @@ func (r *Recorded) kind() string {
 	return r.Event
 }
 
-// MailSeen reports whether a mail with this digest was recorded.
-func (s *Store) MailSeen(ctx context.Context, digest string) (bool, error) {
-	var n int
-	err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM bounces WHERE digest = ?", digest).Scan(&n)
-	return n > 0, explain(err)
-}
-
 // DeliveryAddress returns the address of a delivery, false when there is no such delivery.
 func (s *Store) DeliveryAddress(ctx context.Context, id int64) (key, address string, ok bool, err error) {
 	err = s.read.QueryRowContext(ctx, "SELECT key, address FROM deliveries WHERE id = ?", id).Scan(&key, &address)
@@ -218,10 +253,22 @@ type BounceRow struct {
 	Kind      string
 	MatchedBy string
 	Forged    bool
+	Delivery  int64  // 0: unmatched
 	Address   string // of the delivery, "" when unmatched
 	Campaign  string
+	State     delivery.State // of the delivery, now
+	Sent      time.Time      // when the relay took the message; zero: not known
 	Verdict   bounce.Verdict
 	Changed   []string
+	Asks      bool   // a person asks to be left alone
+	Decided   string // what a person here said: confirmed, dismissed, undone
+	Purged    bool   // the mail itself is not kept any more
+}
+
+// Waiting reports whether a person has to say what the mail means.
+func (b BounceRow) Waiting() bool {
+	acts := b.Kind == bounce.KindBounce || b.Kind == bounce.KindComplaint || b.Kind == bounce.KindUnsubscribe
+	return b.Decided == "" && !b.Forged && (b.Asks || acts && b.Delivery == 0)
 }
 
 // BounceFilter narrows a list of recorded mails; its zero value takes all.
@@ -229,7 +276,10 @@ type BounceFilter struct {
 	Kind      string
 	Unmatched bool // reports that led to no delivery
 	Forged    bool
+	Waiting   bool   // for a person's word
 	Key       string // of an address
+	Since     time.Time
+	ID        int64 // this one
 	Limit     int
 }
 
@@ -238,24 +288,27 @@ func (s *Store) Bounces(ctx context.Context, f BounceFilter, fn func(BounceRow) 
 	if f.Limit <= 0 {
 		f.Limit = -1
 	}
-	rows, err := s.read.QueryContext(ctx, `SELECT b.id, b.read_at, b.source, b.kind, b.matched_by, b.forged, b.verdict, b.changed,
-			coalesce(d.address, ''), coalesce(c.name, '')
+	rows, err := s.read.QueryContext(ctx, `SELECT b.id, b.read_at, b.source, b.kind, b.matched_by, b.forged, b.verdict, b.changed, b.asks, b.decided, b.purged,
+			coalesce(b.delivery, 0), coalesce(d.address, ''), coalesce(c.name, ''), coalesce(d.state, ''),
+			coalesce((SELECT max(a.at) FROM attempts AS a WHERE a.delivery = d.id AND a.outcome = 'accepted'), CASE WHEN d.state = 'accepted' THEN d.updated_at ELSE 0 END, 0)
 		FROM bounces b LEFT JOIN deliveries d ON d.id = b.delivery LEFT JOIN campaigns c ON c.id = d.campaign
 		WHERE (? = '' OR b.kind = ?) AND (? = 0 OR b.delivery IS NULL AND b.kind IN ('bounce','complaint','unsubscribe'))
-			AND (? = 0 OR b.forged = 1) AND (? = '' OR d.key = ?)
-		ORDER BY b.id DESC LIMIT ?`, f.Kind, f.Kind, f.Unmatched, f.Forged, f.Key, f.Key, f.Limit)
+			AND (? = 0 OR b.forged = 1) AND (? = '' OR d.key = ?) AND (? = 0 OR b.id = ?) AND b.read_at >= ?
+			AND (? = 0 OR b.decided = '' AND b.forged = 0 AND (b.asks = 1 OR b.delivery IS NULL AND b.kind IN ('bounce','complaint','unsubscribe')))
+		ORDER BY b.id DESC LIMIT ?`, f.Kind, f.Kind, f.Unmatched, f.Forged, f.Key, f.Key, f.ID, f.ID, millisOf(f.Since), f.Waiting, f.Limit)
 	if err != nil {
 		return fmt.Errorf("list bounces: %w", explain(err))
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var b BounceRow
-		var at int64
+		var at, sent int64
 		var verdict, changed []byte
-		if err := rows.Scan(&b.ID, &at, &b.Source, &b.Kind, &b.MatchedBy, &b.Forged, &verdict, &changed, &b.Address, &b.Campaign); err != nil {
+		if err := rows.Scan(&b.ID, &at, &b.Source, &b.Kind, &b.MatchedBy, &b.Forged, &verdict, &changed, &b.Asks, &b.Decided, &b.Purged,
+			&b.Delivery, &b.Address, &b.Campaign, &b.State, &sent); err != nil {
 			return fmt.Errorf("list bounces: %w", err)
 		}
-		b.ReadAt = timeOf(at)
+		b.ReadAt, b.Sent = timeOf(at), timeOf(sent)
 		if err := errors.Join(json.Unmarshal(verdict, &b.Verdict), json.Unmarshal(changed, &b.Changed)); err != nil {
 			return fmt.Errorf("list bounces: mail %d: %w", b.ID, err)
 		}
@@ -266,15 +319,40 @@ func (s *Store) Bounces(ctx context.Context, f BounceFilter, fn func(BounceRow) 
 	return explain(rows.Err())
 }
 
+// Bounce returns one recorded mail.
+func (s *Store) Bounce(ctx context.Context, id int64) (BounceRow, error) {
+	var found BounceRow
+	err := s.Bounces(ctx, BounceFilter{ID: id}, func(b BounceRow) error {
+		found = b
+		return nil
+	})
+	if err == nil && found.ID == 0 {
+		err = noMail(id)
+	}
+	return found, err
+}
+
+// ErrNoMail says that no mail was recorded under a number.
+var ErrNoMail = errors.New("mailer bounces list shows those that are there")
+
+func noMail(id int64) error { return fmt.Errorf("there is no recorded mail %d: %w", id, ErrNoMail) }
+
+// ErrPurged says that a mail was kept as long as it was to be.
+var ErrPurged = errors.New("it is not kept any more (bounces.retention in mailer.yaml); what was understood of it is")
+
 // BounceMail returns the bytes of a recorded mail, as they were read.
 func (s *Store) BounceMail(ctx context.Context, id int64) ([]byte, error) {
 	var raw []byte
-	err := s.read.QueryRowContext(ctx, "SELECT raw FROM bounces WHERE id = ?", id).Scan(&raw)
+	var purged bool
+	err := s.read.QueryRowContext(ctx, "SELECT raw, purged FROM bounces WHERE id = ?", id).Scan(&raw, &purged)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("there is no recorded mail %d: mailer bounces list shows them", id)
+		return nil, noMail(id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read mail %d: %w", id, explain(err))
+	}
+	if purged {
+		return nil, fmt.Errorf("mail %d: %w", id, ErrPurged)
 	}
 	if len(raw) == 0 {
 		return nil, fmt.Errorf("mail %d was erased, because a person in it was forgotten", id)

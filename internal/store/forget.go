@@ -96,6 +96,8 @@ func (s *Store) forgetIn(ctx context.Context, tx *sql.Tx, key string, said menti
 		{nil, "UPDATE changes SET key = '', before = NULL, after = NULL WHERE key = ?", []any{key}},
 		{&gone.Contacts, "DELETE FROM contacts WHERE key = ?", []any{key}},
 		{nil, "DELETE FROM suppressions WHERE scope = 'address' AND key = ?", []any{key}},
+		{nil, "DELETE FROM held WHERE key = ?", []any{key}},
+		{nil, "DELETE FROM dead_counts WHERE lane = ?", []any{domain}}, // which may be the person's own
 		{nil, "UPDATE attempts SET reply = '' WHERE " + mine, []any{key}},
 		{&gone.Bounces, "UPDATE bounces SET raw = x'', verdict = '{}', changed = '[]' WHERE " + mine, []any{key}},
 		{nil, "UPDATE events SET detail = '{}' WHERE " + mine, []any{key}},

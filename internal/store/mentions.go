@@ -28,7 +28,7 @@ type mention struct {
 // mentionable are the columns of free text. What becomes of it is the same text without the address, but for the mail
 // itself, of which nothing is kept.
 var mentionable = []struct{ table, column string }{
-	{"deliveries", "reply"}, {"attempts", "reply"}, {"events", "detail"}, {"suppressions", "evidence"}, {"bounces", "verdict"},
+	{"deliveries", "reply"}, {"attempts", "reply"}, {"events", "detail"}, {"suppressions", "evidence"}, {"held", "evidence"}, {"bounces", "verdict"},
 }
 
 // erasedAddress stands where an address was.

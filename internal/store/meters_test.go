@@ -598,7 +598,8 @@ func TestCountsOfAnOldDatabaseHold(t *testing.T) {
 // back takes a database back to before the migration of limits.
 func back(t *testing.T, s *Store) {
 	t.Helper()
-	for _, step := range []string{"DROP TABLE paces", "DROP TABLE warmups", "DROP TABLE lanes", "DROP TABLE schedules", "DROP TABLE leases", "ALTER TABLE campaigns DROP COLUMN by_hand", "ALTER TABLE campaigns DROP COLUMN stage",
+	for _, step := range []string{"DROP TABLE paces", "DROP TABLE warmups", "DROP TABLE lanes", "DROP TABLE schedules", "DROP TABLE leases", "DROP TABLE held", "DROP TABLE freezes",
+		"DROP TABLE dead_counts", "DROP INDEX suppressions_shown", "ALTER TABLE campaigns DROP COLUMN by_hand", "ALTER TABLE campaigns DROP COLUMN stage",
 		"ALTER TABLE campaigns DROP COLUMN held_until", "DROP INDEX deliveries_open",
 		"CREATE INDEX deliveries_open ON deliveries (campaign, next_try, id) WHERE state IN ('pending','deferred')", "PRAGMA user_version = 2"} {
 		exec(t, s, step)

@@ -58,7 +58,7 @@ func (s *Store) runMigration(ctx context.Context, files fs.FS, number int64, nam
 			if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
 				return err
 			}
-			if err := s.newTokenKey(ctx, tx); err != nil {
+			if err := s.newTokenKey(ctx, tx, 1); err != nil {
 				return err
 			}
 		}

@@ -111,11 +111,15 @@ func (s *Store) reportHeads(ctx context.Context, tx *sql.Tx, campaign int64) ([]
 // countDeliveries: somebody was attempted when a try has ended (the one on the wire does not count yet) and the message
 // was one that could be made. Who is excluded is out, whatever was tried before.
 func countDeliveries(parts string) string {
-	return `SELECT d.campaign, ` + parts + `, count(*),
+	return countAll(parts, "d.campaign", "? = 0 OR d.campaign = ?")
+}
+
+func countAll(parts, campaign, where string) string {
+	return `SELECT ` + campaign + `, ` + parts + `, count(*),
 			sum(CASE WHEN d.state <> 'excluded' AND d.reason <> 'compose' AND d.attempts > CASE WHEN d.state = 'sending' THEN 1 ELSE 0 END THEN 1 ELSE 0 END),
 			sum(CASE WHEN d.state = 'bounced' AND EXISTS (SELECT 1 FROM events AS e WHERE e.delivery = d.id AND e.kind = 'bounce') THEN 1 ELSE 0 END),
 			0, max(CASE WHEN d.reason <> '' THEN d.reply ELSE '' END)
-		FROM deliveries AS d WHERE ? = 0 OR d.campaign = ? GROUP BY 1, 2, 3, 4, 5`
+		FROM deliveries AS d WHERE ` + where + ` GROUP BY 1, 2, 3, 4, 5`
 }
 
 // countUnsubscribes begins at the events, which are few beside the deliveries.
@@ -144,10 +148,20 @@ func tally(ctx context.Context, tx *sql.Tx, at map[int64]*Figures, query string,
 	return rows.Err()
 }
 
+// RecentTallies counts the deliveries of all campaigns that began since a time by domain, state and reason.
+func (s *Store) RecentTallies(ctx context.Context, since time.Time) ([]Tally, error) {
+	all := Figures{}
+	err := s.snapshot(ctx, func(tx *sql.Tx) error {
+		return tally(ctx, tx, map[int64]*Figures{0: &all}, countAll("d.domain, '' AS relay, d.state, d.reason", "0", "d.campaign IN (SELECT id FROM campaigns WHERE created_at >= ?)"), since.UnixMilli())
+	})
+	return all.Tallies, wrap("count deliveries", err)
+}
+
 // Moment is how many things happened at about a time: to the quarter of an hour, which every time zone's days are made of.
 type Moment struct {
-	At    time.Time
-	Count int64
+	At     time.Time
+	Reason string // of a suppression
+	Count  int64
 }
 
 // ListFigures is the state of the whole list.
@@ -176,10 +190,10 @@ func (s *Store) ListFigures(ctx context.Context) (ListFigures, error) {
 		if f.Suppressed, err = shares(ctx, tx, "SELECT reason, count(*) FROM suppressions WHERE scope = 'address' GROUP BY reason ORDER BY count(*) DESC, reason"); err != nil {
 			return err
 		}
-		if f.Added, err = moments(ctx, tx, "SELECT created_at / ?, count(*) FROM contacts GROUP BY 1 ORDER BY 1", quarter); err != nil {
+		if f.Added, err = moments(ctx, tx, "SELECT created_at / ?, '', count(*) FROM contacts GROUP BY 1 ORDER BY 1", quarter); err != nil {
 			return err
 		}
-		f.Blocked, err = moments(ctx, tx, "SELECT created_at / ?, count(*) FROM suppressions WHERE scope = 'address' GROUP BY 1 ORDER BY 1", quarter)
+		f.Blocked, err = moments(ctx, tx, "SELECT created_at / ?, reason, count(*) FROM suppressions WHERE scope = 'address' GROUP BY 1, 2 ORDER BY 1, 2", quarter)
 		return err
 	})
 	if err != nil {
@@ -215,7 +229,7 @@ func moments(ctx context.Context, tx *sql.Tx, query string, unit int64) ([]Momen
 	for rows.Next() {
 		var n int64
 		var m Moment
-		if err := rows.Scan(&n, &m.Count); err != nil {
+		if err := rows.Scan(&n, &m.Reason, &m.Count); err != nil {
 			return nil, err
 		}
 		m.At = time.UnixMilli(n * unit)

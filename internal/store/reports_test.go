@@ -122,7 +122,7 @@ func TestListFigures(t *testing.T) {
 	if f.Contacts != 5 || f.Mailable != 3 || f.Domains != 1 || !slices.Equal(f.Suppressed, []Share{{"unsubscribe", 2}, {"complaint", 1}}) {
 		t.Errorf("got %+v", f)
 	}
-	if len(f.Added) != 2 || f.Added[0].Count != 4 || !f.Added[0].At.Equal(*now) || len(f.Blocked) != 1 || f.Blocked[0].Count != 3 {
+	if len(f.Added) != 2 || f.Added[0].Count != 4 || !f.Added[0].At.Equal(*now) || len(f.Blocked) != 2 || f.Blocked[1].Count != 2 || f.Blocked[1].Reason != "unsubscribe" {
 		t.Errorf("moments: %+v %+v", f.Added, f.Blocked)
 	}
 }

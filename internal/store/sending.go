@@ -429,10 +429,25 @@ func (r *Run) settleOne(ctx context.Context, m *meters, o Outcome) error {
 	}
 	_, err = r.d.exec(`INSERT INTO attempts (delivery, number, at, relay, phase, outcome, reason, code, enhanced, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		o.Delivery, o.Attempt, now.UnixMilli(), o.Relay, string(o.Phase), string(o.Decision.State), o.Decision.Reason, o.Reply.Code, o.Reply.Enhanced, reply)
-	if err != nil || !o.Decision.Hard {
+	if err != nil || o.Decision.State != delivery.Failed {
 		return err
 	}
-	_, err = r.s.suppress(ctx, r.d, Suppression{Scope: "address", Key: o.Key, Blocks: "all", Reason: "hard_bounce", Evidence: reply, Delivery: o.Delivery})
+	return r.clean(ctx, o, reply)
+}
+
+// clean does what a refusal for good means for the address itself.
+func (r *Run) clean(ctx context.Context, o Outcome, reply string) error {
+	if !o.Decision.Hard && !(inSession(o.Decision.Reason) && r.s.policy.Counts(o.Decision.Reason)) {
+		return nil
+	}
+	c := cleaner{r.d, r.d.query}
+	who := subject{delivery: o.Delivery, campaign: r.campaign, key: o.Key, domain: o.Key[strings.LastIndexByte(o.Key, '@')+1:]}
+	var err error
+	if o.Decision.Hard {
+		_, err = r.s.died(ctx, c, who, reply)
+	} else {
+		_, err = r.s.softened(ctx, c, who)
+	}
 	return err
 }
 

@@ -26,6 +26,8 @@ import (
 	"time"
 
 	"mailer/internal/delivery"
+	"mailer/internal/provider"
+	"mailer/internal/suppression"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -42,6 +44,9 @@ type Options struct {
 	Now   func() time.Time         // the clock; time.Now when nil
 	Actor string                   // who writes the audit rows; user@host when empty
 	Gone  func(holder string) bool // whether the process behind a lease has ended; nil: it may live until the lease is over
+
+	Policy    *suppression.Policy // how the list is cleaned; nil: suppression.DefaultPolicy
+	Providers provider.Table      // whose domains are one provider's
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -52,6 +57,10 @@ type Store struct {
 	clock func() time.Time
 	actor string
 	sizes sizes
+
+	policy    suppression.Policy
+	providers provider.Table
+	bursts    bursts
 
 	mu      sync.Mutex
 	directs map[*direct]bool
@@ -82,7 +91,10 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err := createPrivate(path); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	s := &Store{path: path, clock: o.Now, actor: o.Actor, sizes: usual}
+	s := &Store{path: path, clock: o.Now, actor: o.Actor, sizes: usual, policy: suppression.DefaultPolicy(), providers: o.Providers}
+	if o.Policy != nil {
+		s.policy = *o.Policy
+	}
 	var err error
 	if leftovers(path) {
 		if err = s.checkAfterCrash(ctx, o.Gone); err != nil {
@@ -325,12 +337,33 @@ func (s *Store) TokenKeys(ctx context.Context) (delivery.Keys, error) {
 	return keys, rows.Err()
 }
 
-// newTokenKey makes the first key of a new database.
-func (s *Store) newTokenKey(ctx context.Context, tx *sql.Tx) error {
+// newTokenKey makes a key: the first of a new database, or the next one.
+func (s *Store) newTokenKey(ctx context.Context, tx *sql.Tx, version int) error {
 	secret := make([]byte, 32)
 	rand.Read(secret)
-	_, err := tx.ExecContext(ctx, "INSERT INTO token_keys (version, secret, created_at) VALUES (1, ?, ?)", secret, s.millis())
+	_, err := tx.ExecContext(ctx, "INSERT INTO token_keys (version, secret, created_at) VALUES (?, ?, ?)", version, secret, s.millis())
 	return err
+}
+
+// ErrNoMoreKeys says that the digit of a token that names its key has no other value left.
+var ErrNoMoreKeys = errors.New("the token key was rotated as often as tokens can tell")
+
+// RotateTokenKey makes a new key, which signs from the next run on. The old ones still verify: bounces of what they have signed keep
+// coming. It returns the new key's version.
+func (s *Store) RotateTokenKey(ctx context.Context) (version int, err error) {
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, "SELECT max(version) + 1 FROM token_keys").Scan(&version); err != nil {
+			return err
+		}
+		if version > delivery.MaxKeys {
+			return ErrNoMoreKeys
+		}
+		if err := s.newTokenKey(ctx, tx, version); err != nil {
+			return err
+		}
+		return s.audit(ctx, tx, "tokens.rotate", map[string]any{"version": version})
+	})
+	return version, wrap("rotate the token key", err)
 }
 
 // audit appends one row to the chained history: whoever changes an old row breaks every hash after it.

@@ -37,6 +37,11 @@ func Decide(v bounce.Verdict, address string) Consequence {
 	return Consequence{State: delivery.Accepted}
 }
 
+// Asks reports whether a mail is a person's answer that asks to be left alone. No signature and no format says so: a person decides.
+func Asks(v bounce.Verdict) bool {
+	return v.Detail == bounce.DetailRemoval
+}
+
 func decideBounce(v bounce.Verdict, address string) Consequence {
 	r, ok := about(v.Bounces, address)
 	if !ok {
