@@ -367,7 +367,12 @@ func (m *imapBox) Wait(ctx context.Context, stop <-chan struct{}) error {
 		return ErrNoWait
 	}
 	watch := m.watch(ctx)
-	idle, err := m.client.Idle()
+	// What came since the last command is told now: not every server tells it when IDLE begins.
+	err := m.client.Noop().Wait()
+	var idle *imapclient.IdleCommand
+	if err == nil {
+		idle, err = m.client.Idle()
+	}
 	watch.stop()
 	if err != nil {
 		return m.o.explain(ctx, fmt.Errorf("wait for mail: %w", err))
