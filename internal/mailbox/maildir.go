@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -90,17 +91,19 @@ func (m *maildirBox) scan() ([]string, error) {
 			}
 			defer d.Close()
 			for {
-				names, err := d.Readdirnames(1000)
-				for _, name := range names {
-					if !strings.HasPrefix(name, ".") {
-						files = append(files, sub+"/"+name)
+				entries, err := d.ReadDir(1000)
+				for _, e := range entries {
+					if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+						files = append(files, sub+"/"+e.Name())
 					}
 				}
-				if len(names) == 0 || err != nil {
-					break
+				if errors.Is(err, io.EOF) {
+					return nil
+				}
+				if err != nil {
+					return err
 				}
 			}
-			return nil
 		}()
 		if err != nil {
 			return nil, &Error{m.dir, false, err}
