@@ -156,7 +156,7 @@ func (s *stream) List(context.Context) ([]uint32, error) {
 		err = errors.New("there is no mail on it")
 	}
 	if err != nil {
-		return nil, &Error{"on standard input", false, err}
+		return nil, &Error{"on standard input", true, err} // there is no reading it again
 	}
 	s.raw = withoutFrom(raw)
 	return []uint32{1}, nil
