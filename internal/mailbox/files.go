@@ -133,7 +133,7 @@ func readFile(path string, n uint32) (Message, error) {
 		return Message{}, err
 	}
 	defer f.Close()
-	raw, err := readMessage(f)
+	raw, err := readMessage(f, info.Size())
 	return Message{Number: n, Received: info.ModTime(), Raw: withoutFrom(raw)}, err
 }
 
@@ -148,7 +148,7 @@ func (s *stream) Name() string { return "stdin" }
 
 // List reads the mail; to its end, for who writes would take it ill.
 func (s *stream) List(context.Context) ([]uint32, error) {
-	raw, err := readMessage(s.in)
+	raw, err := readMessage(s.in, -1)
 	if err == nil {
 		_, err = io.Copy(io.Discard, s.in)
 	}

@@ -244,7 +244,7 @@ func collect(data *imapclient.FetchMessageData) (Message, error) {
 			if item.Literal == nil {
 				continue
 			}
-			raw, err := readMessage(item.Literal)
+			raw, err := readMessage(item.Literal, item.Literal.Size())
 			if err != nil {
 				return m, err
 			}

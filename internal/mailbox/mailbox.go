@@ -192,10 +192,19 @@ func (o Options) explain(ctx context.Context, err error) error {
 	return e
 }
 
-// readMessage reads a message that lies on this machine, as far as MaxMessage.
-func readMessage(r io.Reader) ([]byte, error) {
-	raw, err := io.ReadAll(io.LimitReader(r, MaxMessage))
-	return wireLines(raw), err
+// readMessage reads a message as far as MaxMessage. size is how long it is, or -1: with it, a large one needs no room to grow.
+func readMessage(r io.Reader, size int64) ([]byte, error) {
+	r = io.LimitReader(r, MaxMessage)
+	if size < 0 {
+		raw, err := io.ReadAll(r)
+		return wireLines(raw), err
+	}
+	raw := make([]byte, min(size, MaxMessage))
+	n, err := io.ReadFull(r, raw)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil // it became shorter; who sends less than announced is noticed elsewhere
+	}
+	return wireLines(raw[:n]), err
 }
 
 // wireLines makes LF that stands alone CRLF, as a server does before it sends a stored mail. A lone CR is left as it is.

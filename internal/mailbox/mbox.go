@@ -124,8 +124,8 @@ func (m *mboxBox) List(ctx context.Context) ([]uint32, error) {
 func (m *mboxBox) Read(ctx context.Context, numbers []uint32, fn func(Message) error) error {
 	for _, n := range numbers {
 		begin, end := m.starts[n-1], m.starts[n]
-		raw, err := io.ReadAll(io.NewSectionReader(m.file, begin, min(end-begin, MaxMessage)))
-		if err != nil {
+		raw := make([]byte, min(end-begin, MaxMessage))
+		if _, err := m.file.ReadAt(raw, begin); err != nil {
 			return &Error{m.path, false, err}
 		}
 		_, raw, _ = bytes.Cut(raw, []byte("\n"))

@@ -279,7 +279,7 @@ func (p *pop3Box) message(n uint32) ([]byte, error) {
 		return nil, err
 	}
 	body := p.text.DotReader()
-	raw, err := readMessage(body)
+	raw, err := readMessage(body, -1)
 	if err != nil {
 		return nil, err
 	}
