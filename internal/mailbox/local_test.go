@@ -179,8 +179,6 @@ func TestMbox(t *testing.T) {
 	if got := read(t, box); len(got) != 20 {
 		t.Errorf("read %q", got)
 	}
-	put(t, path, "")
-	box = open(t, o)
 	wantConfigLocal(t, mailbox.Options{Protocol: mailbox.Mbox, Path: put(t, path+"2", "Subject: no mbox\n\n")}, "is no mbox")
 	wantConfigLocal(t, mailbox.Options{Protocol: mailbox.Mbox, Path: path, After: mailbox.AfterDelete}, "only read")
 	put(t, path+"3", "")

@@ -33,7 +33,6 @@ type pop3Server struct {
 	mu    sync.Mutex
 	mails []pop3Mail
 	said  []string
-	port  int
 }
 
 type pop3Mail struct{ uidl, text string }
