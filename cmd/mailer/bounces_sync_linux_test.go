@@ -21,7 +21,8 @@ func TestBounceSyncMemory(t *testing.T) {
 		}
 	}
 	few := syncPeak(t, 50, false)
-	if peak := syncPeak(t, many, false); peak > few+32 {
+	// The database's caches fill up in time: 24 MB of the writer, 8 of each reader.
+	if peak := syncPeak(t, many, false); peak > few+64 {
 		t.Errorf("%d mails took %d MB, 50 took %d MB", many, peak, few)
 	}
 	if peak := syncPeak(t, 50, true); peak > few+160 {
