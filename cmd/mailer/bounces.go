@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
-	"strconv"
 	"strings"
 
 	"mailer/internal/bounce"
@@ -41,11 +39,14 @@ deliveries changes anything; others are counted as unmatched, those with a wrong
 
 It can be interrupted at any moment and run again: each mail is acted on once.
 
-Exit codes: 0 all was read; 2 configuration, password or certificate; 4 interrupted or not reachable, run it again.`
+Exit codes: 0 all was read, or --watch was stopped; 2 configuration, password or certificate; 4 interrupted or not reachable, run it
+again; 6 another process is reading; 75 a mail on standard input could not be recorded.`
 
 type bouncesSyncOptions struct {
 	source string
+	after  string
 	dryRun bool
+	watch  bool
 	limit  int
 	quiet  bool // no progress: other things are shown beside it
 	table  *collect.Table
@@ -56,21 +57,31 @@ func newBouncesSyncCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sync",
 		Short: "Read the bounce mailbox and act on it",
-		Long:  bouncesSyncHelp,
+		Long:  bouncesSyncHelp + bouncesSourcesHelp,
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runBouncesSync(cmd.Context(), a, o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.source, "source", "", "read the mailbox of this `URL` instead: imaps://user@host/folder (or imap:// for STARTTLS); password as configured")
+	f.StringVar(&o.source, "source", "", "read the mailbox of this `URL` or path instead; - is one mail on standard input")
+	f.StringVar(&o.after, "after", "", "`what` is done with a mail after it was recorded: move, flag, delete or leave (default: as mailer.yaml says)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "tell what would be done, change and move nothing")
+	f.BoolVar(&o.watch, "watch", false, "go on: read what comes, until a signal ends it")
 	f.IntVar(&o.limit, "limit", 0, "read at most this `number` of mails")
 	return cmd
 }
 
 func runBouncesSync(ctx context.Context, a *app, o bouncesSyncOptions) error {
-	if o.limit < 0 {
-		return usage("--limit cannot be negative")
+	if err := o.check(); err != nil {
+		return err
 	}
+	err := runSync(ctx, a, o)
+	if err != nil && o.source == "-" {
+		return &exit{exitTempFail, err}
+	}
+	return err
+}
+
+func runSync(ctx context.Context, a *app, o bouncesSyncOptions) error {
 	ws, st, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -79,7 +90,7 @@ func runBouncesSync(ctx context.Context, a *app, o bouncesSyncOptions) error {
 	if o.table, err = newSyncTable(ctx, ws, st); err != nil {
 		return err
 	}
-	sum, err := syncBounces(ctx, a, ws, st, o)
+	sum, err := syncAlone(ctx, a, ws, st, o)
 	err = syncResult(err)
 	if err := showSyncTable(a, ws, o.table); err != nil {
 		return err
@@ -107,92 +118,38 @@ func syncResult(err error) error {
 
 // syncBounces reads one mailbox into an open store.
 func syncBounces(ctx context.Context, a *app, ws *config.Workspace, st *store.Store, o bouncesSyncOptions) (collect.Summary, error) {
-	options, err := mailboxOptions(ctx, ws, o.source)
+	r, err := newReader(ctx, a, ws, st, o)
 	if err != nil {
 		return collect.Summary{}, err
 	}
-	keys, err := st.TokenKeys(ctx)
-	if err != nil {
-		return collect.Summary{}, err
-	}
-	box, err := mailbox.Open(ctx, options)
-	if err != nil {
-		return collect.Summary{}, err
-	}
-	defer box.Close()
-	progress := func(int64) {}
-	if !o.quiet {
-		bar := a.out.Bar("reading", "mails", -1)
-		defer bar.Close()
-		progress = bar.Set
-	}
-	sum, err := collect.Sync(ctx, st, box, keys, collect.Options{DryRun: o.dryRun, Limit: o.limit, Each: func(out collect.Outcome) {
-		progress(int64(out.N))
+	bar := syncBar{a: a}
+	defer bar.close()
+	r.Each = func(out collect.Outcome) {
 		if o.table != nil {
 			o.table.Add(out)
+		}
+		if !o.quiet && !o.watch {
+			bar.set(out.N, out.Total)
 		}
 		if o.dryRun {
 			tellOutcome(a, out)
 		}
-	}})
-	if err != nil || o.dryRun {
+	}
+	if !o.watch {
+		sum, err := r.Once(ctx)
+		if err == nil && !o.dryRun {
+			sum.Purged, err = purgeMails(ctx, a, ws, st)
+		}
 		return sum, err
 	}
-	sum.Purged, err = purgeMails(ctx, a, ws, st)
-	return sum, err
-}
-
-// mailboxOptions are those of mailer.yaml, or of a --source URL with the configured password.
-func mailboxOptions(ctx context.Context, ws *config.Workspace, source string) (mailbox.Options, error) {
-	m := ws.Config.Bounces.Mailbox
-	if source == "" && !m.Configured() {
-		return mailbox.Options{}, &config.Error{File: ws.Path, Key: "bounces.mailbox", Message: "no bounce mailbox is configured; add one, or give --source imaps://user@host/folder"}
-	}
-	o := mailbox.Options{Host: m.Host, Port: m.Port, TLS: string(m.TLS), Insecure: m.Insecure, Username: m.Username,
-		Folder: m.Folder, Processed: m.Processed, Timeout: m.Timeout}
-	var err error
-	if o.RootCAs, err = ws.RootCAs(m.CAFile); err != nil {
-		return o, err
-	}
-	if source != "" {
-		if err := applySource(&o, source); err != nil {
-			return o, err
+	r.Round = func(sum collect.Summary) {
+		a.out.Emit("synced", sum)
+		if !a.out.JSON {
+			a.out.Printf("%s ", a.stamp(a.now()))
+			tellSync(a, sum, false)
 		}
 	}
-	if o.Password == "" {
-		o.Password, err = m.Secret.Resolve(ctx, ws.Dir)
-	}
-	return o, err
-}
-
-// applySource puts an URL of a mailbox (RFC 5092, as far as it is of use here) over the options.
-func applySource(o *mailbox.Options, source string) error {
-	u, err := url.Parse(source)
-	if err != nil || u.Hostname() == "" || u.Scheme != "imap" && u.Scheme != "imaps" {
-		return usage("--source: not an URL like imaps://user@host/folder")
-	}
-	o.Host, o.Insecure = u.Hostname(), false
-	switch {
-	case u.Scheme == "imaps":
-		o.TLS, o.Port = mailbox.TLSImplicit, 993
-	case o.Host == "localhost" || strings.HasPrefix(o.Host, "127.") || o.Host == "::1":
-		o.TLS, o.Port = mailbox.TLSNone, 143
-	default:
-		o.TLS, o.Port = mailbox.TLSStartTLS, 143
-	}
-	if p := u.Port(); p != "" {
-		if o.Port, err = strconv.Atoi(p); err != nil {
-			return usage("--source: %q is no port", p)
-		}
-	}
-	if u.User != nil {
-		o.Username = u.User.Username()
-		o.Password, _ = u.User.Password()
-	}
-	if folder := strings.Trim(u.Path, "/"); folder != "" {
-		o.Folder = folder
-	}
-	return nil
+	return r.Watch(ctx)
 }
 
 func tellOutcome(a *app, o collect.Outcome) {

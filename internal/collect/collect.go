@@ -22,26 +22,23 @@ import (
 	"mailer/internal/suppression"
 )
 
-// Source is a mailbox. *mailbox.IMAP is one.
-type Source interface {
-	Name() string
-	List(ctx context.Context) ([]uint32, error)
-	Read(ctx context.Context, uids []uint32, fn func(mailbox.Message) error) error
-	Done(ctx context.Context, uids []uint32) error
-}
+// Source is a mailbox, as package mailbox opens it.
+type Source = mailbox.Box
 
 // Options of Sync. The zero value reads everything.
 type Options struct {
 	DryRun bool          // tell only: nothing is written, nothing is moved
 	Limit  int           // at most so many mails; 0: all
-	Batch  int           // mails moved at a time; 50 when zero
+	Batch  int           // mails moved at a time; 200 when zero
 	Each   func(Outcome) // told of every mail, in order; may be nil
+
+	foresight *store.Foresight // of a dry run, over all folders
 }
 
 // Outcome is what became of one mail.
 type Outcome struct {
-	UID      uint32
-	N, Total int // this is mail N of Total
+	Number   uint32 // in the mailbox
+	N, Total int    // this is mail N of Total
 	Verdict  bounce.Verdict
 	Address  string // of the delivery it is about; "" when it is about none of ours
 	store.Recorded
@@ -67,56 +64,70 @@ type Summary struct {
 	Purged       int `json:"purged"` // mails of old whose bytes were erased
 }
 
-// Sync reads all mails of a source. When ctx ends it returns what was done so far and ctx's error.
+// Sync reads all new mails of a source. When ctx ends it returns what was done so far and ctx's error.
 func Sync(ctx context.Context, st *store.Store, src Source, keys delivery.Keys, o Options) (Summary, error) {
-	c := &collector{st: st, src: src, keys: keys, o: o, foresight: st.Foresee()}
-	uids, err := src.List(ctx)
+	var sum Summary
+	o.foresight = st.Foresee()
+	err := readInto(ctx, st, src, keys, o, &sum)
+	return sum, err
+}
+
+// readInto adds what it reads to sum.
+func readInto(ctx context.Context, st *store.Store, src Source, keys delivery.Keys, o Options, sum *Summary) error {
+	mark, err := st.MailboxMark(ctx, src.Name())
 	if err != nil {
-		return c.sum, err
+		return err
 	}
-	if o.Limit > 0 && len(uids) > o.Limit {
-		uids = uids[:o.Limit]
+	src.Resume(mark)
+	numbers, err := src.List(ctx)
+	if err != nil {
+		return err
 	}
-	c.total = len(uids)
+	if o.Limit > 0 && len(numbers) > o.Limit {
+		numbers = numbers[:o.Limit]
+	}
+	c := &collector{st: st, src: src, keys: keys, o: o, sum: sum, foresight: o.foresight, total: sum.Read + len(numbers)}
 	size := o.Batch
 	if size <= 0 {
-		size = 50
+		size = 200
 	}
-	for len(uids) > 0 {
-		n := min(size, len(uids))
-		if err := c.batch(ctx, uids[:n]); err != nil {
-			return c.sum, err
+	for n := 1; len(numbers) > 0 && err == nil; n++ {
+		now := numbers[:min(size, len(numbers))]
+		numbers = numbers[len(now):]
+		err = c.batch(ctx, now)
+		if err == nil && n%markEvery == 0 && !o.DryRun {
+			err = st.SetMailboxMark(ctx, src.Name(), src.Mark())
 		}
-		uids = uids[n:]
 	}
-	return c.sum, nil
+	if o.DryRun {
+		return err
+	}
+	return errors.Join(err, st.SetMailboxMark(context.WithoutCancel(ctx), src.Name(), src.Mark()))
 }
+
+// markEvery is after how many batches the place to go on at is written. What lies between is read again after a kill, and known.
+const markEvery = 5
 
 type collector struct {
 	st    *store.Store
 	src   Source
 	keys  delivery.Keys
 	o     Options
-	sum   Summary
+	sum   *Summary
 	total int
 
-	foresight *store.Foresight
+	foresight     *store.Foresight
+	filed, review []uint32 // recorded and not yet moved
 }
 
 // batch records mails and then moves those that are recorded, also when a later one could not be read.
-func (c *collector) batch(ctx context.Context, uids []uint32) error {
-	var done []uint32
-	err := c.src.Read(ctx, uids, func(m mailbox.Message) error {
-		if err := c.one(ctx, m); err != nil {
-			return err
-		}
-		done = append(done, m.UID)
-		return nil
-	})
+func (c *collector) batch(ctx context.Context, numbers []uint32) error {
+	c.filed, c.review = c.filed[:0], c.review[:0]
+	err := c.src.Read(ctx, numbers, func(m mailbox.Message) error { return c.one(ctx, m) })
 	if c.o.DryRun || ctx.Err() != nil {
 		return errors.Join(ctx.Err(), err)
 	}
-	return errors.Join(err, c.src.Done(ctx, done))
+	return errors.Join(err, c.src.Done(ctx, c.filed, c.review))
 }
 
 func (c *collector) one(ctx context.Context, m mailbox.Message) error {
@@ -129,13 +140,24 @@ func (c *collector) one(ctx context.Context, m mailbox.Message) error {
 	}
 	r, err := record(ctx, mail)
 	if err != nil {
-		return fmt.Errorf("message %d of %s: %w", m.UID, c.src.Name(), err)
+		return fmt.Errorf("message %d of %s: %w", m.Number, c.src.Name(), err)
 	}
-	out := Outcome{UID: m.UID, Verdict: mail.Verdict, Recorded: r, MatchedBy: mail.MatchedBy, Forged: mail.Forged}
+	out := Outcome{Number: m.Number, Verdict: mail.Verdict, Recorded: r, MatchedBy: mail.MatchedBy, Forged: mail.Forged}
 	if r.Matched {
 		if _, out.Address, _, err = c.st.DeliveryAddress(ctx, mail.Delivery); err != nil {
 			return err
 		}
+	}
+	known := r.Matched
+	if r.Repeated && mail.Delivery != 0 {
+		if _, _, known, err = c.st.DeliveryAddress(ctx, mail.Delivery); err != nil {
+			return err
+		}
+	}
+	if forPerson(mail, known) {
+		c.review = append(c.review, m.Number)
+	} else {
+		c.filed = append(c.filed, m.Number)
 	}
 	c.sum.add(out)
 	out.N, out.Total = c.sum.Read, c.total
@@ -185,6 +207,15 @@ func (s *Summary) add(o Outcome) {
 	case o.Held != nil:
 		s.Held++
 	}
+}
+
+// forPerson reports whether a person should look at a mail: it is about no delivery that is known, or no machine wrote it.
+func forPerson(m store.ReadMail, known bool) bool {
+	switch m.Verdict.Kind {
+	case bounce.KindAutoreply, bounce.KindDelivered:
+		return false
+	}
+	return !acts(m.Verdict.Kind) || !known && !m.Forged
 }
 
 // acts reports whether a kind of mail would change something if it were about a delivery of ours.

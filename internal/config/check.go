@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 )
 
 // Finding is one line of `mailer config check`.
@@ -51,7 +52,7 @@ func (w *Workspace) Check(ctx context.Context) []Finding {
 	}
 	if m := c.Bounces.Mailbox; m.Configured() {
 		w.checkLogin(ctx, "bounces.mailbox", m.Username, m.Secret, m.CAFile, add)
-		add("bounces.mailbox", nil, fmt.Sprintf("%s:%d, tls %s, folder %s", m.Host, m.Port, m.TLS, m.Folder))
+		add("bounces.mailbox", nil, m.describe())
 	}
 	return found
 }
@@ -65,6 +66,15 @@ func (w *Workspace) checkLogin(ctx context.Context, key, username string, s Secr
 		_, err := w.RootCAs(caFile)
 		add(key, err, "certificates of "+caFile+" read")
 	}
+}
+
+// describe says in one line which mailbox it is.
+func (m Mailbox) describe() string {
+	where := fmt.Sprintf("%s:%d, tls %s", m.Host, m.Port, m.TLS)
+	if m.Protocol.local() {
+		where = fmt.Sprintf("%s %s", m.Protocol, m.Path)
+	}
+	return fmt.Sprintf("%s, folder %s", where, strings.Join(m.Folder, ", "))
 }
 
 // missing names what a first send will ask for.

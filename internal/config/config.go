@@ -124,18 +124,23 @@ type Bounces struct {
 	Retention         time.Duration `yaml:"retention"` // how long the mails themselves are kept; 0: for ever
 }
 
-// Mailbox is the IMAP folder that bounces are read from.
+// Mailbox is where bounces are read from.
 type Mailbox struct {
-	Protocol  string        `yaml:"protocol"`
+	Protocol  Protocol      `yaml:"protocol"`
 	Host      string        `yaml:"host"`
 	Port      int           `yaml:"port"`
 	TLS       TLS           `yaml:"tls"`
 	Insecure  bool          `yaml:"insecure"`
 	CAFile    string        `yaml:"ca_file"`
+	Auth      Auth          `yaml:"auth"` // auto, plain, login or xoauth2, whose password is an access token
 	Username  string        `yaml:"username"`
 	Secret    Secret        `yaml:",inline"`
-	Folder    string        `yaml:"folder"`
-	Processed string        `yaml:"processed"`
+	Path      string        `yaml:"path"`      // of a Maildir or an mbox
+	Folder    Folders       `yaml:"folder"`    // one or more
+	After     After         `yaml:"after"`     // what is done with a mail that was read; default: move where that can be done
+	Processed string        `yaml:"processed"` // where it is moved to
+	Review    string        `yaml:"review"`    // where mail for a person is moved to
+	Poll      time.Duration `yaml:"poll"`      // how often it is looked at where nothing tells of new mail
 	Timeout   time.Duration `yaml:"timeout"`
 }
 
@@ -203,11 +208,15 @@ func Default() Config {
 		Expires:  72 * time.Hour,
 		Retry: []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute,
 			time.Hour, 2 * time.Hour, 4 * time.Hour},
-		Bounces:  Bounces{Mailbox: Mailbox{Protocol: "imap", Folder: "INBOX", Processed: "Processed", Timeout: time.Minute}, Retention: 365 * 24 * time.Hour},
+		Bounces:  Bounces{Mailbox: defaultMailbox(), Retention: 365 * 24 * time.Hour},
 		Cleaning: defaultCleaning(),
 		Breaking: defaultBreaking(),
 		Checks:   defaultChecks(),
 	}
+}
+
+func defaultMailbox() Mailbox {
+	return Mailbox{Protocol: ProtocolIMAP, Auth: AuthAuto, Folder: Folders{"INBOX"}, Processed: "Processed", Review: "Review", Poll: time.Minute, Timeout: time.Minute}
 }
 
 // setDefaults is the part of Default that every relay starts from. The five minutes are RFC 5321 section 4.5.3.2's.
@@ -229,8 +238,25 @@ func (c *Config) derive() {
 		r.route()
 	}
 	c.Cleaning.derive()
-	if m := &c.Bounces.Mailbox; m.Configured() {
+	c.Bounces.Mailbox.derive()
+}
+
+func (m *Mailbox) derive() {
+	switch {
+	case !m.Configured():
+		return
+	case m.Host == "":
+	case m.Protocol == ProtocolPOP3:
+		m.TLS, m.Port = tlsAndPort(m.TLS, m.Port, 995, 110, 110)
+	default:
 		m.TLS, m.Port = tlsAndPort(m.TLS, m.Port, 993, 143, 143)
+	}
+	if m.After != "" {
+		return
+	}
+	m.After = AfterLeave
+	if m.Protocol.folders() && m.Processed != "" {
+		m.After = AfterMove
 	}
 }
 
@@ -248,7 +274,7 @@ func tlsAndPort(mode TLS, port, implicit, starttls, none int) (TLS, int) {
 }
 
 // Configured reports whether there is a bounce mailbox at all.
-func (m Mailbox) Configured() bool { return m.Host != "" }
+func (m Mailbox) Configured() bool { return m.Host != "" || m.Path != "" }
 
 // ReturnPath is the envelope sender for a delivery with this signed token. Empty: none is configured.
 func (b Bounces) ReturnPath(token string) string {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -60,6 +61,35 @@ func lookupIn(env map[string]string) Lookup {
 	return func(name string) (string, bool) { v, ok := env[name]; return v, ok }
 }
 
+// What is done with mail that was read follows from where it lies, and from whether there is a folder to move it to.
+func TestMailboxDefaults(t *testing.T) {
+	for text, want := range map[string]string{
+		"host: h":                             "imap h:143 starttls [INBOX] move Processed Review",
+		"host: h, port: 993, folder: Bounces": "imap h:993 implicit [Bounces] move Processed Review",
+		"host: h, folder: [INBOX, Junk], processed: ''": "imap h:143 starttls [INBOX Junk] leave  Review",
+		"host: h, protocol: pop3, tls: implicit":        "pop3 h:995 implicit [INBOX] leave Processed Review",
+		"host: h, protocol: pop3, after: delete":        "pop3 h:110 starttls [INBOX] delete Processed Review",
+		"host: h, after: flag, review: ''":              "imap h:143 starttls [INBOX] flag Processed ",
+		"protocol: maildir, path: /var/mail/x":          "maildir /var/mail/x:0  [INBOX] move Processed Review",
+		"protocol: mbox, path: mbox":                    "mbox mbox:0  [INBOX] leave Processed Review",
+	} {
+		login := ", username: u, password_env: P}}"
+		if strings.HasPrefix(text, "protocol") {
+			login = "}}"
+		}
+		w, err := load(t, "bounces: {mailbox: {"+text+login, nil)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		m := w.Config.Bounces.Mailbox
+		got := fmt.Sprintf("%s %s%s:%d %s %s %s %s %s", m.Protocol, m.Host, m.Path, m.Port, m.TLS, m.Folder, m.After, m.Processed, m.Review)
+		if got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", text, got, want)
+		}
+	}
+}
+
 // shorten takes the temporary folder out of what is compared.
 func shorten(err error, dir string) error {
 	var all Errors
@@ -89,8 +119,9 @@ func TestLoadDesign(t *testing.T) {
 		Rates: []pace.Rate{{N: 100, Per: time.Second}, {N: 50000, Per: 24 * time.Hour}}, Pipelining: PipeliningAuto, Weight: 1, Timeout: 5 * time.Minute}}
 	want.DKIM = []DKIM{{"example.com", "s2026", "dkim/s2026.pem"}}
 	want.Bounces = Bounces{ReturnPathPattern: "bounce+{token}@example.com", Mailbox: Mailbox{Protocol: "imap",
-		Host: "imap.example.com", Port: 993, TLS: TLSImplicit, Username: "bounce",
-		Secret: Secret{Env: "MAILER_IMAP_PASSWORD"}, Folder: "INBOX", Processed: "Processed", Timeout: time.Minute}}
+		Host: "imap.example.com", Port: 993, TLS: TLSImplicit, Auth: AuthAuto, Username: "bounce",
+		Secret: Secret{Env: "MAILER_IMAP_PASSWORD"}, Folder: Folders{"INBOX"}, After: AfterMove, Processed: "Processed", Review: "Review",
+		Poll: time.Minute, Timeout: time.Minute}}
 	want.Bounces.Retention = 365 * 24 * time.Hour
 	want.Domains = Lanes{{Name: "docomo.ne.jp", Connections: 2, Rates: []pace.Rate{{N: 10, Per: time.Second}}}}
 	if !reflect.DeepEqual(w.Config, want) {
@@ -177,7 +208,18 @@ func TestErrorsHaveTheirPlace(t *testing.T) {
 		{"long local part", `bounces: {return_path: "a-very-long-prefix-that-leaves-no-room-for-it+{token}@e.example"}`, "64 characters"},
 		{"return path with a name", `bounces: {return_path: "B <b@e.example>"}`, "bounces.return_path: "},
 		{"mailbox without host", "bounces: {mailbox: {username: u}}", `bounces.mailbox.host: is missing`},
-		{"mailbox protocol", "bounces: {mailbox: {protocol: pop3, host: h, username: u, password_env: P}}", `"pop3" is not imap`},
+		{"mailbox protocol", "bounces: {mailbox: {protocol: nntp, host: h, username: u, password_env: P}}", `"nntp" is not one of imap, pop3, maildir, mbox`},
+		{"mailbox auth", "bounces: {mailbox: {host: h, auth: cram-md5, username: u, password_env: P}}", `bounces.mailbox.auth: "cram-md5" is not one of auto, plain, login, xoauth2`},
+		{"maildir without path", "bounces: {mailbox: {protocol: maildir}}", `bounces.mailbox.path: is missing`},
+		{"mbox with a host", "bounces: {mailbox: {protocol: mbox, host: h, path: p}}", `bounces.mailbox.host: a mbox lies on this machine`},
+		{"imap with a path", "bounces: {mailbox: {path: p, host: h, username: u, password_env: P}}", `bounces.mailbox.path: is for maildir and mbox`},
+		{"pop3 cannot move", "bounces: {mailbox: {protocol: pop3, host: h, after: move, username: u, password_env: P}}", `bounces.mailbox.after: move cannot be done`},
+		{"mbox is only read", "bounces: {mailbox: {protocol: mbox, path: p, after: delete}}", `bounces.mailbox.after: delete cannot be done`},
+		{"move to nowhere", "bounces: {mailbox: {host: h, after: move, processed: '', username: u, password_env: P}}", `bounces.mailbox.processed: is missing`},
+		{"delete mail for a person", "bounces: {mailbox: {host: h, after: delete, review: '', username: u, password_env: P}}", `bounces.mailbox.review: is missing`},
+		{"review among the read", "bounces: {mailbox: {host: h, folder: [INBOX, Review], username: u, password_env: P}}", `bounces.mailbox.review: must be another folder than Review`},
+		{"no folder", "bounces: {mailbox: {host: h, folder: [], username: u, password_env: P}}", `bounces.mailbox.folder: must not be empty`},
+		{"too often", "bounces: {mailbox: {host: h, poll: 0s, username: u, password_env: P}}", `bounces.mailbox.poll: must be a second or longer`},
 		{"same folder", "bounces: {mailbox: {host: h, username: u, password_env: P, processed: INBOX}}", "another folder than INBOX"},
 		{"dkim", "dkim:\n  - {domain: a.example}\n", `mailer.yaml:2:5: dkim.0.key_file: is missing`},
 		{"lane", "domains: {no domain: {connections: 1}}", `"no domain" is not a domain name`},

@@ -197,6 +197,10 @@ func (d *decoder) entry(path, name string, value ast.Node, list reflect.Value) {
 
 func (d *decoder) sequence(path string, n ast.Node, v reflect.Value) {
 	list, ok := n.(*ast.SequenceNode)
+	if text, one := scalarText(n); one && v.Type() == reflect.TypeFor[Folders]() {
+		v.Set(reflect.ValueOf(Folders{text}))
+		return
+	}
 	if !ok {
 		d.failAt(n, path, "must be a list, such as [a, b], not %s", describe(n))
 		return

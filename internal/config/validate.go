@@ -6,6 +6,7 @@ import (
 	"net/mail"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -237,28 +238,72 @@ func (c *checker) dkim(key string, k DKIM) {
 }
 
 func (c *checker) mailbox(key string, m Mailbox) {
-	if !m.Configured() {
-		if _, given := c.sources[key]; given {
-			c.bad(key+".host", "is missing; name the IMAP server, such as imap.example.com")
-		}
+	_, given := c.sources[key]
+	switch {
+	case !m.Configured() && !given:
 		return
+	case m.Protocol.local():
+		c.localMailbox(key, m)
+	case m.Host == "":
+		c.bad(key+".host", "is missing; name the server, such as imap.example.com")
+		return
+	default:
+		c.remoteMailbox(key, m)
 	}
-	if m.Protocol != "imap" {
-		c.bad(key+".protocol", "%q is not imap, the one protocol that bounces are read by", m.Protocol)
+	if len(m.Folder) == 0 || slices.Contains(m.Folder, "") {
+		c.bad(key+".folder", "must not be empty")
 	}
+	c.housekeeping(key, m)
+	if m.Timeout <= 0 {
+		c.bad(key+".timeout", "must be longer than nothing, such as 1m")
+	}
+	if m.Poll < time.Second {
+		c.bad(key+".poll", "must be a second or longer, such as 1m")
+	}
+}
+
+func (c *checker) localMailbox(key string, m Mailbox) {
+	if m.Path == "" {
+		c.bad(key+".path", "is missing; name the %s", m.Protocol)
+	}
+	if m.Host != "" {
+		c.bad(key+".host", "a %s lies on this machine; it has a path and no host", m.Protocol)
+	}
+}
+
+func (c *checker) remoteMailbox(key string, m Mailbox) {
 	c.connection(key, m.Host, m.Port, m.TLS, m.Insecure)
 	c.login(key, m.Username, m.Secret, true)
 	if m.Username == "" && m.Secret.IsZero() {
 		c.bad(key+".username", "is missing")
 	}
-	if m.Folder == "" {
-		c.bad(key+".folder", "must not be empty")
+	if m.Path != "" {
+		c.bad(key+".path", "is for maildir and mbox; %s has a host", m.Protocol)
 	}
-	if m.Processed == m.Folder {
-		c.bad(key+".processed", "must be another folder than %s, or empty to leave mail where it is", m.Folder)
+	switch m.Auth {
+	case AuthAuto, AuthPlain, AuthLogin, AuthXOAUTH2:
+	default:
+		c.bad(key+".auth", "%q is not one of auto, plain, login, xoauth2", m.Auth)
 	}
-	if m.Timeout <= 0 {
-		c.bad(key+".timeout", "must be longer than nothing, such as 1m")
+}
+
+// housekeeping checks what is done with mail that was read.
+func (c *checker) housekeeping(key string, m Mailbox) {
+	switch {
+	case m.After == AfterLeave || m.Protocol == ProtocolPOP3 && m.After == AfterDelete:
+		return
+	case !m.Protocol.folders():
+		c.bad(key+".after", "%s cannot be done in a mailbox of %s", m.After, m.Protocol)
+		return
+	case m.After == AfterMove && m.Processed == "":
+		c.bad(key+".processed", "is missing; after: move needs a folder to move to")
+	case m.After == AfterMove && slices.Contains(m.Folder, m.Processed):
+		c.bad(key+".processed", "must be another folder than %s; after: leave leaves mail where it is", m.Processed)
+	case m.After == AfterDelete && m.Review == "":
+		c.bad(key+".review", "is missing; after: delete would delete what a person should see")
+	}
+	if slices.Contains(m.Folder, m.Review) {
+		c.bad(key+".review", "must be another folder than %s", m.Review)
 	}
 }
 

@@ -42,6 +42,46 @@ func (a *Auth) UnmarshalText(b []byte) error {
 	return oneOf(a, string(b), AuthAuto, AuthNone, AuthPlain, AuthLogin, AuthCRAMMD5, AuthSCRAMSHA256, AuthXOAUTH2)
 }
 
+// Protocol is how the bounce mailbox is read.
+type Protocol string
+
+// The last two lie on this machine.
+const (
+	ProtocolIMAP    Protocol = "imap"
+	ProtocolPOP3    Protocol = "pop3"
+	ProtocolMaildir Protocol = "maildir"
+	ProtocolMbox    Protocol = "mbox"
+)
+
+// UnmarshalText reads a protocol.
+func (p *Protocol) UnmarshalText(b []byte) error {
+	return oneOf(p, string(b), ProtocolIMAP, ProtocolPOP3, ProtocolMaildir, ProtocolMbox)
+}
+
+func (p Protocol) local() bool { return p == ProtocolMaildir || p == ProtocolMbox }
+
+// folders reports whether messages can be moved and marked.
+func (p Protocol) folders() bool { return p == ProtocolIMAP || p == ProtocolMaildir }
+
+// After is what is done with a mail of the bounce mailbox after it was read.
+type After string
+
+// A mail is done with when all that follows from it is in the database.
+const (
+	AfterMove   After = "move"   // to the folder processed
+	AfterFlag   After = "flag"   // marked as seen
+	AfterDelete After = "delete" //
+	AfterLeave  After = "leave"  // nothing
+)
+
+// UnmarshalText reads move, flag, delete or leave.
+func (a *After) UnmarshalText(b []byte) error {
+	return oneOf(a, string(b), AfterMove, AfterFlag, AfterDelete, AfterLeave)
+}
+
+// Folders are names of folders; a single one may stand without brackets.
+type Folders []string
+
 // Pipelining says whether RFC 2920 is used where it is offered.
 type Pipelining string
 

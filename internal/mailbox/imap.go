@@ -1,19 +1,12 @@
-// Package mailbox reads a mailbox over IMAP: which messages are there, their bytes in batches, and moving away those that
-// are done with. It knows nothing of bounces.
-//
-// Every wait is bounded and ends with the context: closing the connection is the one way to interrupt a command.
 package mailbox
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
+	"slices"
 	"strconv"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -21,82 +14,39 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// TLS modes.
-const (
-	TLSImplicit = "implicit"
-	TLSStartTLS = "starttls" // required: a server that does not offer it is refused
-	TLSNone     = "none"     // on the loopback interface only, or with Insecure
-)
+// keyword marks what was read (AfterFlag), on servers that keep keywords.
+const keyword = imap.Flag("MailerRead")
 
-// Options say which mailbox, and how.
-type Options struct {
-	Host      string
-	Port      int
-	TLS       string
-	Insecure  bool           // allows TLS none to another machine, and an unknown certificate
-	RootCAs   *x509.CertPool // nil: the system's
-	Username  string
-	Password  string
-	Folder    string        // INBOX when empty
-	Processed string        // where Done moves to, created when missing; empty: Done leaves the messages
-	Timeout   time.Duration // for connecting and for one answer; a minute when zero
+// imapBox is an open folder of an IMAP server.
+type imapBox struct {
+	o        Options
+	conn     *line
+	client   *imapclient.Client
+	news     chan struct{} // told when the server says that the folder has changed
+	keywords bool          // the folder takes keywords of ours
+
+	// Where mail stays in the folder, UIDs say what was read: they only grow, as long as UIDVALIDITY is the same (RFC 3501 section 2.3.1.1).
+	validity, last uint32
 }
 
-// Message is one message of the folder.
-type Message struct {
-	UID      uint32
-	Received time.Time // when it came into the mailbox
-	Raw      []byte    // its first MaxMessage bytes
-}
-
-// MaxMessage bounds what is read of one message. What a report has to say stands before what it returns.
-const MaxMessage = 16 << 20
-
-// Error is a failure of the mailbox. Config says that trying again will not help: the configuration, the password or the
-// certificate is wrong.
-type Error struct {
-	Server string
-	Config bool
-	Err    error
-}
-
-func (e *Error) Error() string { return fmt.Sprintf("mailbox %s: %v", e.Server, e.Err) }
-func (e *Error) Unwrap() error { return e.Err }
-
-// IMAP is an open folder. It is for one goroutine.
-type IMAP struct {
-	o      Options
-	addr   string
-	conn   *line
-	client *imapclient.Client
-}
-
-// Open connects, logs in and selects the folder. Close the IMAP.
-func Open(ctx context.Context, o Options) (*IMAP, error) {
-	if o.Folder == "" {
-		o.Folder = "INBOX"
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = time.Minute
-	}
-	m := &IMAP{o: o, addr: net.JoinHostPort(o.Host, strconv.Itoa(o.Port))}
+func openIMAP(ctx context.Context, o Options) (*imapBox, error) {
+	m := &imapBox{o: o, news: make(chan struct{}, 1)}
 	if err := m.connect(ctx); err != nil {
-		return nil, m.explain(ctx, err)
+		return nil, o.explain(ctx, err)
 	}
 	if err := m.enter(ctx); err != nil {
 		m.client.Close()
-		return nil, m.explain(ctx, err)
+		return nil, o.explain(ctx, err)
 	}
 	return m, nil
 }
 
-// Name says which folder of whom it is, without the password.
-func (m *IMAP) Name() string {
-	return fmt.Sprintf("imap://%s@%s/%s", m.o.Username, m.addr, m.o.Folder)
+func (m *imapBox) Name() string {
+	return fmt.Sprintf("imap://%s@%s/%s", m.o.Username, m.o.addr(), m.o.Folder)
 }
 
 // Close says goodbye and closes the connection.
-func (m *IMAP) Close() error {
+func (m *imapBox) Close() error {
 	watch := m.watch(context.Background())
 	defer watch.stop()
 	m.client.Logout().Wait()
@@ -105,39 +55,30 @@ func (m *IMAP) Close() error {
 }
 
 // connect dials and brings up TLS.
-func (m *IMAP) connect(ctx context.Context) error {
-	if m.o.TLS == TLSNone && !m.o.Insecure && !loopback(m.o.Host) {
-		return &configError{"tls: none is allowed on this machine only (or with insecure: true): the password would go in clear"}
-	}
-	dialCtx, cancel := context.WithTimeout(ctx, m.o.Timeout)
-	defer cancel()
-	raw, err := (&net.Dialer{}).DialContext(dialCtx, "tcp", m.addr)
-	if err != nil {
+func (m *imapBox) connect(ctx context.Context) error {
+	var err error
+	if m.conn, err = m.o.dial(ctx); err != nil {
 		return err
 	}
-	m.conn = &line{Conn: raw}
 	watch := m.watch(ctx)
 	defer watch.stop()
+	o := &imapclient.Options{UnilateralDataHandler: &imapclient.UnilateralDataHandler{Mailbox: m.changed}}
 	switch m.o.TLS {
 	case TLSImplicit:
-		secure := tls.Client(m.conn, m.tlsConfig())
-		if err := secure.HandshakeContext(dialCtx); err != nil {
-			m.conn.Close()
+		secure, err := m.o.secure(ctx, m.conn, "imap")
+		if err != nil {
 			return err
 		}
-		m.client = imapclient.New(secure, nil)
+		m.client = imapclient.New(secure, o)
 	case TLSStartTLS:
-		client, err := imapclient.NewStartTLS(m.conn, &imapclient.Options{TLSConfig: m.tlsConfig()})
+		o.TLSConfig = m.o.tlsConfig("imap")
+		m.client, err = imapclient.NewStartTLS(m.conn, o)
 		if err != nil {
 			m.conn.Close()
 			return startTLSError(err)
 		}
-		m.client = client
-	case TLSNone:
-		m.client = imapclient.New(m.conn, nil)
 	default:
-		m.conn.Close()
-		return &configError{fmt.Sprintf("tls: %q is none of implicit, starttls, none", m.o.TLS)}
+		m.client = imapclient.New(m.conn, o)
 	}
 	if err := m.client.WaitGreeting(); err != nil {
 		m.client.Close()
@@ -146,62 +87,121 @@ func (m *IMAP) connect(ctx context.Context) error {
 	return nil
 }
 
-func (m *IMAP) tlsConfig() *tls.Config {
-	return &tls.Config{ServerName: m.o.Host, MinVersion: tls.VersionTLS12, RootCAs: m.o.RootCAs, InsecureSkipVerify: m.o.Insecure, NextProtos: []string{"imap"}}
+// changed is called by the client when the number of messages is told.
+func (m *imapBox) changed(d *imapclient.UnilateralDataMailbox) {
+	if d.NumMessages == nil {
+		return
+	}
+	select {
+	case m.news <- struct{}{}:
+	default:
+	}
 }
 
 // enter logs in and selects the folder.
-func (m *IMAP) enter(ctx context.Context) error {
+func (m *imapBox) enter(ctx context.Context) error {
 	watch := m.watch(ctx)
 	defer watch.stop()
 	if err := m.login(); err != nil {
 		return err
 	}
-	if _, err := m.client.Select(m.o.Folder, nil).Wait(); err != nil {
-		if said(err) {
-			return &configError{fmt.Sprintf("open folder %q: %v", m.o.Folder, err)}
-		}
+	folder, err := m.client.Select(m.o.Folder, nil).Wait()
+	switch {
+	case passing(err):
+		return err
+	case said(err):
+		return &configError{fmt.Sprintf("open folder %q: %v", m.o.Folder, err)}
+	case err != nil:
 		return err
 	}
+	m.validity = folder.UIDValidity
+	m.keywords = slices.Contains(folder.PermanentFlags, imap.FlagWildcard) || slices.Contains(folder.PermanentFlags, keyword)
 	return nil
 }
 
-// login uses SASL PLAIN where it is offered, which takes any password, else LOGIN.
-func (m *IMAP) login() error {
+func (m *imapBox) login() error {
 	caps := m.client.Caps()
+	plain := caps.Has(imap.AuthCap(sasl.Plain))
 	var err error
 	switch {
-	case caps.Has(imap.AuthCap(sasl.Plain)):
+	case m.o.Auth == AuthXOAUTH2 && !caps.Has(imap.AuthCap("XOAUTH2")):
+		return &configError{"the server does not take access tokens (XOAUTH2) on this connection"}
+	case m.o.Auth == AuthXOAUTH2:
+		err = m.client.Authenticate(xoauth2{m.o.Username, m.o.Password})
+	case m.o.Auth == AuthPlain && !plain:
+		return &configError{"the server does not offer PLAIN on this connection"}
+	case plain && m.o.Auth != AuthLogin:
 		err = m.client.Authenticate(sasl.NewPlainClient("", m.o.Username, m.o.Password))
 	case caps.Has(imap.CapLoginDisabled):
 		return &configError{"the server refuses logins on this connection: set tls to implicit or starttls"}
 	default:
 		err = m.client.Login(m.o.Username, m.o.Password).Wait()
 	}
-	if said(err) {
-		return &configError{fmt.Sprintf("the server refused the login of %q: %v (check username and password)", m.o.Username, err)}
+	if said(err) && !passing(err) {
+		return refused(m.o, err)
 	}
 	return err
 }
 
-// List returns the UIDs of all messages that are not marked as deleted, oldest first.
-func (m *IMAP) List(ctx context.Context) ([]uint32, error) {
+// refused is about a login that the server did not take.
+func refused(o Options, err error) error {
+	if o.Auth == AuthXOAUTH2 {
+		return &configError{fmt.Sprintf("the server refused the access token of %q: %v (check username and the command that gets the token)", o.Username, err)}
+	}
+	return &configError{fmt.Sprintf("the server refused the login of %q: %v (check username and password)", o.Username, err)}
+}
+
+// Resume: a mark is UIDVALIDITY and the last UID that was done with.
+func (m *imapBox) Resume(mark string) {
+	m.last = 0
+	if !m.stays() {
+		return // what was read has left the folder; what was recorded and not moved is still to move
+	}
+	validity, last, _ := strings.Cut(mark, " ")
+	v, err := strconv.ParseUint(validity, 10, 32)
+	if err != nil || uint32(v) != m.validity {
+		return // another folder by the same name: all is new
+	}
+	if n, err := strconv.ParseUint(last, 10, 32); err == nil {
+		m.last = uint32(n)
+	}
+}
+
+func (m *imapBox) Mark() string {
+	if !m.stays() || m.last == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %d", m.validity, m.last)
+}
+
+// stays reports whether messages stay in the folder after they were read.
+func (m *imapBox) stays() bool { return m.o.After == AfterLeave || m.o.After == AfterFlag }
+
+// List returns the UIDs of all new messages that are not marked as deleted.
+func (m *imapBox) List(ctx context.Context) ([]uint32, error) {
 	watch := m.watch(ctx)
 	defer watch.stop()
-	found, err := m.client.UIDSearch(&imap.SearchCriteria{NotFlag: []imap.Flag{imap.FlagDeleted}}, nil).Wait()
+	what := &imap.SearchCriteria{NotFlag: []imap.Flag{imap.FlagDeleted}}
+	if m.last > 0 {
+		what.UID = []imap.UIDSet{{imap.UIDRange{Start: imap.UID(m.last) + 1, Stop: 0}}}
+	}
+	found, err := m.client.UIDSearch(what, nil).Wait()
 	if err != nil {
-		return nil, m.explain(ctx, fmt.Errorf("list folder %q: %w", m.o.Folder, err))
+		return nil, m.o.explain(ctx, fmt.Errorf("list folder %q: %w", m.o.Folder, err))
 	}
-	uids := make([]uint32, 0, len(found.AllUIDs()))
-	for _, uid := range found.AllUIDs() {
-		uids = append(uids, uint32(uid))
+	all := found.AllUIDs()
+	uids := make([]uint32, 0, len(all))
+	for _, uid := range all {
+		if uint32(uid) > m.last { // n:* has the last message in it, whatever n is (RFC 3501 section 6.4.8)
+			uids = append(uids, uint32(uid))
+		}
 	}
+	slices.Sort(uids)
 	return uids, nil
 }
 
-// Read fetches messages in one command and gives each to fn as it comes, without marking it: only one is in memory at a
-// time. Messages that are gone by now are left out. An error of fn ends the reading.
-func (m *IMAP) Read(ctx context.Context, uids []uint32, fn func(Message) error) error {
+// Read fetches messages in one command.
+func (m *imapBox) Read(ctx context.Context, uids []uint32, fn func(Message) error) error {
 	if len(uids) == 0 {
 		return nil
 	}
@@ -209,25 +209,49 @@ func (m *IMAP) Read(ctx context.Context, uids []uint32, fn func(Message) error) 
 	defer watch.stop()
 	section := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: MaxMessage}}
 	cmd := m.client.Fetch(uidSet(uids), &imap.FetchOptions{UID: true, InternalDate: true, BodySection: []*imap.FetchItemBodySection{section}})
-	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-		got, err := msg.Collect()
+	for data := cmd.Next(); data != nil; data = cmd.Next() {
+		msg, err := collect(data)
 		if err != nil {
 			cmd.Close()
-			return m.explain(ctx, fmt.Errorf("fetch messages: %w", err))
+			return m.o.explain(ctx, fmt.Errorf("fetch messages: %w", err))
 		}
-		if len(got.BodySection) == 0 {
+		if msg.Raw == nil {
 			continue // a server may tell flags of any message at any time
 		}
-		if err := fn(Message{UID: uint32(got.UID), Received: got.InternalDate, Raw: got.BodySection[0].Bytes}); err != nil {
+		if err := fn(msg); err != nil {
 			cmd.Close()
 			return err
 		}
 		watch.again()
 	}
 	if err := cmd.Close(); err != nil {
-		return m.explain(ctx, fmt.Errorf("fetch messages: %w", err))
+		return m.o.explain(ctx, fmt.Errorf("fetch messages: %w", err))
 	}
 	return nil
+}
+
+// collect reads one message of an answer; of a server that sends more than it was asked for, no more than that.
+func collect(data *imapclient.FetchMessageData) (Message, error) {
+	var m Message
+	for item := data.Next(); item != nil; item = data.Next() {
+		switch item := item.(type) {
+		case imapclient.FetchItemDataUID:
+			m.Number = uint32(item.UID)
+		case imapclient.FetchItemDataInternalDate:
+			m.Received = item.Time
+		case imapclient.FetchItemDataBodySection:
+			m.Raw = []byte{}
+			if item.Literal == nil {
+				continue
+			}
+			raw, err := readMessage(item.Literal, item.Literal.Size())
+			if err != nil {
+				return m, err
+			}
+			m.Raw = raw
+		}
+	}
+	return m, nil
 }
 
 func uidSet(uids []uint32) imap.UIDSet {
@@ -238,117 +262,139 @@ func uidSet(uids []uint32) imap.UIDSet {
 	return set
 }
 
-// Done moves messages to the processed folder. Those that are gone by now are no error.
-func (m *IMAP) Done(ctx context.Context, uids []uint32) error {
-	if len(uids) == 0 || m.o.Processed == "" {
-		return nil
-	}
-	watch := m.watch(ctx)
-	defer watch.stop()
-	set := uidSet(uids)
-	err := m.move(set)
-	if said(err) {
-		// The folder may not be there yet. That it cannot be created may mean that another sync just did.
-		if made := m.client.Create(m.o.Processed, nil).Wait(); made == nil || said(made) {
-			err = m.move(set)
+func (m *imapBox) Done(ctx context.Context, filed, review []uint32) error {
+	if m.o.After != AfterLeave {
+		watch := m.watch(ctx)
+		defer watch.stop()
+		if err := errors.Join(m.file(filed), m.keep(review)); err != nil {
+			return m.o.explain(ctx, err)
 		}
 	}
-	if err != nil {
-		return m.explain(ctx, fmt.Errorf("move messages to %q: %w", m.o.Processed, err))
+	for _, uid := range slices.Concat(filed, review) {
+		m.last = max(m.last, uid)
 	}
 	return nil
 }
 
-// move uses MOVE (RFC 6851), else COPY, \Deleted and UID EXPUNGE (RFC 4315). Without that last one the messages stay
-// marked as deleted: a plain EXPUNGE would take with it what others have marked.
-func (m *IMAP) move(set imap.UIDSet) error {
-	caps := m.client.Caps()
-	if caps.Has(imap.CapMove) {
-		_, err := m.client.Move(set, m.o.Processed).Wait()
+// file does away with messages that were understood.
+func (m *imapBox) file(uids []uint32) error {
+	switch {
+	case len(uids) == 0:
+		return nil
+	case m.o.After == AfterMove:
+		return m.moveTo(m.o.Processed, uids)
+	case m.o.After == AfterFlag:
+		return m.flag(uids, imap.FlagSeen)
+	}
+	if err := m.delete(uidSet(uids)); err != nil {
+		return fmt.Errorf("delete messages: %w", err)
+	}
+	return nil
+}
+
+// keep puts messages where a person finds them.
+func (m *imapBox) keep(uids []uint32) error {
+	switch {
+	case len(uids) == 0:
+		return nil
+	case m.o.Review != "":
+		return m.moveTo(m.o.Review, uids)
+	case m.o.After == AfterMove:
+		return m.moveTo(m.o.Processed, uids)
+	}
+	return m.flag(uids, imap.FlagFlagged)
+}
+
+func (m *imapBox) flag(uids []uint32, flag imap.Flag) error {
+	flags := []imap.Flag{flag}
+	if m.keywords {
+		flags = append(flags, keyword)
+	}
+	if err := m.client.Store(uidSet(uids), &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: flags}, nil).Close(); err != nil {
+		return fmt.Errorf("mark messages: %w", err)
+	}
+	return nil
+}
+
+// moveTo moves messages to a folder, which may not be there yet.
+func (m *imapBox) moveTo(folder string, uids []uint32) error {
+	set := uidSet(uids)
+	err := m.move(set, folder)
+	if said(err) {
+		// That it cannot be created may mean that another sync just did.
+		if made := m.client.Create(folder, nil).Wait(); made == nil || said(made) {
+			err = m.move(set, folder)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("move messages to %q: %w", folder, err)
+	}
+	return nil
+}
+
+// move uses MOVE (RFC 6851), else COPY and what deletes.
+func (m *imapBox) move(set imap.UIDSet, folder string) error {
+	if m.client.Caps().Has(imap.CapMove) {
+		_, err := m.client.Move(set, folder).Wait()
 		return err
 	}
-	if _, err := m.client.Copy(set, m.o.Processed).Wait(); err != nil {
+	if _, err := m.client.Copy(set, folder).Wait(); err != nil {
 		return err
 	}
+	return m.delete(set)
+}
+
+// delete uses \Deleted and UID EXPUNGE (RFC 4315). Without that last one the messages stay marked as deleted: a plain EXPUNGE would
+// take with it what others have marked.
+func (m *imapBox) delete(set imap.UIDSet) error {
 	gone := &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}
 	if err := m.client.Store(set, gone, nil).Close(); err != nil {
 		return err
 	}
-	if !caps.Has(imap.CapUIDPlus) {
+	if !m.client.Caps().Has(imap.CapUIDPlus) {
 		return nil
 	}
 	return m.client.UIDExpunge(set).Close()
 }
 
-// watch closes the connection when the context ends, or when nothing has come for the time of an answer. A large mail over
-// a slow line may take longer than that, as long as it comes.
-func (m *IMAP) watch(ctx context.Context) *watch {
-	w := &watch{conn: m.conn, time: m.o.Timeout}
-	w.unbind = context.AfterFunc(ctx, func() { w.conn.Close() })
-	w.conn.heard()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(w.time, w.look)
-	return w
-}
+// idleTime is how long one IDLE lasts. A server may hang up after 30 minutes (RFC 2177), a home router forgets a silent connection after
+// ten; and a server that is gone without a word is noticed when the IDLE ends.
+const idleTime = 9 * time.Minute
 
-type watch struct {
-	conn   *line
-	time   time.Duration
-	unbind func() bool
-
-	mu    sync.Mutex
-	timer *time.Timer
-	over  bool
-}
-
-// look hangs up when the line was silent for too long, else looks again when that could be.
-func (w *watch) look() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.over {
-		return
+// Wait uses IDLE.
+func (m *imapBox) Wait(ctx context.Context, stop <-chan struct{}) error {
+	if !m.client.Caps().Has(imap.CapIdle) {
+		return ErrNoWait
 	}
-	if silent := w.conn.silent(); silent < w.time {
-		w.timer.Reset(w.time - silent)
-		return
+	watch := m.watch(ctx)
+	// What came since the last command is told now: not every server tells it when IDLE begins.
+	err := m.client.Noop().Wait()
+	var idle *imapclient.IdleCommand
+	if err == nil {
+		idle, err = m.client.Idle()
 	}
-	w.conn.Close()
-}
-
-// again gives the next answer its own time.
-func (w *watch) again() { w.conn.heard() }
-
-func (w *watch) stop() {
-	w.unbind()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.over = true
-	w.timer.Stop()
-}
-
-// line is a connection that knows when something last came.
-type line struct {
-	net.Conn
-	last atomic.Int64 // unix nanoseconds
-}
-
-func (l *line) Read(b []byte) (int, error) {
-	n, err := l.Conn.Read(b)
-	if n > 0 {
-		l.heard()
+	watch.stop()
+	if err != nil {
+		return m.o.explain(ctx, fmt.Errorf("wait for mail: %w", err))
 	}
-	return n, err
+	timer := time.NewTimer(idleTime)
+	defer timer.Stop()
+	select {
+	case <-m.news:
+	case <-stop:
+	case <-timer.C:
+	case <-m.client.Closed():
+	case <-ctx.Done():
+	}
+	watch = m.watch(ctx)
+	defer watch.stop()
+	if err := errors.Join(idle.Close(), idle.Wait()); err != nil {
+		return m.o.explain(ctx, fmt.Errorf("wait for mail: %w", err))
+	}
+	return ctx.Err()
 }
 
-func (l *line) heard() { l.last.Store(time.Now().UnixNano()) }
-
-func (l *line) silent() time.Duration { return time.Since(time.Unix(0, l.last.Load())) }
-
-// configError is an error that only a person can mend.
-type configError struct{ text string }
-
-func (e *configError) Error() string { return e.text }
+func (m *imapBox) watch(ctx context.Context) *watch { return watchOver(ctx, m.conn, m.o.Timeout) }
 
 // said reports whether an error is the server's own NO or BAD.
 func said(err error) bool {
@@ -356,39 +402,15 @@ func said(err error) bool {
 	return errors.As(err, &e)
 }
 
+// passing reports whether the server says that it is of today only (RFC 5530).
+func passing(err error) bool {
+	var e *imap.Error
+	return errors.As(err, &e) && slices.Contains([]imap.ResponseCode{imap.ResponseCodeUnavailable, imap.ResponseCodeInUse, imap.ResponseCodeServerBug, imap.ResponseCodeLimit}, e.Code)
+}
+
 func startTLSError(err error) error {
 	if said(err) {
 		return &configError{"the server does not offer STARTTLS: set tls to implicit (port 993), or another port"}
 	}
 	return err
-}
-
-// explain says what an error means and what to do.
-func (m *IMAP) explain(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	e := &Error{Server: m.addr, Err: err}
-	var conf *configError
-	var authority x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	switch {
-	case errors.As(err, &conf):
-		e.Config = true
-	case errors.As(err, &authority):
-		e.Config, e.Err = true, fmt.Errorf("the certificate is from an authority that this machine does not know (put the authority's certificate into ca_file): %w", err)
-	case errors.As(err, &host):
-		e.Config, e.Err = true, fmt.Errorf("the certificate is for another name than %q (use the name that it is for): %w", m.o.Host, err)
-	case errors.As(err, &invalid):
-		e.Config, e.Err = true, fmt.Errorf("the certificate is not valid, is it expired or this machine's clock wrong? %w", err)
-	case errors.Is(err, net.ErrClosed):
-		e.Err = fmt.Errorf("no answer within %s: %w", m.o.Timeout, err)
-	}
-	return e
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -22,7 +22,7 @@ func options(s *mailtest.IMAPServer) mailbox.Options {
 	return mailbox.Options{Host: s.Host, Port: s.Port, TLS: mailbox.TLSNone, Username: s.Username, Password: s.Password, Folder: "INBOX", Processed: "Processed", Timeout: 10 * time.Second}
 }
 
-func open(t *testing.T, o mailbox.Options) *mailbox.IMAP {
+func open(t *testing.T, o mailbox.Options) mailbox.Box {
 	t.Helper()
 	box, err := mailbox.Open(context.Background(), o)
 	if err != nil {
@@ -42,7 +42,7 @@ func fill(t *testing.T, s *mailtest.IMAPServer, n int) {
 }
 
 // round reads all and moves the first half away, and checks both.
-func round(t *testing.T, s *mailtest.IMAPServer, box *mailbox.IMAP, n int) {
+func round(t *testing.T, s *mailtest.IMAPServer, box mailbox.Box, n int) {
 	t.Helper()
 	ctx := context.Background()
 	uids, err := box.List(ctx)
@@ -52,15 +52,15 @@ func round(t *testing.T, s *mailtest.IMAPServer, box *mailbox.IMAP, n int) {
 	seen := map[uint32]bool{}
 	err = box.Read(ctx, uids, func(m mailbox.Message) error {
 		if !bytes.HasPrefix(m.Raw, []byte("Subject: mail ")) || !bytes.HasSuffix(m.Raw, []byte("body\r\n")) || m.Received.IsZero() {
-			t.Errorf("message %d: %q at %s", m.UID, m.Raw, m.Received)
+			t.Errorf("message %d: %q at %s", m.Number, m.Raw, m.Received)
 		}
-		seen[m.UID] = true
+		seen[m.Number] = true
 		return nil
 	})
 	if err != nil || len(seen) != n {
 		t.Fatalf("read %d, %v, want %d", len(seen), err, n)
 	}
-	if err := box.Done(ctx, uids[:n/2]); err != nil {
+	if err := box.Done(ctx, uids[:n/2], nil); err != nil {
 		t.Fatal(err)
 	}
 	left, err := box.List(ctx)
@@ -92,8 +92,8 @@ func TestMoveWhatIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, box := range []*mailbox.IMAP{one, two} {
-		if err := box.Done(context.Background(), uids); err != nil {
+	for _, box := range []mailbox.Box{one, two} {
+		if err := box.Done(context.Background(), uids, nil); err != nil {
 			t.Error(err)
 		}
 	}
@@ -217,7 +217,7 @@ func readAll(o mailbox.Options) error {
 	if err := box.Read(ctx, uids, func(mailbox.Message) error { return nil }); err != nil {
 		return err
 	}
-	return box.Done(ctx, uids)
+	return box.Done(ctx, uids, nil)
 }
 
 func TestReadStopsWithItsCaller(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 func TestWatchHangsUpOnSilenceOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
-		m := &IMAP{o: Options{Timeout: time.Minute}, conn: &line{Conn: near}}
-		w := m.watch(t.Context())
+		conn := &line{Conn: near}
+		w := watchOver(t.Context(), conn, time.Minute)
 		defer w.stop()
 		go func() {
 			for range 10 {
@@ -22,7 +22,7 @@ func TestWatchHangsUpOnSilenceOnly(t *testing.T) {
 			}
 		}()
 		begin := time.Now()
-		got, err := io.ReadAll(m.conn)
+		got, err := io.ReadAll(conn)
 		if len(got) != 10 || err == nil {
 			t.Errorf("read %d bytes, then %v", len(got), err)
 		}

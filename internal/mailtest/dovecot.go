@@ -22,6 +22,7 @@ type User struct {
 type DovecotServer struct {
 	Host  string
 	IMAPS int    // port
+	POP3S int    // port; 0: dovecot-pop3d is not installed
 	LMTP  string // socket; unknown users are refused at RCPT with 550 5.1.1, full ones with 552 5.2.2
 	SASL  string // socket for Postfix
 	Quota string // socket of the policy service that tells Postfix who is full
@@ -99,20 +100,38 @@ service quota-status {
 }
 `
 
-// StartDovecot starts IMAPS with a certificate of ca, LMTP for delivery and SASL for Postfix.
+const dovecotPOP3 = `
+protocols = imap lmtp pop3
+service pop3-login {
+  inet_listener pop3 {
+    port = 0
+  }
+  inet_listener pop3s {
+    port = %d
+  }
+}
+`
+
+// StartDovecot starts IMAPS (and POP3S, if there is the program for it) with a certificate of ca, LMTP for delivery and SASL for Postfix.
 func StartDovecot(t testing.TB, ca *CA, users []User) *DovecotServer {
 	t.Helper()
 	program := Need(t, "dovecot", "apt-get install dovecot-imapd dovecot-lmtpd")
 	root(t, "Dovecot")
 	dir := ServerDir(t)
-	s := &DovecotServer{Host: "127.0.0.1", IMAPS: FreePorts(t, 1)[0], LMTP: dir + "/lmtp", SASL: dir + "/sasl", Quota: dir + "/quota", dir: dir}
+	ports := FreePorts(t, 2)
+	s := &DovecotServer{Host: "127.0.0.1", IMAPS: ports[0], LMTP: dir + "/lmtp", SASL: dir + "/sasl", Quota: dir + "/quota", dir: dir}
 	putChain(t, ca, dir+"/chain.pem")
 	put(t, dir+"/users", passwdFile(users))
 	putFor(t, dir+"/mail", "mail", 0o700)
 	if err := os.Mkdir(dir+"/state", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	conf := put(t, dir+"/dovecot.conf", fmt.Sprintf(dovecotConf, dir, s.IMAPS))
+	text := fmt.Sprintf(dovecotConf, dir, s.IMAPS)
+	if _, err := os.Stat("/usr/lib/dovecot/pop3"); err == nil {
+		s.POP3S = ports[1]
+		text += fmt.Sprintf(dovecotPOP3, s.POP3S)
+	}
+	conf := put(t, dir+"/dovecot.conf", text)
 	pid := dir + "/run/master.pid" // Dovecot removes it when it ends
 	daemon{name: "dovecot", start: program + " -c " + conf, stop: "kill $(cat " + pid + ")", runs: "test -e " + pid, log: dir + "/log"}.keep(t)
 	return s

@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapserver"
@@ -173,6 +174,23 @@ func (s *imapSession) Expunge(w *imapserver.ExpungeWriter, uids *imap.UIDSet) er
 		return err
 	}
 	return s.SessionIMAP4rev2.Expunge(w, uids)
+}
+
+// Idle looks for news ten times a second. The memory server's own IDLE tells only of what comes after it has begun to listen: what came
+// right before waits for the next mail.
+func (s *imapSession) Idle(w *imapserver.UpdateWriter, stop <-chan struct{}) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := s.Poll(w, true); err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-stop:
+			return nil
+		}
+	}
 }
 
 // Move copies, marks and expunges. The memory server's own MOVE tells each expunge twice, the first time with the

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"mailer/internal/bounce"
@@ -362,12 +363,20 @@ func (s *Store) BounceMail(ctx context.Context, id int64) ([]byte, error) {
 
 func inflate(packed []byte) io.Reader { return flate.NewReader(bytes.NewReader(packed)) }
 
+// deflaters are writers to use again: a new one is a megabyte, for a mail of a few thousand bytes.
+var deflaters sync.Pool
+
 func deflate(raw []byte) ([]byte, error) {
 	var b bytes.Buffer
-	w, err := flate.NewWriter(&b, flate.DefaultCompression)
-	if err != nil {
-		return nil, err
+	w, ok := deflaters.Get().(*flate.Writer)
+	if !ok {
+		var err error
+		if w, err = flate.NewWriter(&b, flate.DefaultCompression); err != nil {
+			return nil, err
+		}
 	}
+	defer deflaters.Put(w)
+	w.Reset(&b)
 	if _, err := w.Write(raw); err != nil {
 		return nil, err
 	}
