@@ -1,6 +1,9 @@
 package bounce
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // addressIn returns the mail address in a field like "rfc822; <a@example.jp> (alias)", "" when there is none. A local part
 // in quotes loses them: that is how addresses are kept here.
@@ -8,7 +11,7 @@ func addressIn(value string) string {
 	if _, after, ok := strings.Cut(value, ";"); ok && !strings.Contains(value[:len(value)-len(after)], "@") {
 		value = after
 	}
-	value = strings.TrimSpace(value)
+	value = unescape(strings.TrimSpace(value))
 	if open := strings.LastIndexByte(value, '<'); open >= 0 {
 		if end := strings.IndexByte(value[open:], '>'); end > 0 {
 			value = value[open+1 : open+end]
@@ -60,7 +63,7 @@ func domainEnd(s string, at int) int {
 	for i < len(s) && (isAlnum(s[i]) || s[i] >= 0x80 || strings.IndexByte(".-_[]:#", s[i]) >= 0) {
 		i++
 	}
-	for i > at+1 && strings.IndexByte(".-:", s[i-1]) >= 0 {
+	for i > at+1 && (strings.IndexByte(".-:", s[i-1]) >= 0 || s[at+1] != '[' && strings.IndexByte("[]", s[i-1]) >= 0) {
 		i--
 	}
 	return i
@@ -76,6 +79,30 @@ func tidyAddress(a string) string {
 		return ""
 	}
 	return local + "@" + domain
+}
+
+// unescape decodes the \x{82B1} of RFC 6533 section 3, by which an address of any script stands in a report of ASCII.
+func unescape(s string) string {
+	if !strings.Contains(s, `\x{`) {
+		return s
+	}
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(s, `\x{`)
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		digits, after, ok := strings.Cut(rest, "}")
+		n, err := strconv.ParseUint(digits, 16, 21)
+		if !ok || err != nil || n < 0x20 {
+			b.WriteString(`\x{`)
+			s = rest
+			continue
+		}
+		b.WriteRune(rune(n))
+		s = after
+	}
 }
 
 func cutLast(s string, c byte) (before, after string, ok bool) {

@@ -108,6 +108,9 @@ func phaseReason(phase string) string {
 // codeReason decides by codes alone, when the text says nothing that is known.
 func codeReason(r Reply) string {
 	if reason := enhancedReason(r.Enhanced); reason != "" {
+		if (r.Phase == "connect" || r.Phase == "ehlo") && meanings[reason].scope == ScopeContent {
+			return Blocked // nothing was said yet, so it is our host that is not wanted
+		}
 		return reason
 	}
 	if reason := phaseReason(r.Phase); reason != "" && r.Code/100 == 5 {

@@ -74,7 +74,7 @@ var failures = []string{
 
 // leads are words before an address that present it as a failed recipient.
 var leads = []string{
-	"recipient", "deliver", "failed", "failure", "unknown user", "user unknown", "no such user", "mailbox", "rcpt to", "addressed to", "address:", "addresses:", "your message to", "your mail to", "message for", "errors:", "attempts", "invalid address", "user:", "sent to", "unable to reach", "returned permanent errors", "宛先", "送信先", "アドレス", "duplicated message-id in",
+	"recipient", "deliver", "failed", "failure", "unknown user", "user unknown", "no such user", "mailbox", "rcpt to", "addressed to", "address:", "addresses:", "your message to", "your mail to", "message for", "errors:", "attempts", "invalid address", "user:", "sent to", "unable to reach", "returned permanent errors", "宛先", "送信先", "あて先", "受信者", "配信先", "アドレス", "收件人", "收件者", "邮件地址", "destinatari", "destinataire", "empfänger", "получател", "адрес", "수신자", "duplicated message-id in",
 	">>>", "could not", "not found", "bounced", "account", "over quota",
 }
 

@@ -29,7 +29,7 @@ func normalise(raw []byte) string {
 	if len(raw) > maxMail {
 		raw = raw[:maxMail]
 	}
-	s := string(raw)
+	s := strings.TrimPrefix(string(raw), "\ufeff")
 	if strings.IndexByte(s, '\r') >= 0 {
 		s = strings.ReplaceAll(s, "\r\n", "\n")
 		s = strings.ReplaceAll(s, "\r", "\n")
@@ -230,7 +230,7 @@ func guessBoundary(body string) string {
 	for n := 0; n < 200 && rest != ""; n++ {
 		var line string
 		line, rest, _ = strings.Cut(rest, "\n")
-		if strings.HasPrefix(line, "--") && len(line) > 4 && len(rest) >= 8 && strings.EqualFold(rest[:8], "content-") {
+		if strings.HasPrefix(line, "--") && len(line) > 3 && len(rest) >= 8 && strings.EqualFold(rest[:8], "content-") {
 			return strings.TrimRight(line[2:], " \t")
 		}
 	}

@@ -17,6 +17,7 @@ func (m *mail) plainReport() (Verdict, bool) {
 	for _, address := range said.recipients {
 		v.add(said.judge(address, f))
 	}
+	m.unmask(v.Bounces)
 	if len(v.Bounces) > 0 {
 		return v, true
 	}
@@ -27,6 +28,21 @@ func (m *mail) plainReport() (Verdict, bool) {
 		v.add(said.judge(address, f))
 	}
 	return v, len(v.Bounces) > 0
+}
+
+// unmask puts the address that was mailed in the place of one whose local part a provider made unreadable ("****@isp").
+func (m *mail) unmask(bounces []Recipient) {
+	for i := range bounces {
+		local, domain, _ := cutLast(bounces[i].Recipient, '@')
+		if strings.Trim(local, "*#x") != "" || !strings.ContainsAny(local, "*#") {
+			continue
+		}
+		for _, a := range m.mailed() {
+			if _, d, _ := cutLast(a, '@'); strings.EqualFold(d, domain) {
+				bounces[i].Recipient = a
+			}
+		}
+	}
 }
 
 // inner reads a report that a gateway wrapped into one of its own, which names nobody. One level, and only then: what
@@ -263,7 +279,11 @@ func (a *account) judge(address string, f *family) Recipient {
 	}
 	var best Recipient
 	for i, text := range try {
-		c, r := understand(replyWithin(text), "", address, "")
+		reply := replyWithin(text)
+		if reply.Phase == "" && phaseOf(reply.Text) == "" {
+			reply.Phase = phaseOf(try[1]) // qmail tells the step on the line before the reply
+		}
+		c, r := understand(reply, "", address, "")
 		if reason := f.reason(matchable(text)); reason != "" && (open(c.Reason) || f.overrules) {
 			c = classOf(reason, permanent(r))
 		}

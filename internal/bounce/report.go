@@ -131,17 +131,14 @@ func (s statusRecipient) judge(more string) Recipient {
 	address := s.address()
 	kind, diagnostic := diagnosticText(s.diagnostic)
 	r := Reply{Enhanced: findEnhanced(s.status), Text: diagnostic}
+	if phaseOf(diagnostic) == "" {
+		r.Phase = phaseOf(more) // Postfix tells the step in its text only
+	}
 	c, r := understand(r, kind, address, s.remote)
 	if open(c.Reason) && more != "" {
-		if c2, r2 := understand(Reply{Enhanced: r.Enhanced, Text: strings.TrimSpace(diagnostic + "\n" + more)}, kind, address, s.remote); !open(c2.Reason) {
+		if c2, r2 := understand(Reply{Enhanced: r.Enhanced, Text: strings.TrimSpace(diagnostic + "\n" + more), Phase: r.Phase}, kind, address, s.remote); !open(c2.Reason) {
 			c, r = c2, r2
 		}
-	}
-	if c.Hard && r.Phase == "" {
-		// Postfix tells the step in its text only, and after the body "unknown user" is a filter's word.
-		r.Phase = phaseOf(more)
-		_, domain, _ := strings.Cut(address, "@")
-		c = Classify(r, domain)
 	}
 	if c.Hard && contradicts(more) {
 		c = classOf(MailboxFull, false)

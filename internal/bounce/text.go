@@ -59,6 +59,20 @@ func blankAddress(word string) string {
 	return head + "<@>" + strings.TrimPrefix(trail, ">")
 }
 
+// follows reports whether second follows first within a few words.
+func follows(text, first, second string) bool {
+	for {
+		i := strings.Index(text, first)
+		if i < 0 {
+			return false
+		}
+		text = text[i+len(first):]
+		if strings.Contains(text[:min(len(text), near+len(second))], second) {
+			return true
+		}
+	}
+}
+
 // textReason returns the reason that the first matching rule gives.
 func textReason(text string) string {
 	for _, rule := range texts {
@@ -71,8 +85,15 @@ func textReason(text string) string {
 	return ""
 }
 
-// holds reports whether a phrase is in the text. Parts parted by "*" must stand in that order.
+// near is how far apart the parts round a "~" may stand.
+const near = 48
+
+// holds reports whether a phrase is in the text. Parts parted by "*" must stand in that order, those parted by "~" close
+// to each other too.
 func holds(text, phrase string) bool {
+	if first, second, ok := strings.Cut(phrase, "~"); ok {
+		return follows(text, first, second)
+	}
 	for {
 		part, rest, more := strings.Cut(phrase, "*")
 		i := strings.Index(text, part)

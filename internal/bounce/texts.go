@@ -1,7 +1,7 @@
 package bounce
 
 // textRule says that any of the phrases means the reason. Phrases are matched against matchable text: lower case, single
-// spaces, addresses as <@>; "*" stands for anything between.
+// spaces, addresses as <@>; "*" stands for anything between, "~" for a few words.
 type textRule struct {
 	reason  string
 	phrases []string
@@ -11,6 +11,12 @@ type textRule struct {
 // address: "user unknown" within a text that speaks of a block must never kill an address.
 var texts = []textRule{
 	// First the few phrases whose words would be taken for something else below.
+	{Blocked, []string{
+		"[tss09]", "[tss11]", "permanently deferred", "[bl2",
+	}},
+	{RateLimited, []string{
+		"[tss0", "[ts0", "vs98-ip",
+	}},
 	{Rejected, []string{
 		"sendernotauthenticated", "resolver.rst.restricted", "resolver.rst.notauthorized", "transport.rules.rejectmessage",
 	}},
@@ -122,6 +128,7 @@ var texts = []textRule{
 		"out of space", "storage exceeded", "mailbox temporarily full", "temporarily full", "容量が一杯", "容量がいっぱい", "容量*一杯", "容量*いっぱい", "満杯", "容量制限", "insufficient space",
 		"casella*piena", "boite*pleine", "dépassé*quota", "quota*dépassé", "quota*überschritten", "cuota*excedid", "邮箱已满", "已满", "空间不足", "почтовый ящик*переполнен",
 		"переполнен",
+		"exceeded the local limit", "exceeded*mailbox limit", "number of messages*exceed",
 	}},
 	{Suspend, []string{
 		"account is disabled", "account has been disabled", "account disabled", "mailbox disabled", "mailbox is disabled", "account is inactive", "mailbox is inactive", "user is inactive",
@@ -148,12 +155,13 @@ var texts = []textRule{
 		"not found, try again", "host name lookup failure", "temporary lookup failure", "name resolution*temporar", "temporary failure in name resolution",
 	}},
 	{HostUnknown, []string{
-		"host unknown", "unknown host", "host not found", "host or domain name not found", "domain not found", "domain name not found", "unknown domain", "domain does not exist", "domain doesn't exist", "no such domain", "no such host", "nxdomain", "invalid domain",
+		"host unknown", "unknown host", "host not found", "host or domain name not found", "domain not found", "domain name not found", "couldn't find any host", "unknown domain", "domain does not exist", "domain doesn't exist", "no such domain", "no such host", "nxdomain", "invalid domain",
 		"bad destination system", "unrouteable address", "unrouteable mail domain", "unroutable address", "unroutable domain", "unrouteable domain", "domain must exist", "dns lookup failure: host", "domain unknown", "illegal host", "all relevant mx records point to non-existent",
 		"domain is not reachable", "recipient's domain name", "host/domain", "domain couldn't be found", "no such name", "illegal domain", "name or service not known", "null host", "domain isn't valid",
 		"domain name does not exist", "dns domain*does not exist", "550 domain*does not exist", "domain could not be found", "infodomainnonexistent",
 		"recipient domain*not found", "domain*nonexistent", "domain*non-existent", "ドメインが存在しません", "ドメインは存在しません", "ドメインが見つかりません", "domaine inconnu", "domäne*nicht gefunden",
 		"dominio*no existe",
+		"domain~does not exist", "domain~not found", "host~not found", "lookup~nxdomain", "domain~could not be found", "domain~couldn't be found",
 	}},
 	{UserUnknown, []string{
 		"user unknown", "unknown user", "user is unknown", "recipient is unknown", "address is unknown", "address couldn't be found", "address could not be found", "user could not be found", "user couldn't be found", "recipient could not be found", "recipient name is not recognized", "unable to find user", "unable to find recipient", "not listed in*directory", "not listed in*address book", "user not registered", "アドレスが見つかりません", "アドレスは存在しません", "ユーザーは存在しません", "ユーザは存在しません", "宛先は存在しません", "user <@> unknown", "unknown recipient", "recipient unknown", "unknown local", "unknown local-part", "unknown address", "unknown mailbox",
@@ -177,10 +185,11 @@ var texts = []textRule{
 		"unbekannter benutzer", "empfänger*nicht gefunden", "benutzer unbekannt", "nicht gefunden werden", "onbekende gebruiker", "okänd", "usuário desconhecido",
 		"usuário inexistente", "não existe", "nie istnieje", "нет такого пользователя", "пользователь не найден", "не существует", "存在しません", "存在しない", "見つかりませんでした", "見つかりません",
 		"用户不存在", "收件人不存在", "不存在", "查无此人", "존재하지",
+		"user~not found", "mailbox~not found", "recipient~not found", "account~not found", "account~does not exist", "recipient~does not exist", "address~does not exist", "alias~does not exist", "username~does not exist", "user~unknown", "recipient~unknown", "mailbox~unknown", "user~not known",
 	}},
 	{NotAccept, []string{
 		"does not accept mail", "doesn't accept mail", "not accept email", "doesn't receive email", "does not receive email", "does not receive mail", "null mx", "nullmx", "no mx found for domain", "no mx record found", "couldn't find a mail exchanger",
-		"couldn't find any host", "host does not accept", "not accepting network messages", "mail receiving disabled", "no mail exchanger",
+		"host does not accept", "not accepting network messages", "mail receiving disabled", "no mail exchanger",
 	}},
 	{FailedSTARTTLS, []string{
 		"starttls", "tls required", "tls is required", "ssl error", "tls handshake", "tls negotiation", "certificate verif",
@@ -190,6 +199,7 @@ var texts = []textRule{
 	}},
 	{MailerError, []string{
 		"x-unix", "pipe to", "pipe command", "command died", "command failed", "command output", "child crashed", "exited with", "procmail", "local mailer", "mailer error", "error writing message", "user defined alias",
+		"child process of", "address_pipe", "pipe delivery", "execution failed", "program failed", "filter failed",
 	}},
 	{Expired, []string{
 		"queue too long", "retry timeout exceeded", "message expired", "envelope expired", "delivery time expired", "maximum retries", "timed out", "timeout", "time out", "timed-out", "failed*attempts", "retry time not reached",
