@@ -33,11 +33,27 @@ func addressSpan(s string) (start, end int) {
 		}
 		at += offset
 		start, end = localStart(s, at), domainEnd(s, at)
+		if at+1 < len(s) && s[at+1] < 0x80 {
+			// Japanese is written without spaces: 宛先hanako@shop.example. An address of another script has a domain of it too.
+			start = asciiFrom(s, start, at)
+		}
 		if start < at && end > at+1 {
 			return start, end
 		}
 		offset = at + 1
 	}
+}
+
+// asciiFrom is where the ASCII before at begins, not before start; start where there is none.
+func asciiFrom(s string, start, at int) int {
+	i := at
+	for i > start && s[i-1] < 0x80 {
+		i--
+	}
+	if i == at {
+		return start
+	}
+	return i
 }
 
 func localStart(s string, at int) int {
@@ -60,7 +76,7 @@ func isLocal(c byte) bool {
 // domainEnd returns the end of the domain after at. "#" stands in reports whose hosts were made unreadable.
 func domainEnd(s string, at int) int {
 	i := at + 1
-	for i < len(s) && (isAlnum(s[i]) || s[i] >= 0x80 || strings.IndexByte(".-_[]:#", s[i]) >= 0) {
+	for i < len(s) && (i == at+1 || s[i] < 0x80 || s[i-1] == '.' || s[i-1] >= 0x80) && (isAlnum(s[i]) || s[i] >= 0x80 || strings.IndexByte(".-_[]:#", s[i]) >= 0) {
 		i++
 	}
 	for i > at+1 && (strings.IndexByte(".-:", s[i-1]) >= 0 || s[at+1] != '[' && strings.IndexByte("[]", s[i-1]) >= 0) {

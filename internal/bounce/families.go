@@ -15,10 +15,14 @@ type family struct {
 	from, subject, headers, body []string
 	texts                        []textRule // reasons in words that only this family uses
 	overrules                    bool       // its own words come before the general ones
+	notice                       bool       // about other people's mail: no bounce, whatever it quotes
 }
 
 // families are asked in order; the general ones stand last.
 var families = []family{
+	{name: "postfix notice", notice: true, subject: []string{"postfix smtp server: errors from", "postfix smtp client: protocol error", "errors from "}, body: []string{"see the local mail logfile", "in: ehlo", "in: helo"}},
+	{name: "mailman notice", notice: true, body: []string{"mailing list bounce action notice", "uncaught bounce notification", "mailing list confirmation notification", "awaits moderator approval", "held until the list moderator"}},
+	{name: "quarantine", notice: true, subject: []string{"quarantine", "spam digest", "spam report", "隔離"}, body: []string{"quarantine", "digest", "隔離"}},
 	{name: "google groups", from: []string{"mailer-daemon@google"}, body: []string{"google groups", "groups.google.com/support"}, overrules: true, texts: []textRule{
 		{Rejected, []string{"google groups", "groups.google.com/support"}}, // "it may not exist, or you may not post": no statement about an address
 	}},
@@ -68,9 +72,12 @@ var daemons = []string{
 var failures = []string{
 	"undeliver", "not delivered", "returned mail", "returned to sender", "returned message", "failure notice", "delivery status notification", "delivery failure", "delivery failed", "delivery has failed", "mail delivery",
 	"mail failure", "message delivery", "could not be delivered", "couldn't be delivered", "cannot be delivered", "can't be delivered", "could not deliver", "unable to deliver", "couldn't deliver", "was not delivered", "wasn't delivered", "has not been delivered", "has failed", "delivery report", "delivery notification", "delivery error", "non-delivery", "nondeliver", "error sending your mail",
-	"permanent fatal errors", "permanent error", "mail system error", "did not reach the following", "failed permanently", "message not delivered", "error report", "rejected mail", "message rejected", "bounce", "delayed mail", "returned by", "warning: could not send", "warning: message", "undelivered", "trouble delivering", "mail error", "mailbox is full", "email error",
+	"permanent fatal errors", "permanent error", "mail system error", "did not reach the following", "failed permanently", "mail failed", "failed mail", "returning to sender", "return to sender", "配信エラー", "配送エラー", "届きませんでした", "配送できません", "送達", "message not delivered", "error report", "rejected mail", "message rejected", "bounce", "delayed mail", "returned by", "warning: could not send", "warning: message", "undelivered", "trouble delivering", "mail error", "mailbox is full", "email error",
 	"配信できません", "配信不能", "送信できません", "届きません", "届けられません", "送信エラー", "エラーメール", "宛先不明", "不達", "送信に失敗", "unzustellbar", "konnte nicht zugestellt", "non remis", "non distribu", "n'a pas pu être", "no se ha podido entregar", "не доставлено", "не может быть доставлено",
 }
+
+// weakFailures are those of them that stand in other mails of postmasters too: then a code or a known reason must be there.
+var weakFailures = []string{"delivery report", "delivery notification", "message delivery", "mail delivery", "has failed", "bounce", "trouble delivering", "delivery status notification"}
 
 // leads are words before an address that present it as a failed recipient.
 var leads = []string{

@@ -87,6 +87,9 @@ var removals = []string{
 // removal reports whether a person asks to be taken off the list. A person decides; no word of a mail that carries no
 // signature takes anybody off.
 func (m *mail) removal() (Verdict, bool) {
+	if m.isMachine() {
+		return Verdict{}, false
+	}
 	words := strings.ToLower(strings.ReplaceAll(m.ownWords(), "’", "'"))
 	subject, _ := startOf(m.subject())
 	english := strings.Join(strings.Fields(words), " ") + " | " + subject
@@ -103,8 +106,30 @@ func (m *mail) removal() (Verdict, bool) {
 	return Verdict{}, false
 }
 
+// isMachine tells mail that nobody wrote: newsletters and notices have an "unsubscribe" at their foot.
+func (m *mail) isMachine() bool {
+	for _, f := range m.header {
+		switch f.name {
+		case "list-unsubscribe", "list-id", "feedback-id":
+			return true
+		}
+	}
+	from := strings.ToLower(m.header.get("from"))
+	for _, name := range machines {
+		if strings.Contains(from, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// machines are senders that no person is behind.
+var machines = []string{
+	"no-reply@", "noreply@", "no_reply@", "donotreply@", "do-not-reply@", "not-reply@", "notification@", "notifications@", "mailer-daemon", "postmaster@", "bounce@", "bounces@", "newsletter@", "mailman@", "listserv@", "majordomo@",
+}
+
 // maxWords bounds what is read of a person's mail: who wants to leave says so at once.
-const maxWords = 4 << 10
+const maxWords = 1500
 
 // ownWords is what the sender of a mail wrote in the text, without what is quoted.
 func (m *mail) ownWords() string {

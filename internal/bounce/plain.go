@@ -1,6 +1,7 @@
 package bounce
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -12,6 +13,9 @@ func (m *mail) plainReport() (Verdict, bool) {
 	if f == nil {
 		return Verdict{}, false
 	}
+	if f.notice {
+		return Verdict{Kind: KindOther, Family: f.name}, true
+	}
 	v := Verdict{Kind: KindBounce, Family: f.name}
 	said := m.said()
 	for _, address := range said.recipients {
@@ -19,7 +23,7 @@ func (m *mail) plainReport() (Verdict, bool) {
 	}
 	m.unmask(v.Bounces)
 	if len(v.Bounces) > 0 {
-		return v, true
+		return v, f.name != "general" || m.original != nil || !v.unclear() || m.failed()
 	}
 	if inner, ok := m.inner(); ok {
 		return inner, true
@@ -28,6 +32,27 @@ func (m *mail) plainReport() (Verdict, bool) {
 		v.add(said.judge(address, f))
 	}
 	return v, len(v.Bounces) > 0
+}
+
+// unclear reports whether nothing is known but addresses.
+func (v Verdict) unclear() bool {
+	for _, r := range v.Bounces {
+		if r.Reason != Undefined || r.Status != "" || r.Reply != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// failed reports whether the mail says in so many words that a message was not delivered.
+func (m *mail) failed() bool {
+	text := strings.ToLower(m.subject() + "\n" + m.said().whole)
+	for _, words := range failures {
+		if !slices.Contains(weakFailures, words) && strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // unmask puts the address that was mailed in the place of one whose local part a provider made unreadable ("****@isp").
@@ -291,7 +316,8 @@ func (a *account) judge(address string, f *family) Recipient {
 			best = recipientOf(address, c, r)
 			best.Text = oneLine(text)
 		}
-		if !open(c.Reason) {
+		// What names the address may be words for people only; then the reply further down says it better.
+		if !open(c.Reason) && (r.Code != 0 || r.Enhanced != "" || c.Hard || i > 0 || !coded(try[1])) {
 			break
 		}
 	}
@@ -300,6 +326,9 @@ func (a *account) judge(address string, f *family) Recipient {
 	}
 	return best
 }
+
+// coded reports whether a reply with its code stands in a text.
+func coded(text string) bool { return findReply(text) != "" || findEnhanced(text) != "" }
 
 // replyWithin picks the reply out of lines. A session's transcript has the server's answers on lines of their own,
 // what follows the first refusal is only its echo ("no valid recipients").

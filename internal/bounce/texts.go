@@ -37,7 +37,7 @@ var texts = []textRule{
 		"dkim check", "dkim fail", "dkim sig", "dkim verif", "authentication checks fail", "unauthenticated email", "unauthenticated e-mail",
 		"required authentication level", "sender authentication", "is not allowed to send mail from", "is not allowed to send from",
 		"not authorized to send from", "not permitted to send", "sender not authenticated", "does not designate", "authentication results are all fail",
-		"sender is unauthenticated", "arc fail", "spf violation", "spf policy", "spf error", "spf rejected", "failed dmarc",
+		"sender is unauthenticated", "mail is unauthenticated", "message is unauthenticated", "email is unauthenticated", "arc fail", "spf violation", "spf policy", "spf error", "spf rejected", "failed dmarc",
 	}},
 	{RequirePTR, []string{
 		"ptr record", "no ptr", "reverse dns", "rdns", "reverse lookup", "ip name lookup failed", "cannot find your hostname",

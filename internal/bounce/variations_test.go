@@ -98,13 +98,15 @@ var variations = map[string]func([]byte) []byte{
 	"types upper-case": func(b []byte) []byte {
 		return regexp.MustCompile(`(?i)(message/[a-z-]+|multipart/[a-z]+|text/[a-z]+|delivery-status;|report-type|boundary=|charset=)`).ReplaceAllFunc(b, bytes.ToUpper)
 	},
-	"quoted-printable":     func(b []byte) []byte { return encodeTexts(b, "quoted-printable", quoted) },
-	"base64":               func(b []byte) []byte { return encodeTexts(b, "BASE64", inBase64) },
-	"unknown charset":      func(b []byte) []byte { return charset(b, "x-no-such-charset") },
-	"misspelt charset":     func(b []byte) []byte { return charset(b, "UFT-8") },
-	"no closing boundary":  func(b []byte) []byte { return regexp.MustCompile(`(?m)^--\S+--$\n?`).ReplaceAll(b, nil) },
-	"boundary not named":   func(b []byte) []byte { return regexp.MustCompile(`;?\s*boundary="?[^"\n]*"?`).ReplaceAll(b, nil) },
-	"boundary not quoted":  func(b []byte) []byte { return regexp.MustCompile(`boundary="([^"]*)"`).ReplaceAll(b, []byte("boundary=$1")) },
+	"quoted-printable":    func(b []byte) []byte { return encodeTexts(b, "quoted-printable", quoted) },
+	"base64":              func(b []byte) []byte { return encodeTexts(b, "BASE64", inBase64) },
+	"unknown charset":     func(b []byte) []byte { return charset(b, "x-no-such-charset") },
+	"misspelt charset":    func(b []byte) []byte { return charset(b, "UFT-8") },
+	"no closing boundary": func(b []byte) []byte { return regexp.MustCompile(`(?m)^--\S+--$\n?`).ReplaceAll(b, nil) },
+	"boundary not named":  func(b []byte) []byte { return regexp.MustCompile(`;?\s*boundary="?[^"\n]*"?`).ReplaceAll(b, nil) },
+	"boundary not quoted": func(b []byte) []byte {
+		return regexp.MustCompile(`boundary="([^"]*)"`).ReplaceAll(b, []byte("boundary=$1"))
+	},
 	"blanks at line ends":  func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("\n"), []byte("  \n")) },
 	"byte order mark":      func(b []byte) []byte { return append([]byte("\xef\xbb\xbf"), b...) },
 	"more fields in front": func(b []byte) []byte { return append([]byte(manyFields), b...) },
