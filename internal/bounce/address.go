@@ -131,3 +131,9 @@ func cutLast(s string, c byte) (before, after string, ok bool) {
 
 // sameAddress compares two addresses as far as a report can be trusted to keep them: without regard to case.
 func sameAddress(a, b string) bool { return strings.EqualFold(a, b) }
+
+// DomainIn is the domain of the first address in a text, "" when it holds none.
+func DomainIn(text string) string {
+	_, domain, _ := cutLast(addressIn(text), '@')
+	return strings.ToLower(domain)
+}

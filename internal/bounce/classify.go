@@ -117,8 +117,8 @@ func codeReason(r Reply) string {
 		return reason
 	}
 	switch r.Code {
-	case 421:
-		return Expired
+	case 421: // the server closes the connection on us
+		return RateLimited
 	case 422, 452:
 		return MailboxFull
 	case 500, 501, 502, 503, 504, 555:
@@ -144,6 +144,9 @@ func enhancedReason(code string) string {
 	_, detail, ok := strings.Cut(code, ".")
 	if !ok || vague(code) && !strings.HasSuffix(code, ".4.7") {
 		return ""
+	}
+	if code == "4.7.0" || code == "4.7.1" {
+		return RateLimited // what is policy for now is a matter of pace or of greylisting
 	}
 	if reason, ok := details[detail]; ok {
 		return reason

@@ -22,7 +22,7 @@ type family struct {
 var families = []family{
 	{name: "postfix notice", notice: true, subject: []string{"postfix smtp server: errors from", "postfix smtp client: protocol error", "errors from "}, body: []string{"see the local mail logfile", "in: ehlo", "in: helo"}},
 	{name: "mailman notice", notice: true, body: []string{"mailing list bounce action notice", "uncaught bounce notification", "mailing list confirmation notification", "awaits moderator approval", "held until the list moderator"}},
-	{name: "quarantine", notice: true, subject: []string{"quarantine", "spam digest", "spam report", "隔離"}, body: []string{"quarantine", "digest", "隔離"}},
+	{name: "quarantine", notice: true, subject: []string{"quarantine", "spam digest", "spam report", "隔離"}},
 	{name: "google groups", from: []string{"mailer-daemon@google"}, body: []string{"google groups", "groups.google.com/support"}, overrules: true, texts: []textRule{
 		{Rejected, []string{"google groups", "groups.google.com/support"}}, // "it may not exist, or you may not post": no statement about an address
 	}},
@@ -43,6 +43,7 @@ var families = []family{
 	{name: "kddi", from: []string{"dion.ne.jp", "@au.com", "kddi.com"}, body: []string{"could not be delivered", "mailbox is full"}},
 	{name: "docomo", from: []string{"docomo.ne.jp"}, subject: []string{"returned mail", "undelivered", "mail system"}},
 	{name: "softbank", from: []string{"softbank.ne.jp", "softbank.jp", "vodafone.ne.jp"}, subject: []string{"returned mail", "undeliver", "mail delivery", "mail system"}},
+	{name: "imail", headers: []string{"x-mailer: <smtp32"}, subject: []string{"undeliverable mail"}},
 	{name: "exchange", headers: []string{"x-ms-embedded-report:", "x-ms-exchange-message-is-ndr:"}},
 	{name: "exchange", from: []string{"postmaster", "system administrator", "microsoft exchange"}, subject: []string{"undeliverable", "unzustellbar", "non remis", "配信不能", "配信できません", "no se puede entregar"}},
 	{name: "domino", body: []string{"not listed in domino directory", "not listed in public name & address book", "failure reasons"}, subject: []string{"deliver"}},
@@ -52,7 +53,6 @@ var families = []family{
 	{name: "dragonfly", body: []string{"dragonfly mail agent"}},
 	{name: "opensmtpd", body: []string{"this is the mailer-daemon, please do not reply", "is delayed for more than"}, from: daemons},
 	{name: "m-filter", headers: []string{"x-mailer: m-filter"}},
-	{name: "imail", headers: []string{"x-mailer: <smtp32"}, subject: []string{"undeliverable mail"}},
 	{name: "fml", headers: []string{"x-mlserver: fml"}, subject: []string{"loop alert", "error report"}},
 	{name: "verizon", from: []string{"vtext.com", "post_master@"}, body: []string{"error message below", "invalid user address"}},
 	{name: "google", headers: []string{"x-failed-recipients:"}, from: []string{"mailer-daemon@google", "mailer-daemon@googlemail"}},

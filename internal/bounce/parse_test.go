@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +187,14 @@ var fixtures = map[string]string{
 	"unsubscribe-word-only":      "not-a-bounce; detail=removal; sender=hanako@shop.example",
 	"vacation-quotes-bounce":     "autoreply; detail=vacation",
 	"yahoo-jp":                   "bounce; hanako@yahoo.co.jp /554 userunknown HARD failed",
+	"dragonfly":                  "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"m-filter":                   "bounce; hanako@shop.example 5.2.2/552 mailboxfull soft failed",
+	"fml":                        "bounce; hanako@shop.example / systemerror soft failed",
+	"verizon":                    "bounce; 2025550100@vtext.com /550 userunknown HARD failed",
+	"google-relay":               "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"domino-plain":               "bounce; hanako@shop.example / userunknown HARD failed",
+	"spamcop":                    "complaint; hanako@shop.example; type=abuse",
+	"apple-unsubscribe":          "complaint; hanako@shop.example; type=opt-out",
 	"ordinary":                   "not-a-bounce",
 }
 
@@ -206,6 +215,24 @@ func TestFixtures(t *testing.T) {
 	for name, want := range fixtures {
 		if got := brief(Parse(fixture(t, name))); got != want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, want)
+		}
+	}
+}
+
+// TestEveryFamilyHasAFixture: a rule that no mail of ours needs is a rule that nobody would miss.
+func TestEveryFamilyHasAFixture(t *testing.T) {
+	seen := map[string]bool{}
+	for name := range fixtures {
+		seen[Parse(fixture(t, name)).Family] = true
+	}
+	for _, f := range families {
+		if !seen[f.name] {
+			t.Errorf("family %s: no fixture is read by it", f.name)
+		}
+	}
+	for _, f := range []string{"rfc3464", "arf", "jmrp", "scomp", "spamcop", "apple", "rfc8098", "mailto", "ses", "rfc3834", "words", "person"} {
+		if !seen[f] {
+			t.Errorf("%s: no fixture is read so", f)
 		}
 	}
 }
@@ -307,6 +334,69 @@ func TestHugeAndCrookedMailsAreBounded(t *testing.T) {
 	}
 }
 
+// TestABigMailIsReadInBoundedTimeAndMemory: the report stands before what is returned, however large that is.
+func TestABigMailIsReadInBoundedTimeAndMemory(t *testing.T) {
+	report, rest, _ := strings.Cut(string(fixture(t, "postfix")), "550 5.1.1 user unknown: this stands in our own text")
+	var deep strings.Builder
+	for i := range 500 { // reports within reports within reports
+		fmt.Fprintf(&deep, "\n--d%d\nContent-Type: message/rfc822\n\nFrom: MAILER-DAEMON@x.example\nContent-Type: multipart/report; report-type=delivery-status; boundary=d%d\n\n--d%d\nContent-Type: message/delivery-status\n\nFinal-Recipient: rfc822; stranger%d@other.example\nAction: failed\nStatus: 5.1.1\n", i, i+1, i+1, i)
+	}
+	for name, filling := range map[string]string{
+		"50 MB in lines":    strings.Repeat(strings.Repeat("A", 76)+"\n", 50<<20/77),
+		"50 MB in one line": strings.Repeat("A", 50<<20),
+		"50 MB of CR":       strings.Repeat("550 5.1.1 user unknown\r", 50<<20/23),
+		"50 MB of NUL":      strings.Repeat("\x00", 50<<20),
+		"10,000 parts":      strings.Repeat("\n--p\nContent-Type: text/plain\n\n<stranger@other.example>: 550 5.1.1 user unknown\n", 10000),
+		"nested reports":    deep.String(),
+	} {
+		raw := []byte(report + filling + rest)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		begin := time.Now()
+		got := brief(Parse(raw))
+		took := time.Since(begin)
+		runtime.ReadMemStats(&after)
+		if got != fixtures["postfix"] {
+			t.Errorf("%s: %s", name, got)
+		}
+		if took > 3*time.Second {
+			t.Errorf("%s: took %s", name, took)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 20*maxMail {
+			t.Errorf("%s: %d MB allocated", name, used>>20)
+		}
+	}
+	// The same as a mail that ends nowhere and closes nothing, cut at any place.
+	raw := fixture(t, "sendmail-three")
+	for n := range raw {
+		for _, r := range Parse(raw[:n]).Bounces {
+			if r.Hard && r.Recipient != "dead@shop.example" {
+				t.Fatalf("cut at %d: %+v", n, r)
+			}
+		}
+	}
+}
+
+// TestACutMailKillsNobodyElse: of a mail that breaks off anywhere, whoever is hard is so in the whole mail too, unless the
+// cut goes through his address.
+func TestACutMailKillsNobodyElse(t *testing.T) {
+	for name, want := range fixtures {
+		raw := fixture(t, name)
+		if name == "gmail-nodomain" {
+			continue // the status that contradicts its text stands at the end
+		}
+		for n := 0; n < len(raw); n += 7 {
+			for _, r := range Parse(raw[:n]).Bounces {
+				_, entry, whole := strings.Cut(want, r.Recipient+" ")
+				entry, _, _ = strings.Cut(entry, ";")
+				if r.Hard && (whole && !strings.Contains(entry, "HARD") || !strings.Contains(want, r.Recipient)) {
+					t.Errorf("%s, cut at %d: %s is hard (%s)", name, n, r.Recipient, r.Reason)
+				}
+			}
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.eml")
 	if err != nil {
@@ -342,10 +432,49 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzClassify: whatever is said, in whatever step, only an uncontradicted and permanent word at RCPT kills.
+func FuzzClassify(f *testing.F) {
+	raw, err := os.ReadFile("testdata/replies.txt")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, line := range strings.Split(string(raw), "\n") {
+		if p := strings.SplitN(line, " ", 5); len(p) == 5 {
+			f.Add(p[4], p[0], p[1])
+		}
+	}
+	f.Fuzz(func(t *testing.T, text, phase, domain string) {
+		r := Reply{Text: text, Phase: phase}
+		c := Classify(r, domain)
+		if c.Reason == "" || Words(c.Reason) == "" || c.Hard && (!Dead(c.Reason) || c.Action != DoSuppress || aboutUs(phase) || afterBody(phase)) {
+			t.Errorf("%+v", c)
+		}
+		if full := completed(r); c.Hard && !permanent(full) {
+			t.Errorf("hard for now only: %+v", full)
+		}
+		if e := Explain(r, c, domain); e.Meaning == "" || len(e.Todo) == 0 {
+			t.Errorf("%+v", e)
+		}
+	})
+}
+
 func BenchmarkParse(b *testing.B) {
 	var mails [][]byte
 	for name := range fixtures {
 		mails = append(mails, fixture(b, name))
+	}
+	if dir := os.Getenv("BOUNCE_CORPUS"); dir != "" {
+		files, err := filepath.Glob(filepath.Join(dir, "mails", "*.eml"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, file := range files {
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				b.Fatal(err)
+			}
+			mails = append(mails, raw)
+		}
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {

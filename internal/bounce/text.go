@@ -59,7 +59,8 @@ func blankAddress(word string) string {
 	return head + "<@>" + strings.TrimPrefix(trail, ">")
 }
 
-// follows reports whether second follows first within a few words.
+// follows reports whether second follows first within a few words of one clause: in "User: a, reason: unknown error" it
+// does not.
 func follows(text, first, second string) bool {
 	for {
 		i := strings.Index(text, first)
@@ -67,7 +68,7 @@ func follows(text, first, second string) bool {
 			return false
 		}
 		text = text[i+len(first):]
-		if strings.Contains(text[:min(len(text), near+len(second))], second) {
+		if gap := strings.Index(text[:min(len(text), near+len(second))], second); gap >= 0 && !strings.ContainsAny(text[:gap], ":;") {
 			return true
 		}
 	}

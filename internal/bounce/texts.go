@@ -104,7 +104,7 @@ var texts = []textRule{
 		"different address or alias", "send mail as", "rule imposed mailbox access", "only accepts mail from", "not accept mail from", "restricted*senders",
 		"sender is not allowed", "you don't have permission to", "not authorized to send to", "may not have permission to post", "badmailfrom",
 		"restricted to", "posting to this group", "not allowed to post",
-		"sender's domain", "sender's address", "sender's mail", "verification failed for", "your address", "your sender", "your from", "unverified sender", "送信元", "送信者", "差出人", "发件人", "expéditeur", "absender", "remitente", "mittente", "отправител", "rejected*sender",
+		"sender's domain", "sender's address", "sender's mail", "verification failed for", "your address", "your sender", "your from", "unverified sender", "sender~does not exist", "sender~not exist", "sender~not found", "sender~unknown", "sender~invalid", "your domain", "your mail domain", "your envelope", "your hostname", "your host name", "originating domain", "return-path domain", "envelope from", "envelope-from", "送信元", "送信者", "差出人", "发件人", "expéditeur", "absender", "remitente", "mittente", "отправител", "rejected*sender",
 		"sending domain",
 	}},
 	{NotCompliantRFC, []string{
@@ -185,7 +185,7 @@ var texts = []textRule{
 		"unbekannter benutzer", "empfänger*nicht gefunden", "benutzer unbekannt", "nicht gefunden werden", "onbekende gebruiker", "okänd", "usuário desconhecido",
 		"usuário inexistente", "não existe", "nie istnieje", "нет такого пользователя", "пользователь не найден", "не существует", "存在しません", "存在しない", "見つかりませんでした", "見つかりません",
 		"用户不存在", "收件人不存在", "不存在", "查无此人", "존재하지",
-		"user~not found", "mailbox~not found", "recipient~not found", "account~not found", "account~does not exist", "recipient~does not exist", "address~does not exist", "alias~does not exist", "username~does not exist", "user~unknown", "recipient~unknown", "mailbox~unknown", "user~not known",
+		"user~not found", "mailbox~not found", "recipient~not found", "account~not found", "account~does not exist", "recipient~does not exist", "address~does not exist", "alias~does not exist", "username~does not exist", "user~not known",
 	}},
 	{NotAccept, []string{
 		"does not accept mail", "doesn't accept mail", "not accept email", "doesn't receive email", "does not receive email", "does not receive mail", "null mx", "nullmx", "no mx found for domain", "no mx record found", "couldn't find a mail exchanger",
