@@ -145,11 +145,16 @@ func TestRulesCanMatch(t *testing.T) {
 		check(p.name, p.phrases)
 	}
 	for _, f := range families {
-		for _, list := range [][]string{f.from, f.subject, f.headers, f.body} {
+		for _, list := range [][]string{f.from, f.subject, f.headers, f.body, f.filter} {
 			check(f.name, list)
 		}
 	}
-	for name, list := range map[string][]string{"leads": leads, "cuts": cuts, "warnings": warnings, "failures": failures} {
+	for _, r := range answers {
+		for _, list := range [][]string{r.from, r.subject, r.subjectStarts, r.body} {
+			check(r.detail, list)
+		}
+	}
+	for name, list := range map[string][]string{"leads": leads, "cuts": cuts, "warnings": warnings, "failures": failures, "weak failures": weakFailures, "removals": removals, "machines": machines, "not recipients": notRecipient} {
 		check(name, list)
 	}
 }

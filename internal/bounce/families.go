@@ -14,6 +14,7 @@ type family struct {
 	name                         string
 	from, subject, headers, body []string
 	texts                        []textRule // reasons in words that only this family uses
+	filter                       []string   // header lines that say: the recipient's own filter did it, whatever the words
 	overrules                    bool       // its own words come before the general ones
 	notice                       bool       // about other people's mail: no bounce, whatever it quotes
 }
@@ -33,14 +34,14 @@ var families = []family{
 	{name: "qmail", body: []string{
 		"hi. this is the", "this is the qmail-send program", "i'm afraid i wasn't able to deliver", "sorry, we were unable to deliver your message", "this is a permanent error; i've given up",
 	}},
-	{name: "ezweb", from: []string{"ezweb.ne.jp", "au.com"}, subject: []string{"mail system error"}, overrules: true, texts: []textRule{
+	{name: "ezweb", from: []string{"ezweb.ne.jp", "au.com"}, subject: []string{"mail system error"}, filter: []string{"x-spasign: ng"}, overrules: true, texts: []textRule{
 		{UserUnknown, []string{"<<< 550 <@>: user unknown", "550 <@>: user unknown"}},
 		{Suspend, []string{"account is disabled", "account is temporarily limited", "temporarily limited"}},
 		{MailboxFull, []string{"over quota", "mailbox is full"}},
 		{Filtered, []string{"rejected by a remote mail server"}},
 		{Expired, []string{"following recipients did not receive"}},
 	}},
-	{name: "kddi", from: []string{"dion.ne.jp", "@au.com", "kddi.com"}, body: []string{"could not be delivered", "mailbox is full"}},
+	{name: "kddi", filter: []string{"x-spasign: ng"}, from: []string{"dion.ne.jp", "@au.com", "kddi.com"}, body: []string{"could not be delivered", "mailbox is full"}},
 	{name: "docomo", from: []string{"docomo.ne.jp"}, subject: []string{"returned mail", "undelivered", "mail system"}},
 	{name: "softbank", from: []string{"softbank.ne.jp", "softbank.jp", "vodafone.ne.jp"}, subject: []string{"returned mail", "undeliver", "mail delivery", "mail system"}},
 	{name: "imail", headers: []string{"x-mailer: <smtp32"}, subject: []string{"undeliverable mail"}},

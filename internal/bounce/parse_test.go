@@ -195,6 +195,7 @@ var fixtures = map[string]string{
 	"domino-plain":               "bounce; hanako@shop.example / userunknown HARD failed",
 	"spamcop":                    "complaint; hanako@shop.example; type=abuse",
 	"apple-unsubscribe":          "complaint; hanako@shop.example; type=opt-out",
+	"kddi-filter":                "bounce; hanako@ma.dion.example /550 filtered soft failed",
 	"ordinary":                   "not-a-bounce",
 }
 

@@ -21,6 +21,9 @@ func (m *mail) plainReport() (Verdict, bool) {
 	for _, address := range said.recipients {
 		v.add(said.judge(address, f))
 	}
+	if len(f.filter) > 0 && m.bears(f.filter) {
+		v.filtered()
+	}
 	m.unmask(v.Bounces)
 	if len(v.Bounces) > 0 {
 		return v, f.name != "general" || m.original != nil || !v.unclear() || m.failed()
@@ -32,6 +35,16 @@ func (m *mail) plainReport() (Verdict, bool) {
 		v.add(said.judge(address, f))
 	}
 	return v, len(v.Bounces) > 0
+}
+
+// filtered turns what sounds dead, or says nothing, into a filter's work.
+func (v *Verdict) filtered() {
+	for i, r := range v.Bounces {
+		if r.Hard || open(r.Reason) {
+			c := classOf(Filtered, false)
+			v.Bounces[i].Reason, v.Bounces[i].Hard, v.Bounces[i].Scope = c.Reason, c.Hard, c.Scope
+		}
+	}
 }
 
 // unclear reports whether nothing is known but addresses.
