@@ -29,9 +29,22 @@ func Classify(r Reply, recipientDomain string) Class {
 		reason = textReason(text)
 	}
 	if reason == "" {
-		reason = codeReason(r)
+		if reason = codeReason(r); meanings[reason].dead && doubtful(text) {
+			reason = OnHold
+		}
 	}
 	return judged(reason, r)
+}
+
+// doubtful reports whether a text that no rule knows speaks of something other than a dead address. Gateways write 5.1.1 over
+// everything, so then the code alone kills nobody.
+func doubtful(text string) bool {
+	for _, word := range doubts {
+		if strings.Contains(text, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // completed fills in the codes that stand in the text only.

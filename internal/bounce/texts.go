@@ -7,6 +7,11 @@ type textRule struct {
 	phrases []string
 }
 
+// doubts are words that do not belong to a dead address.
+var doubts = []string{
+	"full", "quota", "space", "storage", "exceed", "temporar", "defer", "try again", "try later", "retry", "block", "spam", "virus", "policy", "reputation", "limit", "inactive", "disabled", "suspend", "locked", "expired", "sender", "greylist", "graylist", "throttl", "busy", "overload", "timeout", "timed out", "connection", "relay", "authenti", "容量", "一杯", "送信者",
+}
+
 // texts are asked in order; the first that matches decides. What is about us or the message stands before what is about the
 // address: "user unknown" within a text that speaks of a block must never kill an address.
 var texts = []textRule{
