@@ -73,7 +73,7 @@ var daemons = []string{
 var failures = []string{
 	"undeliver", "not delivered", "returned mail", "returned to sender", "returned message", "failure notice", "delivery status notification", "delivery failure", "delivery failed", "delivery has failed", "mail delivery",
 	"mail failure", "message delivery", "could not be delivered", "couldn't be delivered", "cannot be delivered", "can't be delivered", "could not deliver", "unable to deliver", "couldn't deliver", "was not delivered", "wasn't delivered", "has not been delivered", "has failed", "delivery report", "delivery notification", "delivery error", "non-delivery", "nondeliver", "error sending your mail",
-	"permanent fatal errors", "permanent error", "mail system error", "did not reach the following", "failed permanently", "mail failed", "failed mail", "returning to sender", "return to sender", "配信エラー", "配送エラー", "届きませんでした", "配送できません", "送達", "message not delivered", "error report", "rejected mail", "message rejected", "bounce", "delayed mail", "returned by", "warning: could not send", "warning: message", "undelivered", "trouble delivering", "mail error", "mailbox is full", "email error",
+	"permanent fatal errors", "permanent error", "mail system error", "did not reach the following", "failed permanently", "退信", "退回", "无法送达", "無法傳遞", "投递失败", "投遞失敗", "未能送达", "전송되지", "발송 실패", "반송", "niet afgeleverd", "onbestelbaar", "kon niet worden bezorgd", "ej levereras", "mancata consegna", "non consegnat", "não foi entregue", "não entregue", "niedostarczon", "недоставлен", "teslim edilemedi", "kunne ikke leveres", "nicht zugestellt", "no entregado", "mail failed", "failed mail", "returning to sender", "return to sender", "配信エラー", "配送エラー", "届きませんでした", "配送できません", "送達", "message not delivered", "error report", "rejected mail", "message rejected", "bounce", "delayed mail", "returned by", "warning: could not send", "warning: message", "undelivered", "trouble delivering", "mail error", "mailbox is full", "email error",
 	"配信できません", "配信不能", "送信できません", "届きません", "届けられません", "送信エラー", "エラーメール", "宛先不明", "不達", "送信に失敗", "unzustellbar", "konnte nicht zugestellt", "non remis", "non distribu", "n'a pas pu être", "no se ha podido entregar", "не доставлено", "не может быть доставлено",
 }
 
@@ -82,7 +82,7 @@ var weakFailures = []string{"delivery report", "delivery notification", "message
 
 // leads are words before an address that present it as a failed recipient.
 var leads = []string{
-	"recipient", "deliver", "failed", "failure", "unknown user", "user unknown", "no such user", "mailbox", "rcpt to", "addressed to", "address:", "addresses:", "your message to", "your mail to", "message for", "errors:", "attempts", "invalid address", "user:", "sent to", "unable to reach", "returned permanent errors", "宛先", "送信先", "あて先", "受信者", "配信先", "アドレス", "收件人", "收件者", "邮件地址", "destinatari", "destinataire", "empfänger", "получател", "адрес", "수신자", "duplicated message-id in",
+	"recipient", "deliver", "failed", "failure", "unknown user", "user unknown", "no such user", "mailbox", "rcpt to", "addressed to", "address:", "addresses:", "your message to", "message to", "your mail to", "message for", "errors:", "attempts", "invalid address", "user:", "sent to", "unable to reach", "returned permanent errors", "宛先", "送信先", "あて先", "受信者", "配信先", "アドレス", "收件人", "收信人", "收件者", "邮件地址", "destinatari", "destinataire", "empfänger", "получател", "адрес", "수신자", "duplicated message-id in",
 	">>>", "could not", "not found", "bounced", "account", "over quota",
 }
 

@@ -105,6 +105,7 @@ type account struct {
 	lines      map[string][]string // by recipient in lower case: all from where it is named to the next one
 	naming     map[string][]string // those that name it
 	whole      string
+	subject    string // of the report
 	delayed    bool
 }
 
@@ -132,7 +133,8 @@ func (m *mail) said() *account {
 	if len(a.whole) > maxReport {
 		a.whole = a.whole[:maxReport]
 	}
-	a.delayed = isWarning(m.subject() + "\n" + a.whole)
+	a.subject = m.subject()
+	a.delayed = isWarning(a.subject + "\n" + a.whole)
 	a.read(m.known(), m.ours())
 	return a
 }
@@ -314,6 +316,9 @@ func (a *account) judge(address string, f *family) Recipient {
 	try := []string{strings.Join(a.naming[strings.ToLower(address)], "\n"), a.about(address, only)}
 	if only {
 		try = append(try, a.whole)
+		if strings.Contains(strings.ToLower(a.subject), strings.ToLower(address)) {
+			try = append(try, a.subject) // one that names the address is the server's, not the quoted one of ours
+		}
 	}
 	var best Recipient
 	for i, text := range try {

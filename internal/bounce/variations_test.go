@@ -125,8 +125,8 @@ func renamed(b []byte, change func(string) string) []byte {
 }
 
 func charset(b []byte, label string) []byte {
-	if bytes.Contains(b, []byte("gb18030")) {
-		return b // without its label this one cannot be read
+	if regexp.MustCompile(`gb18030|gb2312|koi8-r`).Match(b) {
+		return b // without its label that one cannot be read
 	}
 	return regexp.MustCompile(`(?i)charset="?[\w-]+"?`).ReplaceAll(b, []byte("charset="+label))
 }
