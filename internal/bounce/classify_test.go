@@ -159,6 +159,23 @@ func TestRulesCanMatch(t *testing.T) {
 	}
 }
 
+// TestThePrefilterLosesNoPhrase: each phrase is found in a text that holds it.
+func TestThePrefilterLosesNoPhrase(t *testing.T) {
+	for _, rule := range texts {
+		for _, phrase := range rule.phrases {
+			text := "550 x " + strings.NewReplacer("*", " between ", "~", " near ").Replace(phrase) + " y"
+			var g grams
+			g.add(text)
+			if !g.mayHold(phrase) || !holds(text, phrase) || textReason(text) == "" {
+				t.Errorf("%q is not found in %q", phrase, text)
+			}
+		}
+	}
+	if holds("user: taro; script not found", "user~not found") || holds("user "+strings.Repeat("x", 100)+" not found", "user~not found") {
+		t.Error("a phrase reaches over a clause or a long way")
+	}
+}
+
 func TestEveryReasonHasWords(t *testing.T) {
 	for _, r := range Reasons() {
 		c := classOf(r, true)

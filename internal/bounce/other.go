@@ -190,7 +190,20 @@ func reportFields(report string) header {
 // maxTokens bounds how many are kept: each costs the caller a signature.
 const maxTokens = 20
 
+// mayBeToken spares most fields the search by pattern: a token begins with its kind and the digit of its key.
+func mayBeToken(text string, kind byte) bool {
+	for i := 0; i+1 < len(text); i++ {
+		if text[i]|0x20 == kind && isDigit(text[i+1]) {
+			return true
+		}
+	}
+	return false
+}
+
 func addTokens(all []Token, text, where string, kind delivery.TokenKind) []Token {
+	if !mayBeToken(text, byte(kind)) {
+		return all
+	}
 	for _, found := range delivery.FindTokens(text) {
 		if found[0]|0x20 != byte(kind) || len(all) >= maxTokens {
 			continue
