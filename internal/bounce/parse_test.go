@@ -385,7 +385,7 @@ func TestABigMailIsReadInBoundedTimeAndMemory(t *testing.T) {
 		if got != fixtures["postfix"] {
 			t.Errorf("%s: %s", name, got)
 		}
-		if took > 3*time.Second {
+		if took > 20*time.Second { // a tenth of a second where the machine is free; what spins takes minutes
 			t.Errorf("%s: took %s", name, took)
 		}
 		if used := after.TotalAlloc - before.TotalAlloc; used > 20*maxMail {
@@ -411,7 +411,7 @@ func TestACutMailKillsNobodyElse(t *testing.T) {
 		if name == "gmail-nodomain" {
 			continue // the status that contradicts its text stands at the end
 		}
-		for n := 0; n < len(raw); n += 7 {
+		for n := 0; n < len(raw); n += 29 {
 			for _, r := range Parse(raw[:n]).Bounces {
 				_, entry, whole := strings.Cut(want, r.Recipient+" ")
 				entry, _, _ = strings.Cut(entry, ";")
