@@ -219,13 +219,14 @@ func newBouncesParseCmd(a *app) *cobra.Command {
 	}
 }
 
-// verdictJSON is a mail's verdict for scripts: exactly these fields.
+// verdictJSON is a mail's verdict for scripts: these fields, and detail where the kind leaves something open.
 type verdictJSON struct {
 	File         string          `json:"file"`
 	Kind         string          `json:"kind"`
 	Bounces      []recipientJSON `json:"bounces"`
 	Complainants []string        `json:"complainants"`
 	FeedbackType string          `json:"feedback_type"`
+	Detail       string          `json:"detail,omitempty"`
 }
 
 type recipientJSON struct {
@@ -272,7 +273,7 @@ func readMail(a *app, file string) ([]byte, error) {
 }
 
 func verdictLine(file string, v bounce.Verdict) verdictJSON {
-	line := verdictJSON{File: file, Kind: v.Kind, Bounces: []recipientJSON{}, Complainants: append([]string{}, v.Complainants...), FeedbackType: v.FeedbackType}
+	line := verdictJSON{File: file, Kind: v.Kind, Bounces: []recipientJSON{}, Complainants: append([]string{}, v.Complainants...), FeedbackType: v.FeedbackType, Detail: v.Detail}
 	for _, r := range v.Bounces {
 		line.Bounces = append(line.Bounces, recipientJSON{r.Recipient, r.Status, r.Reply, r.Reason, r.Hard, r.Action, r.Scope})
 	}
@@ -280,7 +281,11 @@ func verdictLine(file string, v bounce.Verdict) verdictJSON {
 }
 
 func tellVerdict(a *app, file string, v bounce.Verdict) {
-	a.out.Printf("%s: %s\n", clean(file), v.Kind)
+	kind := v.Kind
+	if v.Detail != "" {
+		kind += " (" + v.Detail + ")"
+	}
+	a.out.Printf("%s: %s\n", clean(file), kind)
 	for _, r := range v.Bounces {
 		hard := "soft"
 		if r.Hard {
@@ -291,69 +296,6 @@ func tellVerdict(a *app, file string, v bounce.Verdict) {
 	for _, c := range v.Complainants {
 		a.out.Printf("  %s  complained (%s)\n", clean(c), clean(v.FeedbackType))
 	}
-}
-
-const bouncesExplainHelp = `Say in plain words what a refusal means, whose fault it is and what to do.
-
-Give the reply as a server said it, or the name of a file that holds a mail:
-
-  mailer bounces explain "550 5.7.1 Service unavailable, client host blocked"
-  mailer bounces explain returned.eml`
-
-func newBouncesExplainCmd(a *app) *cobra.Command {
-	var phase, domain string
-	cmd := &cobra.Command{
-		Use:   "explain REPLY|FILE",
-		Short: "Say in plain words what a refusal means",
-		Long:  bouncesExplainHelp,
-		Args:  exactArgs(1, "REPLY or FILE"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if raw, err := readMail(a, args[0]); err == nil {
-				return explainMail(a, args[0], raw)
-			}
-			r := bounce.Reply{Text: args[0], Phase: phase}
-			return explainReply(a, r, bounce.Classify(r, domain))
-		},
-	}
-	cmd.Flags().StringVar(&phase, "phase", "", "the `step` that was refused: connect, ehlo, auth, mail, rcpt, data or dot")
-	cmd.Flags().StringVar(&domain, "domain", "", "the recipient's `domain`: some providers use a reply in a way of their own")
-	return cmd
-}
-
-func explainMail(a *app, file string, raw []byte) error {
-	v := bounce.Parse(raw)
-	if len(v.Bounces) == 0 {
-		if a.out.JSON {
-			return a.out.Emit("mail", verdictLine(file, v))
-		}
-		tellVerdict(a, file, v)
-		return nil
-	}
-	for _, r := range v.Bounces {
-		a.out.Printf("%s\n", clean(r.Recipient))
-		if err := explainReply(a, bounce.Reply{Text: r.Text}, r.Class()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func explainReply(a *app, r bounce.Reply, c bounce.Class) error {
-	if a.out.JSON {
-		return a.out.Emit("explanation", struct {
-			Reply   string `json:"reply"`
-			Reason  string `json:"reason"`
-			Hard    bool   `json:"hard"`
-			Scope   string `json:"scope"`
-			Advice  string `json:"advice"`
-			Meaning string `json:"meaning"`
-		}{r.Text, c.Reason, c.Hard, c.Scope, c.Action, bounce.Words(c.Reason)})
-	}
-	a.out.Printf("  reply    %s\n", clean(r.Text))
-	a.out.Printf("  reason   %s: %s\n", c.Reason, bounce.Words(c.Reason))
-	a.out.Printf("  about    %s\n", bounce.ScopeWords(c.Scope))
-	a.out.Printf("  what now %s\n", bounce.ActionWords(c.Action))
-	return nil
 }
 
 type bouncesListOptions struct {

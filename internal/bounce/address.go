@@ -1,6 +1,9 @@
 package bounce
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // addressIn returns the mail address in a field like "rfc822; <a@example.jp> (alias)", "" when there is none. A local part
 // in quotes loses them: that is how addresses are kept here.
@@ -8,7 +11,7 @@ func addressIn(value string) string {
 	if _, after, ok := strings.Cut(value, ";"); ok && !strings.Contains(value[:len(value)-len(after)], "@") {
 		value = after
 	}
-	value = strings.TrimSpace(value)
+	value = unescape(strings.TrimSpace(value))
 	if open := strings.LastIndexByte(value, '<'); open >= 0 {
 		if end := strings.IndexByte(value[open:], '>'); end > 0 {
 			value = value[open+1 : open+end]
@@ -30,11 +33,27 @@ func addressSpan(s string) (start, end int) {
 		}
 		at += offset
 		start, end = localStart(s, at), domainEnd(s, at)
+		if at+1 < len(s) && s[at+1] < 0x80 {
+			// Japanese is written without spaces: 宛先hanako@shop.example. An address of another script has a domain of it too.
+			start = asciiFrom(s, start, at)
+		}
 		if start < at && end > at+1 {
 			return start, end
 		}
 		offset = at + 1
 	}
+}
+
+// asciiFrom is where the ASCII before at begins, not before start; start where there is none.
+func asciiFrom(s string, start, at int) int {
+	i := at
+	for i > start && s[i-1] < 0x80 {
+		i--
+	}
+	if i == at {
+		return start
+	}
+	return i
 }
 
 func localStart(s string, at int) int {
@@ -57,10 +76,10 @@ func isLocal(c byte) bool {
 // domainEnd returns the end of the domain after at. "#" stands in reports whose hosts were made unreadable.
 func domainEnd(s string, at int) int {
 	i := at + 1
-	for i < len(s) && (isAlnum(s[i]) || s[i] >= 0x80 || strings.IndexByte(".-_[]:#", s[i]) >= 0) {
+	for i < len(s) && (i == at+1 || s[i] < 0x80 || s[i-1] == '.' || s[i-1] >= 0x80) && (isAlnum(s[i]) || s[i] >= 0x80 || strings.IndexByte(".-_[]:#", s[i]) >= 0) {
 		i++
 	}
-	for i > at+1 && strings.IndexByte(".-:", s[i-1]) >= 0 {
+	for i > at+1 && (strings.IndexByte(".-:", s[i-1]) >= 0 || s[at+1] != '[' && strings.IndexByte("[]", s[i-1]) >= 0) {
 		i--
 	}
 	return i
@@ -78,6 +97,30 @@ func tidyAddress(a string) string {
 	return local + "@" + domain
 }
 
+// unescape decodes the \x{82B1} of RFC 6533 section 3, by which an address of any script stands in a report of ASCII.
+func unescape(s string) string {
+	if !strings.Contains(s, `\x{`) {
+		return s
+	}
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(s, `\x{`)
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		digits, after, ok := strings.Cut(rest, "}")
+		n, err := strconv.ParseUint(digits, 16, 21)
+		if !ok || err != nil || n < 0x20 {
+			b.WriteString(`\x{`)
+			s = rest
+			continue
+		}
+		b.WriteRune(rune(n))
+		s = after
+	}
+}
+
 func cutLast(s string, c byte) (before, after string, ok bool) {
 	i := strings.LastIndexByte(s, c)
 	if i < 0 {
@@ -88,3 +131,9 @@ func cutLast(s string, c byte) (before, after string, ok bool) {
 
 // sameAddress compares two addresses as far as a report can be trusted to keep them: without regard to case.
 func sameAddress(a, b string) bool { return strings.EqualFold(a, b) }
+
+// DomainIn is the domain of the first address in a text, "" when it holds none.
+func DomainIn(text string) string {
+	_, domain, _ := cutLast(addressIn(text), '@')
+	return strings.ToLower(domain)
+}

@@ -3,7 +3,8 @@
 //
 // A mail is judged by the first of these that fits: a report of RFC 3464 (delivery status), a report of RFC 5965
 // (complaint), a read receipt, a mail to a signed unsubscribe address, one of the plain formats that servers send
-// instead of reports (formats.go), an automatic reply (RFC 3834). Everything else is ordinary mail.
+// instead of reports (families.go), an automatic reply (RFC 3834), a person's wish to be taken off. Everything else is
+// ordinary mail.
 //
 // The worst error is a false hard bounce: it takes a good address off the list for ever. So a text is searched only
 // where a server wrote it, never in the returned message; codes that contradict each other are soft; and what is about

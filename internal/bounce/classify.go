@@ -29,9 +29,22 @@ func Classify(r Reply, recipientDomain string) Class {
 		reason = textReason(text)
 	}
 	if reason == "" {
-		reason = codeReason(r)
+		if reason = codeReason(r); meanings[reason].dead && doubtful(text) {
+			reason = OnHold
+		}
 	}
 	return judged(reason, r)
+}
+
+// doubtful reports whether a text that no rule knows speaks of something other than a dead address. Gateways write 5.1.1 over
+// everything, so then the code alone kills nobody.
+func doubtful(text string) bool {
+	for _, word := range doubts {
+		if strings.Contains(text, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // completed fills in the codes that stand in the text only.
@@ -108,14 +121,17 @@ func phaseReason(phase string) string {
 // codeReason decides by codes alone, when the text says nothing that is known.
 func codeReason(r Reply) string {
 	if reason := enhancedReason(r.Enhanced); reason != "" {
+		if (r.Phase == "connect" || r.Phase == "ehlo") && meanings[reason].scope == ScopeContent {
+			return Blocked // nothing was said yet, so it is our host that is not wanted
+		}
 		return reason
 	}
 	if reason := phaseReason(r.Phase); reason != "" && r.Code/100 == 5 {
 		return reason
 	}
 	switch r.Code {
-	case 421:
-		return Expired
+	case 421: // the server closes the connection on us
+		return RateLimited
 	case 422, 452:
 		return MailboxFull
 	case 500, 501, 502, 503, 504, 555:
@@ -141,6 +157,9 @@ func enhancedReason(code string) string {
 	_, detail, ok := strings.Cut(code, ".")
 	if !ok || vague(code) && !strings.HasSuffix(code, ".4.7") {
 		return ""
+	}
+	if code == "4.7.0" || code == "4.7.1" {
+		return RateLimited // what is policy for now is a matter of pace or of greylisting
 	}
 	if reason, ok := details[detail]; ok {
 		return reason

@@ -145,12 +145,34 @@ func TestRulesCanMatch(t *testing.T) {
 		check(p.name, p.phrases)
 	}
 	for _, f := range families {
-		for _, list := range [][]string{f.from, f.subject, f.headers, f.body} {
+		for _, list := range [][]string{f.from, f.subject, f.headers, f.body, f.filter} {
 			check(f.name, list)
 		}
 	}
-	for name, list := range map[string][]string{"leads": leads, "cuts": cuts, "warnings": warnings, "failures": failures} {
+	for _, r := range answers {
+		for _, list := range [][]string{r.from, r.subject, r.subjectStarts, r.body} {
+			check(r.detail, list)
+		}
+	}
+	for name, list := range map[string][]string{"leads": leads, "cuts": cuts, "warnings": warnings, "failures": failures, "weak failures": weakFailures, "removals": removals, "machines": machines, "not recipients": notRecipient} {
 		check(name, list)
+	}
+}
+
+// TestThePrefilterLosesNoPhrase: each phrase is found in a text that holds it.
+func TestThePrefilterLosesNoPhrase(t *testing.T) {
+	for _, rule := range texts {
+		for _, phrase := range rule.phrases {
+			text := "550 x " + strings.NewReplacer("*", " between ", "~", " near ").Replace(phrase) + " y"
+			var g grams
+			g.add(text)
+			if !g.mayHold(phrase) || !holds(text, phrase) || textReason(text) == "" {
+				t.Errorf("%q is not found in %q", phrase, text)
+			}
+		}
+	}
+	if holds("user: taro; script not found", "user~not found") || holds("user "+strings.Repeat("x", 100)+" not found", "user~not found") {
+		t.Error("a phrase reaches over a clause or a long way")
 	}
 }
 

@@ -14,11 +14,16 @@ type family struct {
 	name                         string
 	from, subject, headers, body []string
 	texts                        []textRule // reasons in words that only this family uses
+	filter                       []string   // header lines that say: the recipient's own filter did it, whatever the words
 	overrules                    bool       // its own words come before the general ones
+	notice                       bool       // about other people's mail: no bounce, whatever it quotes
 }
 
 // families are asked in order; the general ones stand last.
 var families = []family{
+	{name: "postfix notice", notice: true, subject: []string{"postfix smtp server: errors from", "postfix smtp client: protocol error", "errors from "}, body: []string{"see the local mail logfile", "in: ehlo", "in: helo"}},
+	{name: "mailman notice", notice: true, body: []string{"mailing list bounce action notice", "uncaught bounce notification", "mailing list confirmation notification", "awaits moderator approval", "held until the list moderator"}},
+	{name: "quarantine", notice: true, subject: []string{"quarantine", "spam digest", "spam report", "隔離"}},
 	{name: "google groups", from: []string{"mailer-daemon@google"}, body: []string{"google groups", "groups.google.com/support"}, overrules: true, texts: []textRule{
 		{Rejected, []string{"google groups", "groups.google.com/support"}}, // "it may not exist, or you may not post": no statement about an address
 	}},
@@ -29,16 +34,17 @@ var families = []family{
 	{name: "qmail", body: []string{
 		"hi. this is the", "this is the qmail-send program", "i'm afraid i wasn't able to deliver", "sorry, we were unable to deliver your message", "this is a permanent error; i've given up",
 	}},
-	{name: "ezweb", from: []string{"ezweb.ne.jp", "au.com"}, subject: []string{"mail system error"}, overrules: true, texts: []textRule{
+	{name: "ezweb", from: []string{"ezweb.ne.jp", "au.com"}, subject: []string{"mail system error"}, filter: []string{"x-spasign: ng"}, overrules: true, texts: []textRule{
 		{UserUnknown, []string{"<<< 550 <@>: user unknown", "550 <@>: user unknown"}},
 		{Suspend, []string{"account is disabled", "account is temporarily limited", "temporarily limited"}},
 		{MailboxFull, []string{"over quota", "mailbox is full"}},
 		{Filtered, []string{"rejected by a remote mail server"}},
 		{Expired, []string{"following recipients did not receive"}},
 	}},
-	{name: "kddi", from: []string{"dion.ne.jp", "@au.com", "kddi.com"}, body: []string{"could not be delivered", "mailbox is full"}},
+	{name: "kddi", filter: []string{"x-spasign: ng"}, from: []string{"dion.ne.jp", "@au.com", "kddi.com"}, body: []string{"could not be delivered", "mailbox is full"}},
 	{name: "docomo", from: []string{"docomo.ne.jp"}, subject: []string{"returned mail", "undelivered", "mail system"}},
 	{name: "softbank", from: []string{"softbank.ne.jp", "softbank.jp", "vodafone.ne.jp"}, subject: []string{"returned mail", "undeliver", "mail delivery", "mail system"}},
+	{name: "imail", headers: []string{"x-mailer: <smtp32"}, subject: []string{"undeliverable mail"}},
 	{name: "exchange", headers: []string{"x-ms-embedded-report:", "x-ms-exchange-message-is-ndr:"}},
 	{name: "exchange", from: []string{"postmaster", "system administrator", "microsoft exchange"}, subject: []string{"undeliverable", "unzustellbar", "non remis", "配信不能", "配信できません", "no se puede entregar"}},
 	{name: "domino", body: []string{"not listed in domino directory", "not listed in public name & address book", "failure reasons"}, subject: []string{"deliver"}},
@@ -48,7 +54,6 @@ var families = []family{
 	{name: "dragonfly", body: []string{"dragonfly mail agent"}},
 	{name: "opensmtpd", body: []string{"this is the mailer-daemon, please do not reply", "is delayed for more than"}, from: daemons},
 	{name: "m-filter", headers: []string{"x-mailer: m-filter"}},
-	{name: "imail", headers: []string{"x-mailer: <smtp32"}, subject: []string{"undeliverable mail"}},
 	{name: "fml", headers: []string{"x-mlserver: fml"}, subject: []string{"loop alert", "error report"}},
 	{name: "verizon", from: []string{"vtext.com", "post_master@"}, body: []string{"error message below", "invalid user address"}},
 	{name: "google", headers: []string{"x-failed-recipients:"}, from: []string{"mailer-daemon@google", "mailer-daemon@googlemail"}},
@@ -68,13 +73,16 @@ var daemons = []string{
 var failures = []string{
 	"undeliver", "not delivered", "returned mail", "returned to sender", "returned message", "failure notice", "delivery status notification", "delivery failure", "delivery failed", "delivery has failed", "mail delivery",
 	"mail failure", "message delivery", "could not be delivered", "couldn't be delivered", "cannot be delivered", "can't be delivered", "could not deliver", "unable to deliver", "couldn't deliver", "was not delivered", "wasn't delivered", "has not been delivered", "has failed", "delivery report", "delivery notification", "delivery error", "non-delivery", "nondeliver", "error sending your mail",
-	"permanent fatal errors", "permanent error", "mail system error", "did not reach the following", "failed permanently", "message not delivered", "error report", "rejected mail", "message rejected", "bounce", "delayed mail", "returned by", "warning: could not send", "warning: message", "undelivered", "trouble delivering", "mail error", "mailbox is full", "email error",
+	"permanent fatal errors", "permanent error", "mail system error", "did not reach the following", "failed permanently", "退信", "退回", "无法送达", "無法傳遞", "投递失败", "投遞失敗", "未能送达", "전송되지", "발송 실패", "반송", "niet afgeleverd", "onbestelbaar", "kon niet worden bezorgd", "ej levereras", "mancata consegna", "non consegnat", "não foi entregue", "não entregue", "niedostarczon", "недоставлен", "teslim edilemedi", "kunne ikke leveres", "nicht zugestellt", "no entregado", "mail failed", "failed mail", "returning to sender", "return to sender", "配信エラー", "配送エラー", "届きませんでした", "配送できません", "送達", "message not delivered", "error report", "rejected mail", "message rejected", "bounce", "delayed mail", "returned by", "warning: could not send", "warning: message", "undelivered", "trouble delivering", "mail error", "mailbox is full", "email error",
 	"配信できません", "配信不能", "送信できません", "届きません", "届けられません", "送信エラー", "エラーメール", "宛先不明", "不達", "送信に失敗", "unzustellbar", "konnte nicht zugestellt", "non remis", "non distribu", "n'a pas pu être", "no se ha podido entregar", "не доставлено", "не может быть доставлено",
 }
 
+// weakFailures are those of them that stand in other mails of postmasters too: then a code or a known reason must be there.
+var weakFailures = []string{"delivery report", "delivery notification", "message delivery", "mail delivery", "has failed", "bounce", "trouble delivering", "delivery status notification"}
+
 // leads are words before an address that present it as a failed recipient.
 var leads = []string{
-	"recipient", "deliver", "failed", "failure", "unknown user", "user unknown", "no such user", "mailbox", "rcpt to", "addressed to", "address:", "addresses:", "your message to", "your mail to", "message for", "errors:", "attempts", "invalid address", "user:", "sent to", "unable to reach", "returned permanent errors", "宛先", "送信先", "アドレス", "duplicated message-id in",
+	"recipient", "deliver", "failed", "failure", "unknown user", "user unknown", "no such user", "mailbox", "rcpt to", "addressed to", "address:", "addresses:", "your message to", "message to", "your mail to", "message for", "errors:", "attempts", "invalid address", "user:", "sent to", "unable to reach", "returned permanent errors", "宛先", "送信先", "あて先", "受信者", "配信先", "アドレス", "收件人", "收信人", "收件者", "邮件地址", "destinatari", "destinataire", "empfänger", "получател", "адрес", "수신자", "duplicated message-id in",
 	">>>", "could not", "not found", "bounced", "account", "over quota",
 }
 

@@ -29,7 +29,7 @@ func normalise(raw []byte) string {
 	if len(raw) > maxMail {
 		raw = raw[:maxMail]
 	}
-	s := string(raw)
+	s := strings.TrimPrefix(string(raw), "\ufeff")
 	if strings.IndexByte(s, '\r') >= 0 {
 		s = strings.ReplaceAll(s, "\r\n", "\n")
 		s = strings.ReplaceAll(s, "\r", "\n")
@@ -230,7 +230,7 @@ func guessBoundary(body string) string {
 	for n := 0; n < 200 && rest != ""; n++ {
 		var line string
 		line, rest, _ = strings.Cut(rest, "\n")
-		if strings.HasPrefix(line, "--") && len(line) > 4 && len(rest) >= 8 && strings.EqualFold(rest[:8], "content-") {
+		if strings.HasPrefix(line, "--") && len(line) > 3 && len(rest) >= 8 && strings.EqualFold(rest[:8], "content-") {
 			return strings.TrimRight(line[2:], " \t")
 		}
 	}
@@ -334,7 +334,28 @@ func decodeCharset(s, label string) string {
 			return decodeWith(enc, s)
 		}
 	}
-	return decodeWith(charmap.Windows1252, s)
+	return decodeWith(guessCharset(s), s)
+}
+
+// guessCharset tells the charset of bytes whose label is missing or wrong by their hiragana, which no Japanese sentence is
+// without: A4 and a byte in EUC-JP, 82 and a byte in Shift_JIS.
+func guessCharset(s string) encoding.Encoding {
+	euc, sjis := 0, 0
+	for i := 0; i+1 < len(s); i++ {
+		switch c := s[i+1]; {
+		case s[i] == 0xa4 && 0xa1 <= c && c <= 0xf3:
+			euc++
+		case s[i] == 0x82 && 0x9f <= c && c <= 0xf1:
+			sjis++
+		}
+	}
+	switch {
+	case euc > 2 && euc > sjis:
+		return japanese.EUCJP
+	case sjis > 2:
+		return japanese.ShiftJIS
+	}
+	return charmap.Windows1252
 }
 
 func decodeWith(enc encoding.Encoding, s string) string {

@@ -9,7 +9,7 @@ import (
 // https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html
 func (m *mail) notification() (Verdict, bool) {
 	for _, text := range m.texts {
-		if !strings.Contains(text, `notificationType`) {
+		if !strings.Contains(text, `notificationType`) && !strings.Contains(text, `eventType`) {
 			continue
 		}
 		var n sesNotification
@@ -23,6 +23,7 @@ func (m *mail) notification() (Verdict, bool) {
 
 type sesNotification struct {
 	NotificationType string `json:"notificationType"`
+	EventType        string `json:"eventType"` // the same word where events are published by a configuration set
 	Bounce           struct {
 		BounceType        string `json:"bounceType"`
 		BouncedRecipients []struct {
@@ -59,7 +60,7 @@ func decodeSES(text string, n *sesNotification) bool {
 
 func (n sesNotification) verdict() (Verdict, bool) {
 	v := Verdict{Family: "ses"}
-	switch n.NotificationType {
+	switch n.NotificationType + n.EventType {
 	case "Bounce":
 		v.Kind = KindBounce
 		for _, r := range n.Bounce.BouncedRecipients {

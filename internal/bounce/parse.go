@@ -79,12 +79,24 @@ func (m *mail) collectParts(parts []entity, kind string, depth int) {
 }
 
 func (m *mail) judge() Verdict {
-	for _, try := range []func() (Verdict, bool){m.complaint, m.report, m.notification, m.receipt, m.unsubscribe, m.plainReport, m.autoreply} {
+	for _, try := range []func() (Verdict, bool){m.complaint, m.report, m.notification, m.receipt, m.unsubscribe, m.plainReport, m.autoreply, m.removal} {
 		if v, ok := try(); ok {
+			v.mark()
 			return v
 		}
 	}
 	return Verdict{Kind: KindOther}
+}
+
+// mark names a report that is nothing but a warning.
+func (v *Verdict) mark() {
+	warning := v.Kind == KindBounce
+	for _, r := range v.Bounces {
+		warning = warning && r.Action == ActionDelayed
+	}
+	if warning {
+		v.Detail = DetailDelay
+	}
 }
 
 // report reads RFC 3464.
@@ -142,25 +154,25 @@ func (m *mail) groups() []statusRecipient {
 		if i := strings.Index(text, "\n> Final-Recipient:"); i >= 0 {
 			text = strings.ReplaceAll(text[i:], "\n> ", "\n") // a report that a person forwarded
 			all = append(all, parseStatus(text)...)
-		} else if at := fieldsWithin(text); at >= 0 {
-			all = append(all, parseStatus(text[at:])...)
+		} else if fields := fieldsWithin(text); fields != "" {
+			all = append(all, parseStatus(fields)...)
 		}
 	}
 	return all
 }
 
-// fieldsWithin finds report fields in a text: the line that begins with Reporting-MTA or the first recipient's, -1 when
-// the mail does not hold both a recipient and an action.
-func fieldsWithin(text string) int {
+// fieldsWithin returns the report fields in a text: from the line that begins with Reporting-MTA or the first recipient's
+// up to the returned message, "" when the text does not hold both a recipient and an action.
+func fieldsWithin(text string) string {
 	report, _ := cutReturned(text)
 	low := strings.ToLower(report)
 	if !strings.Contains(low, "\naction:") {
-		return -1
+		return ""
 	}
 	for _, name := range []string{"\nreporting-mta:", "\naction:", "\noriginal-recipient:", "\nfinal-recipient:"} {
 		if i := strings.Index(low, name); i >= 0 && strings.Contains(low, "\nfinal-recipient:") {
-			return i + 1
+			return report[min(i+1, len(report)):]
 		}
 	}
-	return -1
+	return ""
 }

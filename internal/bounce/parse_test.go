@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,12 @@ func brief(v Verdict) string {
 	if v.FeedbackType != "" {
 		parts = append(parts, "type="+v.FeedbackType)
 	}
+	if v.Detail != "" {
+		parts = append(parts, "detail="+v.Detail)
+	}
+	if v.Sender != "" {
+		parts = append(parts, "sender="+v.Sender)
+	}
 	return strings.Join(parts, "; ")
 }
 
@@ -31,7 +38,7 @@ func brief(v Verdict) string {
 var fixtures = map[string]string{
 	"postfix":                    "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
 	"postfix-three":              "bounce; dead@shop.example 5.1.1/550 userunknown HARD failed; full@shop.example 5.2.2/552 mailboxfull soft failed; a..b@docomo.ne.jp 5.0.0/550 filtered soft failed",
-	"postfix-delayed":            "bounce; hanako@shop.example 4.4.1/ expired soft delayed",
+	"postfix-delayed":            "bounce; hanako@shop.example 4.4.1/ expired soft delayed; detail=delay",
 	"relayed":                    "delivered",
 	"utf8-report":                "bounce; 花子@店.example 5.1.1/550 userunknown HARD failed",
 	"no-closing-boundary":        "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
@@ -43,13 +50,13 @@ var fixtures = map[string]string{
 	"arf":                        "complaint; hanako@shop.example; type=abuse",
 	"arf-not-spam":               "not-a-bounce; hanako@shop.example; type=not-spam",
 	"jmrp":                       "complaint; hanako@hotmail.example; type=abuse",
-	"receipt":                    "autoreply",
-	"vacation":                   "autoreply",
-	"vacation-no-3834":           "autoreply",
+	"receipt":                    "autoreply; detail=receipt",
+	"vacation":                   "autoreply; detail=vacation",
+	"vacation-no-3834":           "autoreply; detail=vacation",
 	"unsubscribe":                "unsubscribe",
 	"unsubscribe-subject":        "unsubscribe",
 	"exim":                       "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed; taro@shop.example /550 filtered soft failed",
-	"exim-warning":               "bounce; hanako@shop.example 4.2.1/450 systemerror soft delayed",
+	"exim-warning":               "bounce; hanako@shop.example 4.2.1/450 systemerror soft delayed; detail=delay",
 	"qmail":                      "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed; late@shop.example 5.7.1/550 spamdetected soft failed",
 	"sendmail":                   "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
 	"exchange":                   "bounce; hanako@shop.example / userunknown HARD failed",
@@ -57,6 +64,163 @@ var fixtures = map[string]string{
 	"ezweb-filter":               "bounce; hanako@ezweb.ne.jp / filtered soft failed",
 	"ses":                        "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
 	"group":                      "bounce; friends@groups.example / rejected soft failed",
+	"arf-yahoo":                  "complaint; hanako@ymail.example; type=abuse",
+	"au-full":                    "bounce; hanako@au.com / mailboxfull soft failed",
+	"vacation-left-company":      "autoreply; detail=vacation",
+	"barracuda-ndr":              "bounce; hanako@shop.example 5.7.1/550 spamdetected soft failed",
+	"biglobe":                    "bounce; hanako@example.biglobe.ne.jp / mailboxfull soft failed",
+	"challenge":                  "autoreply; detail=challenge",
+	"courier":                    "bounce; hanako@shop.example 5.0.0/550 userunknown HARD failed",
+	"docomo-rcpt":                "bounce; hanako@docomo.ne.jp 5.1.1/550 userunknown HARD failed",
+	"docomo-returned":            "bounce; hanako@docomo.ne.jp /550 filtered soft failed",
+	"exchange-2010-ja":           "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"exchange-2010-plain":        "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"exim-data":                  "bounce; hanako@shop.example /550 spamdetected soft failed",
+	"exim-dsn":                   "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"exim-pipe":                  "bounce; hanako@shop.example / mailererror soft failed",
+	"exim-quota":                 "bounce; hanako@shop.example / mailboxfull soft failed",
+	"exim-relay":                 "bounce; hanako@shop.example /550 norelaying soft failed",
+	"exim-retry-timeout":         "bounce; hanako@shop.example / expired soft failed",
+	"exim-size":                  "bounce; hanako@shop.example 5.0.0/552 emailtoolarge soft failed",
+	"exim-unrouteable":           "bounce; taro@shopp.example 5.0.0/ hostunknown HARD failed",
+	"ezweb-suspended":            "bounce; hanako@ezweb.ne.jp / suspend soft failed",
+	"gateway-2":                  "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"gateway-3":                  "bounce; hanako@shop.example / mailboxfull soft failed",
+	"gateway-1":                  "bounce; hanako@shop.example / userunknown HARD failed",
+	"rfc6533-global":             "bounce; 花子@店.example 5.1.1/550 userunknown HARD failed",
+	"gmail-delay":                "bounce; hanako@shop.example 4.4.1/ expired soft delayed; detail=delay",
+	"gmail-full":                 "bounce; hanako@gmail.com 5.2.2/552 mailboxfull soft failed",
+	"gmail-ja":                   "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"gmail-nodomain":             "bounce; taro@shopp.example 4.0.0/ hostunknown soft failed",
+	"googlegroups-full":          "bounce; friends@googlegroups.com / rejected soft failed",
+	"groupwise":                  "bounce; hanako@shop.example / userunknown HARD failed",
+	"haraka":                     "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"hmailserver":                "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"jmrp-bare":                  "complaint; hanako@hotmail.example; type=abuse",
+	"html-only":                  "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"vacation-ja":                "autoreply; detail=vacation",
+	"james":                      "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"kddi-full":                  "bounce; hanako@ma.dion.example / mailboxfull soft failed",
+	"m365-access":                "bounce; hanako@shop.example 5.4.1/550 rejected soft failed",
+	"m365-de":                    "bounce; hanako@shop.example 5.2.2/554 mailboxfull soft failed",
+	"m365-fr-blocked":            "bounce; hanako@shop.example 5.7.1/550 blocked soft failed",
+	"m365-group":                 "bounce; hanako@shop.example 5.7.133/550 rejected soft failed",
+	"m365-ja":                    "bounce; hanako@shop.example 5.1.10/550 userunknown HARD failed",
+	"mailenable":                 "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"mailman-notice":             "not-a-bounce",
+	"mail-ru":                    "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"mdaemon":                    "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"mimecast":                   "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"qmail-quota":                "bounce; hanako@shop.example 5.2.2/ mailboxfull soft failed",
+	"nifty-ja":                   "bounce; hanako@isp.example / userunknown HARD failed",
+	"opensmtpd-delay":            "bounce; hanako@shop.example / networkerror soft delayed; detail=delay",
+	"opensmtpd-expired":          "bounce; hanako@shop.example / expired soft failed",
+	"opensmtpd-unknown":          "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"ordinary-talks-of-bounce":   "not-a-bounce",
+	"please-remove-en":           "not-a-bounce; detail=removal; sender=hanako@shop.example",
+	"please-remove-ja":           "not-a-bounce; detail=removal; sender=hanako@shop.example",
+	"postfix-ja":                 "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"postfix-dot":                "bounce; hanako@shop.example 5.7.1/550 spamdetected soft failed",
+	"postfix-expired":            "bounce; hanako@shop.example 4.4.1/ networkerror soft failed",
+	"postfix-quota-local":        "bounce; hanako@shop.example 5.2.2/ mailboxfull soft failed",
+	"postfix-relay":              "bounce; hanako@shop.example 5.7.1/554 norelaying soft failed",
+	"postfix-size":               "bounce; hanako@shop.example 5.3.4/ emailtoolarge soft failed",
+	"postfix-unknown-domain":     "bounce; taro@shopp.example 5.4.4/ hostunknown HARD failed",
+	"powermta":                   "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"qmail-local":                "bounce; hanako@shop.example 5.1.1/ userunknown HARD failed",
+	"qmail-nohost":               "bounce; taro@shopp.example 5.1.2/ hostunknown HARD failed",
+	"qmail-queue":                "bounce; hanako@shop.example 4.4.1/ expired soft failed",
+	"qmail-docomo-dot":           "bounce; hanako@docomo.ne.jp /550 filtered soft failed",
+	"qmail-sender":               "bounce; hanako@shop.example 5.1.8/553 rejected soft failed",
+	"qmail-vpopmail":             "bounce; hanako@shop.example / hasmoved HARD failed",
+	"postfix-refused-to-talk":    "bounce; hanako@shop.example 5.7.1/550 blocked soft failed",
+	"delivered":                  "delivered",
+	"reply-no-removal":           "not-a-bounce",
+	"sendmail-dsn":               "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"sendmail-old":               "bounce; taro@shopp.example /550 hostunknown HARD failed",
+	"sendmail-warning":           "bounce; hanako@shop.example 4.4.1/ expired soft delayed; detail=delay",
+	"ses-complaint":              "complaint; hanako@shop.example; type=abuse",
+	"ses-dsn":                    "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"ses-event":                  "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"ses-suppressed":             "bounce; hanako@shop.example 5.1.1/ suppressed soft failed",
+	"softbank":                   "bounce; hanako@softbank.ne.jp 5.1.1/550 userunknown HARD failed",
+	"bounce-zh":                  "bounce; hanako@shop.example / userunknown HARD failed",
+	"ticket":                     "autoreply; detail=answer",
+	"yahoo":                      "bounce; hanako@ymail.example /554 userunknown HARD failed",
+	"yahoo-tss":                  "bounce; hanako@ymail.example 5.7.2/553 blocked soft failed",
+	"zimbra-inline":              "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"zoho":                       "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"amavis-virus":               "bounce; hanako@shop.example 5.7.0/554 virusdetected soft failed",
+	"apple-filter":               "bounce; hanako@icloud.com 5.7.1/554 policyviolation soft failed",
+	"communigate":                "bounce; hanako@shop.example 5.0.0/ userunknown HARD failed",
+	"dmarc-aggregate":            "not-a-bounce",
+	"domino":                     "bounce; hanako@shop.example 5.1.1/ userunknown HARD failed",
+	"exchange-delay":             "bounce; hanako@shop.example 4.4.7/ expired soft delayed; detail=delay",
+	"exchange-relayed":           "delivered",
+	"exim-three":                 "bounce; dead@shop.example /550 userunknown HARD failed; full@shop.example 5.2.2/552 mailboxfull soft failed; late@shop.example / expired soft failed",
+	"gmail-blocked":              "bounce; hanako@shop.example 5.7.26/550 authfailure soft failed",
+	"gmx":                        "bounce; hanako@shop.example 5.1.1/ userunknown HARD failed",
+	"groupwise-full":             "bounce; hanako@shop.example / mailboxfull soft failed",
+	"imail":                      "bounce; hanako@shop.example / userunknown HARD failed",
+	"interscan":                  "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"ja-full":                    "bounce; hanako@isp.example / mailboxfull soft failed",
+	"ja-isp-1":                   "bounce; hanako@isp.example /550 userunknown HARD failed",
+	"ja-stop-short":              "not-a-bounce; detail=removal; sender=hanako@docomo.ne.jp",
+	"mailman-held":               "not-a-bounce",
+	"messaging-server":           "bounce; hanako@shop.example 5.1.1/ userunknown HARD failed",
+	"mmdf":                       "bounce; hanako@shop.example / userunknown HARD failed",
+	"newsletter":                 "not-a-bounce",
+	"outlook-com-block":          "bounce; hanako@outlook.com 5.7.1/550 blocked soft failed",
+	"parcel-notice":              "not-a-bounce",
+	"postfix-expanded":           "bounce; taro@home.example 5.1.1/550 userunknown HARD failed",
+	"postfix-postmaster-notice":  "not-a-bounce",
+	"qmail-two":                  "bounce; dead@shop.example 5.1.1/ userunknown HARD failed; late@shop.example 4.4.3/ expired soft failed",
+	"quarantine-digest":          "not-a-bounce",
+	"read-outlook":               "autoreply; detail=receipt",
+	"reply-vacation-word":        "not-a-bounce",
+	"scomp-bare":                 "complaint; hanako@aol.example; type=abuse",
+	"sendmail-fivedays":          "bounce; hanako@shop.example 4.4.7/ expired soft failed",
+	"sendmail-three":             "bounce; dead@shop.example 5.1.1/550 userunknown HARD failed; full@shop.example 5.2.2/552 mailboxfull soft failed; block@shop.example 5.7.1/554 blocked soft failed",
+	"smail":                      "bounce; hanako@shop.example / userunknown HARD failed",
+	"surgemail":                  "bounce; hanako@shop.example / userunknown HARD failed",
+	"tlsrpt":                     "not-a-bounce",
+	"unsubscribe-word-only":      "not-a-bounce; detail=removal; sender=hanako@shop.example",
+	"vacation-quotes-bounce":     "autoreply; detail=vacation",
+	"yahoo-jp":                   "bounce; hanako@yahoo.co.jp /554 userunknown HARD failed",
+	"dragonfly":                  "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"m-filter":                   "bounce; hanako@shop.example 5.2.2/552 mailboxfull soft failed",
+	"fml":                        "bounce; hanako@shop.example / systemerror soft failed",
+	"verizon":                    "bounce; 2025550100@vtext.com /550 userunknown HARD failed",
+	"google-relay":               "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"domino-plain":               "bounce; hanako@shop.example / userunknown HARD failed",
+	"spamcop":                    "complaint; hanako@shop.example; type=abuse",
+	"apple-unsubscribe":          "complaint; hanako@shop.example; type=opt-out",
+	"kddi-filter":                "bounce; hanako@ma.dion.example /550 filtered soft failed",
+	"es":                         "bounce; hanako@shop.example 5.2.2/552 mailboxfull soft failed",
+	"expired-only":               "bounce; hanako@shop.example / expired soft failed",
+	"gateway-in-header":          "bounce; hanako@shop.example / userunknown HARD failed",
+	"human-asks-delivery":        "not-a-bounce",
+	"icewarp":                    "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"iis":                        "bounce; hanako@shop.example 5.1.1/ userunknown HARD failed",
+	"iis-expired":                "bounce; hanako@shop.example 4.4.7/ expired soft failed",
+	"ironport":                   "bounce; hanako@shop.example 5.1.0/550 userunknown HARD failed",
+	"ja-moved":                   "not-a-bounce",
+	"ja-postfix-html":            "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"ja-spam":                    "bounce; hanako@shop.example / spamdetected soft failed",
+	"kerio":                      "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"ko":                         "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"listserv":                   "not-a-bounce",
+	"mercury":                    "bounce; hanako@shop.example / userunknown HARD failed",
+	"nested-only":                "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"orange-fr":                  "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"postoffice":                 "bounce; hanako@shop.example / userunknown HARD failed",
+	"proofpoint":                 "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"ru":                         "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"smartermail":                "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"t-online-de":                "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"temp-greylist-fail":         "bounce; hanako@shop.example 4.7.1/450 systemerror soft failed",
+	"xmail":                      "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"zh-163":                     "bounce; hanako@shop.example /550 userunknown HARD failed",
 	"ordinary":                   "not-a-bounce",
 }
 
@@ -77,6 +241,24 @@ func TestFixtures(t *testing.T) {
 	for name, want := range fixtures {
 		if got := brief(Parse(fixture(t, name))); got != want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, want)
+		}
+	}
+}
+
+// TestEveryFamilyHasAFixture: a rule that no mail of ours needs is a rule that nobody would miss.
+func TestEveryFamilyHasAFixture(t *testing.T) {
+	seen := map[string]bool{}
+	for name := range fixtures {
+		seen[Parse(fixture(t, name)).Family] = true
+	}
+	for _, f := range families {
+		if !seen[f.name] {
+			t.Errorf("family %s: no fixture is read by it", f.name)
+		}
+	}
+	for _, f := range []string{"rfc3464", "arf", "jmrp", "scomp", "spamcop", "apple", "rfc8098", "mailto", "ses", "rfc3834", "words", "person"} {
+		if !seen[f] {
+			t.Errorf("%s: no fixture is read so", f)
 		}
 	}
 }
@@ -178,6 +360,69 @@ func TestHugeAndCrookedMailsAreBounded(t *testing.T) {
 	}
 }
 
+// TestABigMailIsReadInBoundedTimeAndMemory: the report stands before what is returned, however large that is.
+func TestABigMailIsReadInBoundedTimeAndMemory(t *testing.T) {
+	report, rest, _ := strings.Cut(string(fixture(t, "postfix")), "550 5.1.1 user unknown: this stands in our own text")
+	var deep strings.Builder
+	for i := range 500 { // reports within reports within reports
+		fmt.Fprintf(&deep, "\n--d%d\nContent-Type: message/rfc822\n\nFrom: MAILER-DAEMON@x.example\nContent-Type: multipart/report; report-type=delivery-status; boundary=d%d\n\n--d%d\nContent-Type: message/delivery-status\n\nFinal-Recipient: rfc822; stranger%d@other.example\nAction: failed\nStatus: 5.1.1\n", i, i+1, i+1, i)
+	}
+	for name, filling := range map[string]string{
+		"50 MB in lines":    strings.Repeat(strings.Repeat("A", 76)+"\n", 50<<20/77),
+		"50 MB in one line": strings.Repeat("A", 50<<20),
+		"50 MB of CR":       strings.Repeat("550 5.1.1 user unknown\r", 50<<20/23),
+		"50 MB of NUL":      strings.Repeat("\x00", 50<<20),
+		"10,000 parts":      strings.Repeat("\n--p\nContent-Type: text/plain\n\n<stranger@other.example>: 550 5.1.1 user unknown\n", 10000),
+		"nested reports":    deep.String(),
+	} {
+		raw := []byte(report + filling + rest)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		begin := time.Now()
+		got := brief(Parse(raw))
+		took := time.Since(begin)
+		runtime.ReadMemStats(&after)
+		if got != fixtures["postfix"] {
+			t.Errorf("%s: %s", name, got)
+		}
+		if took > 20*time.Second { // a tenth of a second where the machine is free; what spins takes minutes
+			t.Errorf("%s: took %s", name, took)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 20*maxMail {
+			t.Errorf("%s: %d MB allocated", name, used>>20)
+		}
+	}
+	// The same as a mail that ends nowhere and closes nothing, cut at any place.
+	raw := fixture(t, "sendmail-three")
+	for n := range raw {
+		for _, r := range Parse(raw[:n]).Bounces {
+			if r.Hard && r.Recipient != "dead@shop.example" {
+				t.Fatalf("cut at %d: %+v", n, r)
+			}
+		}
+	}
+}
+
+// TestACutMailKillsNobodyElse: of a mail that breaks off anywhere, whoever is hard is so in the whole mail too, unless the
+// cut goes through his address.
+func TestACutMailKillsNobodyElse(t *testing.T) {
+	for name, want := range fixtures {
+		raw := fixture(t, name)
+		if name == "gmail-nodomain" {
+			continue // the status that contradicts its text stands at the end
+		}
+		for n := 0; n < len(raw); n += 29 {
+			for _, r := range Parse(raw[:n]).Bounces {
+				_, entry, whole := strings.Cut(want, r.Recipient+" ")
+				entry, _, _ = strings.Cut(entry, ";")
+				if r.Hard && (whole && !strings.Contains(entry, "HARD") || !strings.Contains(want, r.Recipient)) {
+					t.Errorf("%s, cut at %d: %s is hard (%s)", name, n, r.Recipient, r.Reason)
+				}
+			}
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.eml")
 	if err != nil {
@@ -213,10 +458,49 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzClassify: whatever is said, in whatever step, only an uncontradicted and permanent word at RCPT kills.
+func FuzzClassify(f *testing.F) {
+	raw, err := os.ReadFile("testdata/replies.txt")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, line := range strings.Split(string(raw), "\n") {
+		if p := strings.SplitN(line, " ", 5); len(p) == 5 {
+			f.Add(p[4], p[0], p[1])
+		}
+	}
+	f.Fuzz(func(t *testing.T, text, phase, domain string) {
+		r := Reply{Text: text, Phase: phase}
+		c := Classify(r, domain)
+		if c.Reason == "" || Words(c.Reason) == "" || c.Hard && (!Dead(c.Reason) || c.Action != DoSuppress || aboutUs(phase) || afterBody(phase)) {
+			t.Errorf("%+v", c)
+		}
+		if full := completed(r); c.Hard && !permanent(full) {
+			t.Errorf("hard for now only: %+v", full)
+		}
+		if e := Explain(r, c, domain); e.Meaning == "" || len(e.Todo) == 0 {
+			t.Errorf("%+v", e)
+		}
+	})
+}
+
 func BenchmarkParse(b *testing.B) {
 	var mails [][]byte
 	for name := range fixtures {
 		mails = append(mails, fixture(b, name))
+	}
+	if dir := os.Getenv("BOUNCE_CORPUS"); dir != "" {
+		files, err := filepath.Glob(filepath.Join(dir, "mails", "*.eml"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, file := range files {
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				b.Fatal(err)
+			}
+			mails = append(mails, raw)
+		}
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {

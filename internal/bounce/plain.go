@@ -1,6 +1,7 @@
 package bounce
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -12,13 +13,20 @@ func (m *mail) plainReport() (Verdict, bool) {
 	if f == nil {
 		return Verdict{}, false
 	}
+	if f.notice {
+		return Verdict{Kind: KindOther, Family: f.name}, true
+	}
 	v := Verdict{Kind: KindBounce, Family: f.name}
 	said := m.said()
 	for _, address := range said.recipients {
 		v.add(said.judge(address, f))
 	}
+	if len(f.filter) > 0 && m.bears(f.filter) {
+		v.filtered()
+	}
+	m.unmask(v.Bounces)
 	if len(v.Bounces) > 0 {
-		return v, true
+		return v, f.name != "general" || m.original != nil || !v.unclear() || m.failed()
 	}
 	if inner, ok := m.inner(); ok {
 		return inner, true
@@ -27,6 +35,52 @@ func (m *mail) plainReport() (Verdict, bool) {
 		v.add(said.judge(address, f))
 	}
 	return v, len(v.Bounces) > 0
+}
+
+// filtered turns what sounds dead, or says nothing, into a filter's work.
+func (v *Verdict) filtered() {
+	for i, r := range v.Bounces {
+		if r.Hard || open(r.Reason) {
+			c := classOf(Filtered, false)
+			v.Bounces[i].Reason, v.Bounces[i].Hard, v.Bounces[i].Scope = c.Reason, c.Hard, c.Scope
+		}
+	}
+}
+
+// unclear reports whether nothing is known but addresses.
+func (v Verdict) unclear() bool {
+	for _, r := range v.Bounces {
+		if r.Reason != Undefined || r.Status != "" || r.Reply != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// failed reports whether the mail says in so many words that a message was not delivered.
+func (m *mail) failed() bool {
+	text := strings.ToLower(m.subject() + "\n" + m.said().whole)
+	for _, words := range failures {
+		if !slices.Contains(weakFailures, words) && strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// unmask puts the address that was mailed in the place of one whose local part a provider made unreadable ("****@isp").
+func (m *mail) unmask(bounces []Recipient) {
+	for i := range bounces {
+		local, domain, _ := cutLast(bounces[i].Recipient, '@')
+		if strings.Trim(local, "*#x") != "" || !strings.ContainsAny(local, "*#") {
+			continue
+		}
+		for _, a := range m.mailed() {
+			if _, d, _ := cutLast(a, '@'); strings.EqualFold(d, domain) {
+				bounces[i].Recipient = a
+			}
+		}
+	}
 }
 
 // inner reads a report that a gateway wrapped into one of its own, which names nobody. One level, and only then: what
@@ -51,6 +105,7 @@ type account struct {
 	lines      map[string][]string // by recipient in lower case: all from where it is named to the next one
 	naming     map[string][]string // those that name it
 	whole      string
+	subject    string // of the report
 	delayed    bool
 }
 
@@ -78,7 +133,8 @@ func (m *mail) said() *account {
 	if len(a.whole) > maxReport {
 		a.whole = a.whole[:maxReport]
 	}
-	a.delayed = isWarning(m.subject() + "\n" + a.whole)
+	a.subject = m.subject()
+	a.delayed = isWarning(a.subject + "\n" + a.whole)
 	a.read(m.known(), m.ours())
 	return a
 }
@@ -260,10 +316,17 @@ func (a *account) judge(address string, f *family) Recipient {
 	try := []string{strings.Join(a.naming[strings.ToLower(address)], "\n"), a.about(address, only)}
 	if only {
 		try = append(try, a.whole)
+		if strings.Contains(strings.ToLower(a.subject), strings.ToLower(address)) {
+			try = append(try, a.subject) // one that names the address is the server's, not the quoted one of ours
+		}
 	}
 	var best Recipient
 	for i, text := range try {
-		c, r := understand(replyWithin(text), "", address, "")
+		reply := replyWithin(text)
+		if reply.Phase == "" && phaseOf(reply.Text) == "" {
+			reply.Phase = phaseOf(try[1]) // qmail tells the step on the line before the reply
+		}
+		c, r := understand(reply, "", address, "")
 		if reason := f.reason(matchable(text)); reason != "" && (open(c.Reason) || f.overrules) {
 			c = classOf(reason, permanent(r))
 		}
@@ -271,7 +334,8 @@ func (a *account) judge(address string, f *family) Recipient {
 			best = recipientOf(address, c, r)
 			best.Text = oneLine(text)
 		}
-		if !open(c.Reason) {
+		// What names the address may be words for people only; then the reply further down says it better.
+		if !open(c.Reason) && (r.Code != 0 || r.Enhanced != "" || c.Hard || i > 0 || !coded(try[1])) {
 			break
 		}
 	}
@@ -280,6 +344,9 @@ func (a *account) judge(address string, f *family) Recipient {
 	}
 	return best
 }
+
+// coded reports whether a reply with its code stands in a text.
+func coded(text string) bool { return findReply(text) != "" || findEnhanced(text) != "" }
 
 // replyWithin picks the reply out of lines. A session's transcript has the server's answers on lines of their own,
 // what follows the first refusal is only its echo ("no valid recipients").

@@ -12,9 +12,14 @@ type providerRule struct {
 	reason  string
 }
 
+// phaseUntold in a rule: only where neither the step nor a status about the address is known.
+const phaseUntold = "untold"
+
 var providers = []providerRule{
 	// docomo answers at RCPT for a user that does not exist. The same words after the body are the user's own filter.
 	{name: "docomo", domains: []string{"docomo.ne.jp"}, phase: "dot", phrases: []string{"unknown user"}, reason: Filtered},
+	// A report that tells neither the step nor 5.1.x leaves it open which it was; then nobody is dead.
+	{name: "docomo", domains: []string{"docomo.ne.jp"}, phase: phaseUntold, phrases: []string{"unknown user"}, reason: Filtered},
 	{name: "docomo", domains: []string{"docomo.ne.jp"}, status: "5.2.0", phrases: []string{"unknown user"}, reason: Filtered},
 	{name: "docomo", domains: []string{"docomo.ne.jp"}, phrases: []string{"too much mail data"}, reason: MailboxFull},
 	// au names the address when there is no such user; without one it is the user's filter.
@@ -23,14 +28,14 @@ var providers = []providerRule{
 	{name: "google", domains: []string{"google.com", "gmail.com"}, status: "5.2.1", phrases: []string{"does not exist"}, reason: UserUnknown},
 	// Exchange Online says "access denied" for an address that the tenant does not have, and for much else.
 	{name: "microsoft", domains: []string{"outlook.com"}, status: "5.4.1", phrases: []string{"access denied"}, reason: Rejected},
-	{name: "yahoo japan", domains: []string{"yahoo.co.jp"}, phrases: []string{"vs98-ip"}, reason: RateLimited},
-	{name: "yahoo", domains: []string{"yahoodns.net", "yahoo.com"}, phrases: []string{"[tss09]", "[tss11]", "[bl2"}, reason: Blocked},
-	{name: "yahoo", domains: []string{"yahoodns.net", "yahoo.com"}, phrases: []string{"[tss0", "[ts0"}, reason: RateLimited},
 }
 
 func providerReason(r Reply, text, domain string) string {
 	for _, p := range providers {
-		if p.phase != "" && p.phase != r.Phase || p.status != "" && p.status != r.Enhanced || !p.concerns(text, domain) {
+		if p.phase == phaseUntold && (r.Phase != "" || strings.HasPrefix(r.Enhanced, "5.1.")) {
+			continue
+		}
+		if p.phase != "" && p.phase != phaseUntold && p.phase != r.Phase || p.status != "" && p.status != r.Enhanced || !p.concerns(text, domain) {
 			continue
 		}
 		if len(p.phrases) == 0 {

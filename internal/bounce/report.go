@@ -131,17 +131,17 @@ func (s statusRecipient) judge(more string) Recipient {
 	address := s.address()
 	kind, diagnostic := diagnosticText(s.diagnostic)
 	r := Reply{Enhanced: findEnhanced(s.status), Text: diagnostic}
+	if phaseOf(diagnostic) == "" {
+		r.Phase = phaseIn(more, diagnostic) // Postfix tells the step in its text only
+	}
+	if c, ok := s.unknownAtRcpt(r, address, more); ok {
+		return c
+	}
 	c, r := understand(r, kind, address, s.remote)
 	if open(c.Reason) && more != "" {
-		if c2, r2 := understand(Reply{Enhanced: r.Enhanced, Text: strings.TrimSpace(diagnostic + "\n" + more)}, kind, address, s.remote); !open(c2.Reason) {
+		if c2, r2 := understand(Reply{Enhanced: r.Enhanced, Text: strings.TrimSpace(diagnostic + "\n" + more), Phase: r.Phase}, kind, address, s.remote); !open(c2.Reason) {
 			c, r = c2, r2
 		}
-	}
-	if c.Hard && r.Phase == "" {
-		// Postfix tells the step in its text only, and after the body "unknown user" is a filter's word.
-		r.Phase = phaseOf(more)
-		_, domain, _ := strings.Cut(address, "@")
-		c = Classify(r, domain)
 	}
 	if c.Hard && contradicts(more) {
 		c = classOf(MailboxFull, false)
@@ -155,6 +155,30 @@ func (s statusRecipient) judge(more string) Recipient {
 		out.delay()
 	}
 	return out
+}
+
+// unknownAtRcpt: a status of "policy" that the reporting server made up itself, over a plain "no such user" at RCPT of one
+// that spoke of no policy. That one knows its users.
+func (s statusRecipient) unknownAtRcpt(r Reply, address, more string) (Recipient, bool) {
+	if r.Phase != "rcpt" || r.Enhanced != "5.7.1" && r.Enhanced != "5.7.0" || findEnhanced(r.Text) != "" || s.verb() != ActionFailed {
+		return Recipient{}, false
+	}
+	c, said := understand(Reply{Text: r.Text, Phase: r.Phase}, "", address, s.remote)
+	if !c.Hard || said.Code/100 != 5 || contradicts(more) {
+		return Recipient{}, false
+	}
+	said.Enhanced = r.Enhanced
+	out := recipientOf(address, c, said)
+	out.Text = r.Text
+	return out, true
+}
+
+// phaseIn is the step that a text for people gives, in words or as a transcript, for a reply.
+func phaseIn(text, reply string) string {
+	if p := phaseOf(text); p != "" || reply == "" || !strings.Contains(text, ">>> ") {
+		return p
+	}
+	return phaseBefore(text, reply)
 }
 
 // contradicts reports whether the text for people says that a mailbox is full where the report says that it does not

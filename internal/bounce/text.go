@@ -59,11 +59,28 @@ func blankAddress(word string) string {
 	return head + "<@>" + strings.TrimPrefix(trail, ">")
 }
 
+// follows reports whether second follows first within a few words of one clause: in "User: a, reason: unknown error" it
+// does not.
+func follows(text, first, second string) bool {
+	for {
+		i := strings.Index(text, first)
+		if i < 0 {
+			return false
+		}
+		text = text[i+len(first):]
+		if gap := strings.Index(text[:min(len(text), near+len(second))], second); gap >= 0 && !strings.ContainsAny(text[:gap], ":;") {
+			return true
+		}
+	}
+}
+
 // textReason returns the reason that the first matching rule gives.
 func textReason(text string) string {
+	var g grams
+	g.add(text)
 	for _, rule := range texts {
 		for _, phrase := range rule.phrases {
-			if holds(text, phrase) {
+			if g.mayHold(phrase) && holds(text, phrase) {
 				return rule.reason
 			}
 		}
@@ -71,8 +88,44 @@ func textReason(text string) string {
 	return ""
 }
 
-// holds reports whether a phrase is in the text. Parts parted by "*" must stand in that order.
+// grams remembers by hash which four bytes follow each other in a text. Of a thousand phrases all but a few begin with four
+// that it does not have, and need no search.
+type grams [256]uint64
+
+func gram(s string) uint32 {
+	return (uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24) * 2654435761 >> 18
+}
+
+func (g *grams) add(text string) {
+	for i := 0; i+4 <= len(text); i++ {
+		h := gram(text[i:])
+		g[h>>6] |= 1 << (h & 63)
+	}
+}
+
+// mayHold reports false only for a phrase that cannot be in the text.
+func (g *grams) mayHold(phrase string) bool {
+	if len(phrase) < 4 {
+		return true
+	}
+	for i := range 4 {
+		if phrase[i] == '*' || phrase[i] == '~' {
+			return true
+		}
+	}
+	h := gram(phrase)
+	return g[h>>6]&(1<<(h&63)) != 0
+}
+
+// near is how far apart the parts round a "~" may stand.
+const near = 48
+
+// holds reports whether a phrase is in the text. Parts parted by "*" must stand in that order, those parted by "~" close
+// to each other too.
 func holds(text, phrase string) bool {
+	if first, second, ok := strings.Cut(phrase, "~"); ok {
+		return follows(text, first, second)
+	}
 	for {
 		part, rest, more := strings.Cut(phrase, "*")
 		i := strings.Index(text, part)
