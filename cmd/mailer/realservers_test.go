@@ -188,7 +188,7 @@ transport_maps = texthash:$config_directory/transport
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = %[5]s
 smtpd_error_sleep_time = 0
-smtpd_hard_error_limit = 5
+smtpd_hard_error_limit = 2
 smtpd_restriction_classes = room
 room = check_policy_service unix:%[6]s
 `, ourDomain, hereDomain, idnDomain, w.dovecot.LMTP, w.dovecot.SASL, w.dovecot.Quota),
