@@ -430,6 +430,13 @@ func (c *Conn) brokeAt(p delivery.Phase, r delivery.Reply, err error) delivery.A
 // many messages a connection say it that way.
 func (c *Conn) closing(p delivery.Phase, a delivery.Attempt) delivery.Attempt {
 	c.broken = true
-	a.Again = p == delivery.PhaseMail && c.answered > 0 && !strings.HasPrefix(a.Reply.Enhanced, "4.7.") // that one is about us
+	a.Again = p == delivery.PhaseMail && c.answered > 0 && (!strings.HasPrefix(a.Reply.Enhanced, "4.7.") || fullConnection(a.Reply.Text))
 	return a
+}
+
+// fullConnection reports whether a reply is about the messages of one connection ("421 4.7.0 Too many messages on this connection"). Any
+// other 4.7 is about us.
+func fullConnection(text string) bool {
+	text = strings.ToLower(text)
+	return strings.Contains(text, "message") && (strings.Contains(text, "connection") || strings.Contains(text, "session"))
 }

@@ -29,8 +29,9 @@ type gate struct {
 	lanes     []*lane
 	rest      *lane // the last one: domains that are too small for a lane of their own
 	byDomain  map[string]*lane
-	open      map[string]int64 // of the domains in the rest: how many were not handed to connections yet
-	campaign  string           // its name
+	open      map[string]int64  // of the domains in the rest: how many were not handed to connections yet
+	campaign  string            // its name
+	asks      map[string]*pulse // of those who ask for less, by lane or domain
 	ways      []*way
 	shares    map[string]*pace.Split // among the relays that may carry a message, by their names
 	holds     map[string]*hold       // by the scope of a limit
@@ -77,7 +78,7 @@ func newGate(now func() time.Time, ways []*way, hours pace.Hours) *gate {
 	for _, w := range ways {
 		w.all = ways
 	}
-	g.shares = map[string]*pace.Split{}
+	g.shares, g.asks = map[string]*pace.Split{}, map[string]*pulse{}
 	g.timer = time.AfterFunc(time.Hour, g.later)
 	g.timer.Stop()
 	return g

@@ -5,8 +5,8 @@ import "time"
 // pulse counts events in the last seconds. The zero pulse is ready.
 type pulse struct {
 	cells [pulseSpan + 1]int64
-	last  int64 // the second of the newest cell, from the epoch
-	first int64 // the second of the first event
+	last  int64     // the second of the newest cell, from the epoch
+	begun time.Time // the first event
 }
 
 const pulseSpan = 10
@@ -21,7 +21,7 @@ func (p *pulse) move(now time.Time) {
 	second := now.Unix()
 	if second < p.last || second-p.last > pulseSpan {
 		p.cells = [pulseSpan + 1]int64{}
-		p.last, p.first = second, second
+		p.last, p.begun = second, now
 	}
 	for p.last < second {
 		p.last++
@@ -29,12 +29,22 @@ func (p *pulse) move(now time.Time) {
 	}
 }
 
-// perSecond is the mean rate over the last ten seconds, or since the first event when that is less.
-func (p *pulse) perSecond(now time.Time) float64 {
+// count is how many there were in the last ten seconds.
+func (p *pulse) count(now time.Time) (n int64) {
 	p.move(now)
-	var n int64
 	for _, c := range p.cells {
 		n += c
 	}
-	return float64(n) / float64(min(p.last-p.first, pulseSpan)+1)
+	return n
 }
+
+// perSecond is the mean rate over the last ten seconds. Of what began since then it is the rate since its beginning: a lane that is
+// slowed in the first second of a run has shown what it can take, and must not be held to as many a second as have gone so far.
+func (p *pulse) perSecond(now time.Time) float64 {
+	n := p.count(now)
+	span := min(now.Sub(p.begun), pulseSpan*time.Second)
+	return float64(n) / max(span, pulseLeast).Seconds()
+}
+
+// pulseLeast is the least time that a rate is told from.
+const pulseLeast = 20 * time.Millisecond

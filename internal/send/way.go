@@ -225,6 +225,9 @@ func (w *way) took(now time.Time) bool {
 // slowDown follows a provider that wants less. When several at once want that it is the relay itself.
 func (e *engine) slowDown(w *way, l *lane, out *outgoing, now time.Time, why string) {
 	g := e.gate
+	if !g.insists(l, out.due.Domain, now) {
+		return
+	}
 	if l == g.rest {
 		l = g.part(out.due.Domain)
 	}
@@ -252,6 +255,26 @@ func (e *engine) slowDown(w *way, l *lane, out *outgoing, now time.Time, why str
 		}
 		w.tooMany(now)
 	}
+}
+
+// insists reports whether a provider that asks for less means it: it asks again within seconds, and that for more than a twentieth of what
+// goes there. Some server among many is always busy; that is waited for with the one message that it had, and not by the whole lane.
+func (g *gate) insists(l *lane, domain string, now time.Time) bool {
+	name := l.name
+	if l == g.rest {
+		name = domain
+	}
+	asked := g.asks[name]
+	if asked == nil {
+		asked = &pulse{}
+		g.asks[name] = asked
+	}
+	asked.beat(now)
+	if l.state.Rate > 0 {
+		return true
+	}
+	n := asked.count(now)
+	return n > 1 && (l == g.rest || 20*n > l.pulse.count(now))
 }
 
 // together30 is how close in time several providers slow us when it is for one reason.
