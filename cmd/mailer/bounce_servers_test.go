@@ -25,6 +25,7 @@ type bounceWay struct {
 	by     map[string]string // reasons of the servers that say something else
 	scope  string
 	hard   bool
+	except string // the server that does not come to this end in a test's time
 }
 
 var bounceWays = []bounceWay{
@@ -35,8 +36,10 @@ var bounceWays = []bounceWay{
 	{name: "policy", reason: bounce.PolicyViolation, scope: bounce.ScopeContent},
 	{name: "spam", reason: bounce.SpamDetected, scope: bounce.ScopeContent},
 	{name: "relay", reason: bounce.NoRelaying, scope: bounce.ScopeRelay},
-	{name: "later", reason: bounce.SystemError, scope: bounce.ScopeDomain}, // what the last try was told
-	{name: "anyone", domain: "down.", reason: bounce.NetworkError, scope: bounce.ScopeDomain},
+	{name: "later", reason: bounce.SystemError, scope: bounce.ScopeDomain, // Postfix says what the last try was told
+		by: map[string]string{"exim": bounce.Expired, "opensmtpd": bounce.Expired}},
+	{name: "anyone", domain: "down.", reason: bounce.NetworkError, scope: bounce.ScopeDomain, except: "opensmtpd", // it lets nothing expire while it counts a route as down
+		by: map[string]string{"exim": bounce.Expired}},
 	{name: "anyone", domain: "nowhere.", reason: bounce.HostUnknown, scope: bounce.ScopeDomain, hard: true},
 }
 
@@ -46,7 +49,7 @@ var refusals = map[string]string{
 	"RCPT full":   "552 5.2.2 <%s>: Mailbox is full",
 	"RCPT policy": "550 5.7.1 <%s>: Recipient address rejected: not allowed by the policy of this site",
 	"RCPT relay":  "554 5.7.1 <%s>: Relay access denied",
-	"RCPT later":  "451 4.3.0 <%s>: Temporary lookup failure",
+	"RCPT later":  "451 4.3.0 <%s>: Error: queue file write error",
 	". big":       "552 5.3.4 Error: message file too big",
 	". huge":      "552 5.3.4 Error: message file too big",
 	". spam":      "554 5.7.1 Message rejected as spam",
@@ -61,11 +64,9 @@ var refusals = map[string]string{
 func TestRealBounces(t *testing.T) {
 	w := newBounceServers(t)
 	for _, s := range w.servers {
-		for _, way := range bounceWays {
-			w.send(s, way)
-		}
+		w.send(s)
 	}
-	w.await(len(w.servers)*len(bounceWays), 2*time.Minute)
+	w.await(len(w.sent), 2*time.Minute)
 	reports := w.dovecot.Mail(t)["bounce@"+ourDomain]
 	seen := map[int64]int{}
 	for _, raw := range reports {
@@ -177,6 +178,9 @@ bounces:
 	}
 	for _, s := range w.servers {
 		for _, way := range bounceWays {
+			if way.except == s.name {
+				continue
+			}
 			d := bouncedDelivery{way, s.name, way.name + "@" + way.domain + s.name + ".test"}
 			id := int64(len(w.sent) + 1)
 			w.sent[id] = d
@@ -189,14 +193,14 @@ bounces:
 	}
 }
 
-// send hands one message to a server, as mailer would.
-func (w *bounceServers) send(s bounceServer, way bounceWay) {
+// send hands a server its messages, as mailer would.
+func (w *bounceServers) send(s bounceServer) {
 	w.t.Helper()
 	for id, d := range w.sent {
-		if d.server != s.name || d.name != way.name || d.domain != way.domain {
+		if d.server != s.name {
 			continue
 		}
-		body := strings.Repeat("The same line again and again.\r\n", 1+way.size/32)
+		body := strings.Repeat("The same line again and again.\r\n", 1+d.size/32)
 		text := fmt.Sprintf("From: News <news@%s>\r\nTo: %s\r\nSubject: News\r\nDate: Thu, 01 Oct 2026 09:00:00 +0900\r\nMessage-ID: <%s@%[1]s>\r\n\r\n%s",
 			ourDomain, d.address, w.keys.Sign(delivery.TokenMessageID, id), body)
 		from := "bounce+" + w.keys.Sign(delivery.TokenBounce, id) + "@" + ourDomain
@@ -265,7 +269,7 @@ func (w *bounceServers) sync() {
 			dead = append(dead, d.address)
 		}
 	}
-	out := w.run(exitDone, "bounces", "sync")
+	out := w.run(exitDone, "--json", "bounces", "sync")
 	sum := lastLine(w.t, out)
 	for name, n := range map[string]int{"read": len(w.sent), "bounces": len(w.sent), "hard": len(dead), "suppressed": len(dead), "unmatched": 0, "forged": 0} {
 		if sum[name] != float64(n) {

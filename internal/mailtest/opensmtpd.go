@@ -38,5 +38,5 @@ func StartOpenSMTPD(t testing.TB, host string, port int, resolver string, routes
 	if err := os.Chmod(jail+smtpctl, 0o755|os.ModeSetgid); err != nil {
 		t.Fatal(err)
 	}
-	jailed("opensmtpd "+host, jail, smtpd+" -d", "chroot "+jail+" "+smtpctl+" show queue", jail+"/log").keep(t)
+	jailed("opensmtpd "+host, jail, smtpd+" -d", "chroot "+jail+" "+smtpctl+" show hoststats", jail+"/log").keep(t)
 }
