@@ -108,7 +108,11 @@ func (m *mail) report() (Verdict, bool) {
 	for _, group := range groups {
 		switch group.verb() {
 		case ActionFailed, ActionDelayed:
-			v.add(group.judge(said.about(group.address(), len(groups) == 1)))
+			more := said.about(group.address(), len(groups) == 1)
+			if strings.Contains(matchable(more), "envelope expired") {
+				group.action = ActionFailed // OpenSMTPD's last word about a message it gave up says "delayed"
+			}
+			v.add(group.judge(more))
 		default:
 			positive = true
 		}

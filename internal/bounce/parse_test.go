@@ -81,6 +81,8 @@ var fixtures = map[string]string{
 	"exim-quota":                 "bounce; hanako@shop.example / mailboxfull soft failed",
 	"exim-relay":                 "bounce; hanako@shop.example /550 norelaying soft failed",
 	"exim-retry-timeout":         "bounce; hanako@shop.example / expired soft failed",
+	"exim-dsn-retry-timeout":     "bounce; hanako@shop.example 5.0.0/ expired soft failed",
+	"opensmtpd-expired-dsn":      "bounce; hanako@shop.example 4.4.7/ expired soft failed",
 	"exim-size":                  "bounce; hanako@shop.example 5.0.0/552 emailtoolarge soft failed",
 	"exim-unrouteable":           "bounce; taro@shopp.example 5.0.0/ hostunknown HARD failed",
 	"ezweb-suspended":            "bounce; hanako@ezweb.ne.jp / suspend soft failed",

@@ -139,7 +139,7 @@ func (s statusRecipient) judge(more string) Recipient {
 	}
 	c, r := understand(r, kind, address, s.remote)
 	if open(c.Reason) && more != "" {
-		if c2, r2 := understand(Reply{Enhanced: r.Enhanced, Text: strings.TrimSpace(diagnostic + "\n" + more), Phase: r.Phase}, kind, address, s.remote); !open(c2.Reason) {
+		if c2, r2 := understand(Reply{Enhanced: r.Enhanced, Text: strings.TrimSpace(diagnostic + "\n" + more), Phase: r.Phase}, kind, address, s.remote); !open(c2.Reason) || c2.Reason == Expired {
 			c, r = c2, r2
 		}
 	}
