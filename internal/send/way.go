@@ -35,8 +35,9 @@ type way struct {
 	pause    time.Duration
 	until    time.Time // no mail before then: the relay wanted a pause
 	why      string
-	failures int // such wishes in a row, without a message taken
-	ours     int // refusals about us in a row
+	broke    bool // nobody wished that pause: a connection broke
+	failures int  // such wishes in a row, without a message taken
+	ours     int  // refusals about us in a row
 
 	accepted int64
 	all      []*way // of the run
@@ -186,7 +187,7 @@ func (e *engine) learn(w *way, out *outgoing, a delivery.Attempt, j delivery.Jud
 	case d.Lane:
 		w.failures++
 		w.pause = min(max(2*w.pause, e.firstPause), maxPause)
-		w.until, w.why = now.Add(w.pause), said(a)
+		w.until, w.why, w.broke = now.Add(w.pause), said(a), a.Lost
 		w.tooMany(now)
 		if w.failures >= laneFailures {
 			e.lose(w, fmt.Errorf("%w: %s", ErrNotNow, said(a)))
@@ -216,8 +217,8 @@ func (e *engine) learn(w *way, out *outgoing, a delivery.Attempt, j delivery.Jud
 func (w *way) took(now time.Time) bool {
 	w.accepted++
 	w.failures, w.ours = 0, 0
-	if now.After(w.until) {
-		w.pause = 0
+	if now.After(w.until) || w.broke {
+		w.pause, w.until = 0, time.Time{}
 	}
 	return w.state.Took(now)
 }
