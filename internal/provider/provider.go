@@ -34,9 +34,8 @@ type Provider struct {
 
 // Direct is what holds beside that for mail that goes to the provider's own servers.
 type Direct struct {
-	Connections           int
-	MessagesPerConnection int
-	Rates                 []pace.Rate
+	Connections int
+	Rates       []pace.Rate
 }
 
 // Table is all providers of a workspace. It is not changed once it is made.
@@ -68,9 +67,8 @@ type fileProvider struct {
 }
 
 type fileDirect struct {
-	Connections           int      `yaml:"connections"`
-	MessagesPerConnection int      `yaml:"messages_per_connection"`
-	Rates                 []string `yaml:"rates"`
+	Connections int      `yaml:"connections"`
+	Rates       []string `yaml:"rates"`
 }
 
 func parse(text []byte) (Table, error) {
@@ -113,7 +111,7 @@ func (f fileProvider) provider(name string, otherwise Provider) (Provider, error
 		p.Pause = pause
 	}
 	if f.Direct.Connections > 0 {
-		p.Direct = Direct{Connections: f.Direct.Connections, MessagesPerConnection: f.Direct.MessagesPerConnection}
+		p.Direct = Direct{Connections: f.Direct.Connections}
 	}
 	for _, text := range f.Direct.Rates {
 		r, err := pace.ParseRate(text)

@@ -132,7 +132,7 @@ func (g *gate) openLanes(b *book, open []store.Share, states map[string]pace.Lan
 			continue
 		}
 		l := g.own(name, domains[name], n)
-		l.state, l.most, l.patience = state, p.Connections, p.Pause
+		l.state, l.most, l.patience = state, b.atOnce(p), p.Pause
 		l.state.Longest = p.Pause
 		g.rest.total -= n
 	}

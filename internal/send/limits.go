@@ -202,6 +202,17 @@ func (b *book) of(relay, lane string, at time.Time) []pace.Limit {
 	return all
 }
 
+// atOnce is how many messages a provider may be sent at a time; 0: as many as there are connections. What it allows a server that delivers
+// straight to it holds for all relays together, once one of them does.
+func (b *book) atOnce(p provider.Provider) int {
+	for _, r := range b.relays {
+		if d := p.Direct.Connections; r.direct && d > 0 && (p.Connections == 0 || d < p.Connections) {
+			return d
+		}
+	}
+	return p.Connections
+}
+
 // now is of for this moment, from memory: it is asked for each message.
 func (b *book) now(relay, lane string, at time.Time) []pace.Limit {
 	key, day := [2]string{relay, lane}, at.In(b.zone).Format(time.DateOnly)
