@@ -108,7 +108,7 @@ func (s *Sender) hold(soft, ctx context.Context, p *Plan, run *store.Run, until 
 		}
 	}
 	if s.Listen != nil {
-		if err := s.Listen(ctx); err != nil {
+		if err := s.Listen(soft); err != nil {
 			return fmt.Errorf("read the bounces of the first messages before the rest goes: %w", err)
 		}
 	}

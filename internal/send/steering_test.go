@@ -15,7 +15,6 @@ import (
 	"mailer/internal/config"
 	"mailer/internal/mailtest"
 	"mailer/internal/pace"
-	"mailer/internal/relay"
 	"mailer/internal/store"
 )
 
@@ -23,7 +22,6 @@ import (
 type whole struct {
 	*Sender
 	t    *testing.T
-	net  *mailtest.Wire
 	srv  *mailtest.SMTPServer
 	file string
 }
@@ -31,8 +29,10 @@ type whole struct {
 func newWhole(t *testing.T, n int, front string, script mailtest.Script) *whole {
 	t.Helper()
 	s := relaySender(t)
-	w := &whole{Sender: s, t: t, net: mailtest.NewWire(5 * time.Millisecond)}
-	w.srv = mailtest.NewSMTPOn(t, w.net, script)
+	w := &whole{Sender: s, t: t}
+	wire := mailtest.NewWire(5 * time.Millisecond)
+	s.net = wire.Dial
+	w.srv = mailtest.NewSMTPOn(t, wire, script)
 	s.Workspace.Config.Relays = []config.Relay{relayOf(w.srv)}
 	s.Workspace.Config.Sender.UnsubscribeMailto = "stop@example.com"
 	s.Warn = func(text string) { t.Log(text) }
@@ -58,14 +58,6 @@ func (w *whole) send(ctx context.Context, r Request) (Summary, error) {
 	p, err := w.Prepare(ctx, r)
 	if err != nil {
 		w.t.Fatal(err)
-	}
-	for i, one := range p.Relays {
-		server, err := w.server(one)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		server.Net = w.net.Dial
-		p.dialers[i] = relay.NewDialer(server)
 	}
 	var counts Counts
 	return w.Run(ctx, ctx, p, &counts)
@@ -159,6 +151,27 @@ func TestCanaryThatGoesBadly(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Ctrl-C ends the reading of the bounces, too: a mailbox may take minutes to answer.
+func TestCanaryThatIsStoppedWhileItListens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWhole(t, 100, "", mailtest.Script{})
+		soft, stop := context.WithCancel(t.Context())
+		w.Listen = func(ctx context.Context) error {
+			stop()
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		sum, err := w.send(soft, Request{Canary: 20, Hold: time.Minute, Stay: true})
+		if !errors.Is(err, context.Canceled) || sum.Accepted != 20 || sum.Remaining != 80 {
+			t.Errorf("%v, %v", sum.Balance, err)
+		}
+		w.Listen = nil
+		if sum, err := w.send(t.Context(), Request{Stay: true}); err != nil || sum.Accepted != 100 {
+			t.Errorf("the next run: %v, %v", sum.Balance, err)
+		}
+	})
 }
 
 // A limit of the run holds over the stages.
