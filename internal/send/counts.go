@@ -12,7 +12,7 @@ type Counts struct {
 	Accepted, Deferred, Failed, Uncertain, Excluded atomic.Int64
 
 	speed speed
-	gate  atomic.Pointer[gate]      // of the run that counts; nil before it begins and after it ended
+	gate  atomic.Pointer[gate]      // of the run that counts; nil before it begins
 	held  atomic.Pointer[time.Time] // until then the rest waits for what becomes of a canary; nil: it does not
 }
 

@@ -238,7 +238,6 @@ func (g *gate) holder(w *way, l *lane, now time.Time) *stuck {
 			later(h.until, fmt.Errorf("%w (%s): more can be sent from %s on", ErrLimit, g.boundText(h.limit), g.stamp(h.until)), "held by "+g.boundText(h.limit))
 		}
 	}
-	later(l.held, fmt.Errorf("%w (%s): more can be sent from %s on", ErrLimit, l.heldBy, g.stamp(l.held)), "held by "+l.heldBy)
 	return s
 }
 

@@ -66,7 +66,6 @@ const (
 	askAtOnce = 2               // claims under way in a scope that is at its limit
 	tightFor  = 3 * time.Second // after it said no
 	laneMade  = 8               // composed messages that a lane holds ready, at the least
-	laneDue   = 200             // messages that a lane holds read
 	soon      = 2 * time.Second // a lane that opens later needs nothing composed now
 )
 
@@ -494,11 +493,11 @@ func (g *gate) refused(out *outgoing, limit string, until time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.asked(out)
-	if h := g.holds[scopeOf(limit)]; h != nil {
-		h.until, h.limit, h.tight = until, limit, until.Add(tightFor)
-	} else {
-		out.lane.hold(until, limit) // a limit that nobody knows the place of
+	h := g.holds[scopeOf(limit)]
+	if h == nil {
+		h = g.holds["all"] // of a limit that nobody knows the place of
 	}
+	h.until, h.limit, h.tight = until, limit, until.Add(tightFor)
 	g.putFront(out)
 	g.judge(g.now())
 	g.match()

@@ -18,8 +18,6 @@ type lane struct {
 	most     int           // messages at a time; 0: as many as there are connections
 	patience time.Duration // how long it is left alone after a policy block
 
-	held      time.Time // no mail until then, by a limit that has no scope of its own
-	heldBy    string
 	refusals  int       // about us, in a row
 	throttled time.Time // last
 
@@ -45,7 +43,7 @@ const (
 )
 
 // behind reports whether a lane has sent less of its own than another: lanes proceed side by side, each in proportion to its size.
-// Of two that are level the one whose next message was planned first goes first.
+// Of two that are level the larger one goes first.
 func (l *lane) behind(o *lane) bool {
 	a, b := float64(l.taken)*float64(max(o.total, 1)), float64(o.taken)*float64(max(l.total, 1))
 	if a != b {
@@ -55,15 +53,7 @@ func (l *lane) behind(o *lane) bool {
 }
 
 // opens is when the lane may send, by its own state.
-func (l *lane) opens(now time.Time) time.Time {
-	at := l.state.Next(now)
-	if l.held.After(at) {
-		at = l.held
-	}
-	return at
-}
-
-func (l *lane) hold(until time.Time, why string) { l.held, l.heldBy = until, why }
+func (l *lane) opens(now time.Time) time.Time { return l.state.Next(now) }
 
 // nextFor is the place of the first composed message that may go by a relay, -1 when there is none. Nearly always it is the first: only
 // where some domain or sender has a relay of its own it is looked for.

@@ -49,9 +49,9 @@ type Request struct {
 	Where        string
 	Exclude      string
 	Lists        []string
-	Relay        string      // name; empty: the first one, or the one it was frozen with
+	Relay        string      // name; empty: all that share the mail, or those that it was frozen with
 	Connections  int         // 0: the relay's own
-	Rates        []pace.Rate // beside the relay's own
+	Rates        []pace.Rate // beside those of mailer.yaml
 	Limit        int64       // at most so many in this run; 0: all
 	Wait         time.Duration
 	RetryFailed  bool

@@ -157,8 +157,7 @@ func (g *gate) connected(w *way, n int) {
 	}
 }
 
-// learn keeps what an attempt says about the relay and about the receiving provider. It returns what the run must end for, if that is so,
-// and what is to be kept for other runs.
+// learn keeps what an attempt says about the relay and about the receiving provider, and ends the run when that says so.
 func (e *engine) learn(w *way, out *outgoing, a delivery.Attempt, j delivery.Judgement, d delivery.Decision) {
 	g := e.gate
 	g.mu.Lock()
@@ -213,7 +212,7 @@ func (e *engine) learn(w *way, out *outgoing, a delivery.Attempt, j delivery.Jud
 }
 
 // took notes that the relay took a message, and reports whether that changed how fast it is used. A pause that another connection was told
-// of stays.
+// of stays; one that began because a connection broke does not, for the relay is there.
 func (w *way) took(now time.Time) bool {
 	w.accepted++
 	w.failures, w.ours = 0, 0
@@ -299,7 +298,7 @@ func (e *engine) blocked(w *way, l *lane, out *outgoing, now time.Time, a delive
 	if l.state.Blocked(now, l.patience, said(a)) {
 		e.keep(l)
 	}
-	if g.allBlocked(now) {
+	if g.allBlocked() {
 		e.stopWith(blockedError(n, a))
 	}
 }
@@ -312,7 +311,7 @@ func blockedError(n int, a delivery.Attempt) error {
 }
 
 // allBlocked reports whether nothing is left to do but what a policy block holds.
-func (g *gate) allBlocked(now time.Time) bool {
+func (g *gate) allBlocked() bool {
 	for _, l := range g.lanes {
 		if l.state.Blocks == 0 && (l.left() > 0 || l.away > 1) {
 			return false
