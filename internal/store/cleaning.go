@@ -282,6 +282,19 @@ func (b *bursts) counted(name string, of int64) {
 	b.of[name] = of
 }
 
+// deadRow is the suppression of a dead address from id, key, evidence, delivery, bounce and created_at.
+func deadRow(row []driver.Value) SuppressionRow {
+	r := SuppressionRow{Suppression: Suppression{Scope: suppression.ScopeAddress, Blocks: suppression.BlocksAll, Reason: suppression.HardBounce}}
+	r.ID, _ = row[0].(int64)
+	r.Key, _ = row[1].(string)
+	r.Evidence, _ = row[2].(string)
+	r.Delivery, _ = row[3].(int64)
+	r.Bounce, _ = row[4].(int64)
+	since, _ := row[5].(int64)
+	r.Since = timeOf(since)
+	return r
+}
+
 // freeze begins a freeze, and takes back what the lane's dead addresses suppressed in the window.
 func (s *Store) freeze(ctx context.Context, c cleaner, lane string, b burstCount) (*Freeze, error) {
 	now := s.now()
@@ -295,15 +308,7 @@ func (s *Store) freeze(ctx context.Context, c cleaner, lane string, b burstCount
 	}
 	var back []SuppressionRow
 	err = c.ask(func(row []driver.Value) error {
-		r := SuppressionRow{Suppression: Suppression{Scope: suppression.ScopeAddress, Blocks: suppression.BlocksAll, Reason: suppression.HardBounce}}
-		r.ID, _ = row[0].(int64)
-		r.Key, _ = row[1].(string)
-		r.Evidence, _ = row[2].(string)
-		r.Delivery, _ = row[3].(int64)
-		r.Bounce, _ = row[4].(int64)
-		since, _ := row[5].(int64)
-		r.Since = timeOf(since)
-		back = append(back, r)
+		back = append(back, deadRow(row))
 		return nil
 	}, `SELECT s.id, s.key, s.evidence, s.delivery, s.bounce, s.created_at FROM suppressions AS s JOIN deliveries AS d ON d.id = s.delivery
 		WHERE s.delivery IS NOT NULL AND s.created_at > ? AND s.scope = 'address' AND s.reason = 'hard_bounce' AND d.domain IN `+listed, b.since, asList(b.domains))
@@ -454,15 +459,7 @@ func (s *Store) ReleaseFreeze(ctx context.Context, lane string, suppress bool) (
 		var held []SuppressionRow
 		n = 0
 		err := c.ask(func(row []driver.Value) error {
-			r := SuppressionRow{Suppression: Suppression{Scope: suppression.ScopeAddress, Blocks: suppression.BlocksAll, Reason: suppression.HardBounce}}
-			r.ID, _ = row[0].(int64)
-			r.Key, _ = row[1].(string)
-			r.Evidence, _ = row[2].(string)
-			r.Delivery, _ = row[3].(int64)
-			r.Bounce, _ = row[4].(int64)
-			at, _ := row[5].(int64)
-			r.Since = timeOf(at)
-			held = append(held, r)
+			held = append(held, deadRow(row))
 			return nil
 		}, `SELECT h.id, h.key, h.evidence, h.delivery, h.bounce, h.created_at FROM held AS h JOIN freezes AS f ON f.id = h.freeze WHERE f.lane = ? ORDER BY h.id`, lane)
 		if err != nil {
