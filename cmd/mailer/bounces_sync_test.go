@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"database/sql"
@@ -243,26 +244,37 @@ func TestBounceWatch(t *testing.T) {
 	w := newBounceWorkspace(t, 3)
 	w.deliver(1, 1)
 	cmd := w.command("bounces", "sync", "--watch", "--json")
-	var out bytes.Buffer
-	cmd.Stdout = &out
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	guard := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	defer guard.Stop()
+	lines := bufio.NewScanner(out)
 	for id := 1; id <= 3; id++ {
 		if id > 1 {
 			w.deliver(id, id)
 		}
-		for end := time.Now().Add(20 * time.Second); w.imap.Count("Processed") < id; {
-			if time.Now().After(end) {
-				t.Fatalf("mail %d was never read", id)
+		// Told after its mail was read and put away: from then on it waits, and a signal is no interruption.
+		for found := false; !found; found = strings.Contains(lines.Text(), `"synced"`) {
+			if !lines.Scan() {
+				t.Fatalf("mail %d was never read: %v", id, cmd.Wait())
 			}
-			time.Sleep(5 * time.Millisecond)
 		}
 	}
-	time.Sleep(100 * time.Millisecond) // it waits again: a signal within the reading is an interruption
 	cmd.Process.Signal(syscall.SIGTERM)
-	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), `{"message_type":"summary","read":3,`) || strings.Count(out.String(), `"synced"`) != 3 {
-		t.Errorf("%v\n%s", err, out.String())
+	last := ""
+	for lines.Scan() {
+		last = lines.Text()
+	}
+	if err := cmd.Wait(); err != nil || !strings.HasPrefix(last, `{"message_type":"summary","read":3,`) {
+		t.Errorf("%v\n%s", err, last)
+	}
+	if n := w.imap.Count("Processed"); n != 3 {
+		t.Errorf("%d mails were put away", n)
 	}
 }
 
