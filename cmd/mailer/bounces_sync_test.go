@@ -49,13 +49,21 @@ bounces:
   return_path: "bounce+{token}@example.com"
   mailbox: {host: 127.0.0.1, port: %d, tls: none, username: %s, password_command: echo %s}
 `, w.imap.Port, w.imap.Username, w.imap.Password))
-	path := filepath.Join(w.dir, "mailer.db")
+	w.keys = sentTo(t, w.dir, n)
+	return w
+}
+
+// sentTo makes the database of a workspace whose campaign was sent to n people, and returns the keys of its tokens.
+func sentTo(t testing.TB, dir string, n int) delivery.Keys {
+	t.Helper()
+	path := filepath.Join(dir, "mailer.db")
 	st, err := store.Open(t.Context(), path, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	if w.keys, err = st.TokenKeys(t.Context()); err != nil {
+	keys, err := st.TokenKeys(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
@@ -73,7 +81,7 @@ bounces:
 			t.Fatal(err)
 		}
 	}
-	return w
+	return keys
 }
 
 func (w *bounceWorkspace) fault(hook func(command string) error) {

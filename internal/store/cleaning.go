@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -197,9 +198,9 @@ const (
 	hadArrived = `CASE WHEN EXISTS (SELECT 1 FROM deliveries AS e WHERE e.key = d.key AND e.id < d.id AND e.state = 'accepted') THEN 1 ELSE 0 END`
 )
 
-// countBurst counts the dead of a lane since a time, more of them that stand nowhere yet, and the recipients there of the campaigns
-// that they are of.
-func (s *Store) countBurst(c cleaner, lane string, since int64, more ...subject) (burstCount, error) {
+// countBurst counts the dead of a lane since a time, more of them that stand nowhere yet (rows as of deadThere), and the recipients there
+// of the campaigns that they are of.
+func (s *Store) countBurst(c cleaner, lane string, since int64, more ...[]driver.Value) (burstCount, error) {
 	b := burstCount{since: since}
 	_, b.known = s.providers.Provider(lane)
 	var campaigns []int64
@@ -221,10 +222,8 @@ func (s *Store) countBurst(c cleaner, lane string, since int64, more ...subject)
 		return nil
 	}
 	err := c.ask(count, deadSince, since)
-	for _, who := range more {
-		if err == nil {
-			err = c.ask(count, deadThere, who.delivery)
-		}
+	for _, row := range more {
+		err = errors.Join(err, count(row))
 	}
 	slices.Sort(campaigns)
 	name := fmt.Sprint(lane, campaigns)
@@ -268,6 +267,13 @@ func (b *bursts) look(lane string, dead int64) bool {
 	}
 	b.next[lane] = dead + max(1, dead/10)
 	return true
+}
+
+// forget makes the next dead address of each lane be looked at: what was seen in a transaction that was taken back did not happen.
+func (b *bursts) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.next)
 }
 
 func (b *bursts) recipients(name string) int64 {

@@ -75,6 +75,19 @@ func record(t *testing.T, s *Store, m ReadMail) Recorded {
 	return r
 }
 
+func packed(t *testing.T, mails ...ReadMail) []PackedMail {
+	t.Helper()
+	var all []PackedMail
+	for _, m := range mails {
+		p, err := PackMail(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
 func count(t *testing.T, s *Store, query string, args ...any) (n int) {
 	t.Helper()
 	if err := s.read.QueryRow(query, args...).Scan(&n); err != nil {
@@ -358,11 +371,12 @@ func TestForesight(t *testing.T) {
 	}
 	var foreseen []string
 	f := s.Foresee()
-	for _, m := range mails {
-		r, err := f.Mail(t.Context(), m)
-		if err != nil {
-			t.Fatal(err)
-		}
+	defer f.Close()
+	told, err := f.Record(t.Context(), packed(t, mails...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range told {
 		foreseen = append(foreseen, tell(r))
 	}
 	for _, table := range []string{"bounces", "events", "suppressions", "held", "freezes", "dead_counts", "attempts"} {
