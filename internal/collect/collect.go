@@ -116,7 +116,8 @@ type collector struct {
 	total int
 }
 
-// all reads mails in batches. What is recorded is moved after each of them, also when a later one could not be read.
+// all reads mails in batches. After each of them those of the batch before are moved, with what else is recorded; in the end all are,
+// also when a later one could not be read.
 func (c *collector) all(ctx context.Context, numbers []uint32) (err error) {
 	size := c.o.Batch
 	if size <= 0 {
@@ -126,9 +127,10 @@ func (c *collector) all(ctx context.Context, numbers []uint32) (err error) {
 	for n := 1; len(numbers) > 0 && err == nil; n++ {
 		now := numbers[:min(size, len(numbers))]
 		numbers = numbers[len(now):]
+		before := q.came()
 		err = c.src.Read(ctx, now, func(m mailbox.Message) error { return c.one(q, m) })
 		if err == nil && len(numbers) > 0 {
-			err = c.moved(ctx, q)
+			err = c.move(ctx, q, before)
 		}
 		if err == nil && n%markEvery == 0 && !c.o.DryRun {
 			err = c.st.SetMailboxMark(ctx, c.src.Name(), c.src.Mark())
@@ -137,12 +139,12 @@ func (c *collector) all(ctx context.Context, numbers []uint32) (err error) {
 	if late := q.close(); late != nil && !errors.Is(err, late) {
 		err = errors.Join(err, late)
 	}
-	return errors.Join(err, c.moved(ctx, q))
+	return errors.Join(err, c.move(ctx, q, 0))
 }
 
-// moved moves what is recorded by now.
-func (c *collector) moved(ctx context.Context, q *queue) error {
-	filed, review := q.recorded()
+// move moves what is recorded, the first n that came at least.
+func (c *collector) move(ctx context.Context, q *queue, n int) error {
+	filed, review := q.recorded(n)
 	if c.o.DryRun || ctx.Err() != nil {
 		return ctx.Err()
 	}

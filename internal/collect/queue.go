@@ -37,6 +37,7 @@ type queue struct {
 	closed  bool  // no more will come
 	err     error // why recording ended
 
+	in, out       int      // how many came, how many are recorded
 	filed, review []uint32 // recorded and not yet moved
 	ended         chan struct{}
 }
@@ -64,6 +65,7 @@ func (q *queue) put(w waiting) error {
 	if q.err == nil {
 		q.waits = append(q.waits, w)
 		q.size += w.size
+		q.in++
 		q.changed.Broadcast()
 	}
 	return q.err
@@ -88,6 +90,7 @@ func (q *queue) take(some []waiting, n int) []waiting {
 func (q *queue) done(some []waiting, recorded []store.Recorded) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.out += len(recorded)
 	for i, r := range recorded {
 		if forPerson(some[i].mail.ReadMail, r.Known) {
 			q.review = append(q.review, some[i].number)
@@ -108,10 +111,20 @@ func (q *queue) fail(err error) {
 	q.changed.Broadcast()
 }
 
-// recorded returns what was recorded since it was asked before.
-func (q *queue) recorded() (filed, review []uint32) {
+// came says how many came so far.
+func (q *queue) came() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	return q.in
+}
+
+// recorded waits until the first n that came are recorded, and returns all that were since it was asked before.
+func (q *queue) recorded(n int) (filed, review []uint32) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.out < n && q.err == nil {
+		q.changed.Wait()
+	}
 	filed, review = q.filed, q.review
 	q.filed, q.review = nil, nil
 	return filed, review
