@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"mailer/internal/bounce"
 	"mailer/internal/delivery"
@@ -104,8 +105,9 @@ func readInto(ctx context.Context, st *store.Store, src Source, keys delivery.Ke
 	return errors.Join(err, st.SetMailboxMark(context.WithoutCancel(ctx), src.Name(), src.Mark()))
 }
 
-// markEvery is after how many batches the place to go on at is written. What lies between is read again after a kill, and known.
-const markEvery = 5
+// markEvery is how often the place to go on at is written. What lies between is read again after a kill, and known. Of a mailbox without an
+// order it is the names of all that is there, a megabyte of 100,000.
+const markEvery = 5 * time.Second
 
 type collector struct {
 	st    *store.Store
@@ -124,7 +126,8 @@ func (c *collector) all(ctx context.Context, numbers []uint32) (err error) {
 		size = 200
 	}
 	q := c.queue(ctx)
-	for n := 1; len(numbers) > 0 && err == nil; n++ {
+	marked := time.Now()
+	for len(numbers) > 0 && err == nil {
 		now := numbers[:min(size, len(numbers))]
 		numbers = numbers[len(now):]
 		before := q.came()
@@ -132,7 +135,8 @@ func (c *collector) all(ctx context.Context, numbers []uint32) (err error) {
 		if err == nil && len(numbers) > 0 {
 			err = c.move(ctx, q, before)
 		}
-		if err == nil && n%markEvery == 0 && !c.o.DryRun {
+		if err == nil && !c.o.DryRun && time.Since(marked) > markEvery {
+			marked = time.Now()
 			err = c.st.SetMailboxMark(ctx, c.src.Name(), c.src.Mark())
 		}
 	}
