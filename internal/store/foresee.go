@@ -119,7 +119,7 @@ func (f *foresight) burst(c cleaner, lane string, before *foreseenDead) (*Freeze
 	if err != nil || trusted {
 		return nil, err
 	}
-	b, err := f.s.countBurst(c, lane, max(since, now.Add(-rule.Window).UnixMilli()), before.rows()...)
+	b, err := f.s.countBurst(c, lane, since, before.rows()...)
 	if err != nil || !b.bursts(rule) {
 		return nil, err
 	}
