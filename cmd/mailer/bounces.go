@@ -93,7 +93,7 @@ func runSync(ctx context.Context, a *app, o bouncesSyncOptions) error {
 	}
 	sum, err := syncAlone(ctx, a, ws, st, o)
 	err = syncResult(err)
-	if err := showSyncTable(a, ws, o.table, o.dryRun); err != nil {
+	if err := showSyncTable(a, ws, o.table); err != nil {
 		return err
 	}
 	if err := a.out.Emit("summary", sum); err != nil {
@@ -134,6 +134,9 @@ func syncBounces(ctx context.Context, a *app, ws *config.Workspace, st *store.St
 		}
 		if o.dryRun {
 			tellOutcome(a, out)
+		}
+		if out.Froze != nil { // told at once: a watch goes on for days
+			a.tellFreeze(*out.Froze, o.dryRun)
 		}
 	}
 	if !o.watch {

@@ -34,17 +34,15 @@ func (a *app) freezeLine(f store.Freeze) freezeJSON {
 	return freezeJSON{f.Lane, f.Active(a.now()), stampJSON(f.Began), stampJSON(f.Until), f.Dead, f.Of, f.Held, stampJSON(f.Released), f.Word}
 }
 
-// tellFreeze says that a provider's dead addresses are not believed any more, and what a person can say to it.
-func (a *app) tellFreeze(f store.Freeze) error {
-	a.out.Warnf("%s is frozen until %s: %s. None of them was suppressed; a block or a fault there says such things too. "+
+// tellFreeze says that a provider's dead addresses are not believed any more, or would not be, and what a person can say to it.
+func (a *app) tellFreeze(f store.Freeze, dryRun bool) {
+	a.out.Emit("freeze", a.freezeLine(f))
+	if dryRun {
+		a.out.Warnf("%s would be frozen: %s. None of them would be suppressed before you say so", clean(f.Lane), clean(f.Why()))
+		return
+	}
+	a.out.Warnf("%s is frozen until %s: %s. None of them was suppressed; a block or a fault there says such things too. Mail to it goes on. "+
 		"mailer bounces release %s --suppress, if they are dead; --keep, if not", clean(f.Lane), a.stamp(f.Until), clean(f.Why()), clean(f.Lane))
-	return a.out.Emit("freeze", a.freezeLine(f))
-}
-
-// foretellFreeze says that a provider would freeze.
-func (a *app) foretellFreeze(f store.Freeze) error {
-	a.out.Warnf("%s would freeze: %s. None of them would be suppressed until you release it", clean(f.Lane), clean(f.Why()))
-	return a.out.Emit("freeze", a.freezeLine(f))
 }
 
 // freezeText is what a frozen provider holds back, and what to do about it.

@@ -27,7 +27,7 @@ func newSyncTable(ctx context.Context, ws *config.Workspace, st *store.Store) (*
 }
 
 // showSyncTable prints what kinds of mail came, why, from whom, and what they changed; then what is odd.
-func showSyncTable(a *app, ws *config.Workspace, t *collect.Table, dryRun bool) error {
+func showSyncTable(a *app, ws *config.Workspace, t *collect.Table) error {
 	header, right := []string{"kind", "reason", "provider", "mails"}, []int{3}
 	held, repeated := slices.ContainsFunc(t.Rows(), func(c collect.Counted) bool { return c.Held > 0 }),
 		slices.ContainsFunc(t.Rows(), func(c collect.Counted) bool { return c.Repeated > 0 })
@@ -61,15 +61,6 @@ func showSyncTable(a *app, ws *config.Workspace, t *collect.Table, dryRun bool) 
 	if len(rows) > 0 && !a.out.JSON {
 		a.out.List(4, header, rows, right...)
 		a.out.Println()
-	}
-	for _, f := range t.Frozen {
-		tell := a.tellFreeze
-		if dryRun {
-			tell = a.foretellFreeze
-		}
-		if err := tell(f); err != nil {
-			return err
-		}
 	}
 	for _, note := range t.Notes(ws.Config.Bounces.Signed()) {
 		a.out.Warnf("%s", note)

@@ -111,7 +111,7 @@ func runOnce(ctx context.Context, a *app, bounces bool) error {
 		}
 	})
 	s := &send.Sender{Workspace: ws, Store: st, Now: a.now, Listen: listen(a, ws, st), Warn: func(text string) { a.out.Notef("mailer: %s", text) },
-		Froze: func(f store.Freeze) { a.tellFreeze(f) }}
+		Froze: func(f store.Freeze) { a.tellFreeze(f, false) }}
 	var o worstCode
 	r := schedule.Runner{Store: st, Now: a.now, Holder: send.Holder(), Gone: send.Gone,
 		Begin: func(ctx context.Context, c store.Schedule) error {
@@ -142,7 +142,7 @@ func runOnce(ctx context.Context, a *app, bounces bool) error {
 				return err
 			}
 			sum, err := syncBounces(ctx, a, ws, st, bouncesSyncOptions{quiet: true, table: table})
-			if err := showSyncTable(a, ws, table, false); err != nil {
+			if err := showSyncTable(a, ws, table); err != nil {
 				return err
 			}
 			a.out.Emit("summary", sum)

@@ -215,7 +215,7 @@ func runSend(ctx context.Context, a *app, o sendOptions) error {
 		return err
 	}
 	s.Warn, s.Listen = func(text string) { a.out.Warnf("%s", text) }, listen(a, ws, st)
-	s.Froze = func(f store.Freeze) { a.tellFreeze(f) }
+	s.Froze = func(f store.Freeze) { a.tellFreeze(f, false) }
 	if !o.yes || o.expect >= 0 {
 		plan.Audience.Exactly = plan.Counts.Sendable()
 	}

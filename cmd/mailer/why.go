@@ -105,9 +105,9 @@ func emitStory(a *app, s report.Story) error {
 		Marketing   bool     `json:"marketing"`
 		Operational bool     `json:"operational"`
 		Verdict     string   `json:"verdict"`
-		Held        string   `json:"held"`
-		Evidence    []int64  `json:"evidence"`
 		Near        []string `json:"near"`
 		Events      int      `json:"events"`
-	}{s.Address, s.Known, s.Contact, s.Marketing, s.Operational, s.Verdict, s.Held, append([]int64{}, s.Evidence...), near, len(s.Entries)})
+		Held        string   `json:"held"`     // the provider whose freeze holds its suppression back
+		Evidence    []int64  `json:"evidence"` // recorded mails, for bounces show
+	}{s.Address, s.Known, s.Contact, s.Marketing, s.Operational, s.Verdict, near, len(s.Entries), s.Held, append([]int64{}, s.Evidence...)})
 }

@@ -200,7 +200,7 @@ func folded(first int, header []string, rows [][]string, right []int) []string {
 		heads = append(heads, r[:first])
 	}
 	table := tableLines(header[:first], heads, slices.DeleteFunc(slices.Clone(right), func(c int) bool { return c >= first }))
-	lines := table[:1]
+	lines := []string{table[0]}
 	for i, r := range rows {
 		var rest []string
 		for c, cell := range r[first:] {
