@@ -105,9 +105,11 @@ func runBouncesFreezes(ctx context.Context, a *app, all bool) error {
 		return nil
 	}
 	a.out.Table([]string{"provider", "since", "dead", "held back", ""}, rows, 2, 3)
+	gap := "\n"
 	for _, f := range found {
 		if f.Held > 0 {
-			a.out.Printf("\nmailer bounces release %s --suppress, if those held back are dead; --keep, if it was a block or a fault there\n", clean(f.Lane))
+			a.out.Printf(gap+"mailer bounces release %s --suppress, if those held back are dead; --keep, if it was a block or a fault there\n", clean(f.Lane))
+			gap = ""
 		}
 	}
 	return nil
