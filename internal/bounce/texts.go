@@ -22,11 +22,14 @@ var texts = []textRule{
 	{RateLimited, []string{
 		"[tss0", "[ts0", "vs98-ip",
 	}},
+	{NetworkError, []string{
+		"deferred: connection refused", // Sendmail's word for a port that nobody listens on; no server has spoken
+	}},
 	{SystemError, []string{
 		"greylist", "graylist", "grey list", "gray list",
 	}},
 	{SpamDetected, []string{
-		"迷惑メール", "スパム", "垃圾邮件", "垃圾郵件", "스팸",
+		"likely unsolicited mail", "迷惑メール", "スパム", "垃圾邮件", "垃圾郵件", "스팸",
 	}},
 	{Filtered, []string{
 		"受信者の設定", "受信設定", "指定受信", "受信を拒否", "受信拒否",
