@@ -5,32 +5,31 @@ import "mailer/internal/bounce"
 // What a report of each sort must be read as, and what mailer does with it.
 
 func dead(reason string) Promise {
-	return Promise{Kind: bounce.KindBounce, Reason: reason, Hard: true, Action: bounce.ActionFailed, Proof: bounce.WhereReturnPath, Does: "suppressed"}
+	return Promise{Kind: bounce.KindBounce, Reason: reason, Hard: true, Action: bounce.ActionFailed, Proof: bounce.WhereReturnPath, Does: Suppresses}
 }
 
 func alive(reason string) Promise {
-	return Promise{Kind: bounce.KindBounce, Reason: reason, Action: bounce.ActionFailed, Proof: bounce.WhereReturnPath, Does: "kept"}
+	return Promise{Kind: bounce.KindBounce, Reason: reason, Action: bounce.ActionFailed, Proof: bounce.WhereReturnPath, Does: Keeps}
 }
 
 // late is a warning: the message is still on its way.
 func late(reason string) Promise {
-	return Promise{Kind: bounce.KindBounce, Detail: bounce.DetailDelay, Reason: reason, Action: bounce.ActionDelayed, Proof: bounce.WhereReturnPath, Does: "nothing"}
+	return Promise{Kind: bounce.KindBounce, Detail: bounce.DetailDelay, Reason: reason, Action: bounce.ActionDelayed, Proof: bounce.WhereReturnPath, Does: Logs}
 }
 
-func letterOf(kind, detail, proof, does string) Promise {
+func letterOf(kind, detail, proof string, does Deed) Promise {
 	return Promise{Kind: kind, Detail: detail, Proof: proof, Does: does}
 }
 
-var complains = letterOf(bounce.KindComplaint, "", bounce.WhereReturnPath, "suppressed")
+var complains = letterOf(bounce.KindComplaint, "", bounce.WhereReturnPath, Suppresses)
 
-func (p Promise) by(proof string) Promise  { p.Proof = proof; return p }
-func (p Promise) will(does string) Promise { p.Does = does; return p }
+func (p Promise) by(proof string) Promise { p.Proof = proof; return p }
 
 // wrong is a mail whose signature does not hold.
-func (p Promise) wrong() Promise { p.Proof, p.Forged, p.Does = "", true, "nothing: forged"; return p }
+func (p Promise) wrong() Promise { p.Proof, p.Forged, p.Does = "", true, Ignores; return p }
 
 // unproven is one without any.
-func (p Promise) unproven() Promise { p.Proof, p.Does = "", "waits for a person"; return p }
+func (p Promise) unproven() Promise { p.Proof, p.Does = "", Asks; return p }
 
 const (
 	rcpt = "RCPT TO"
@@ -168,7 +167,7 @@ var families = []format{
 	{name: "sns", title: "Amazon SES by SNS, JSON; nothing in it is signed", cases: []happening{
 		{"unknown", "5.1.1", "", "550 5.1.1 user unknown", dead(bounce.UserUnknown).unproven(), toFeedback},
 		{"full", "5.2.2", "", "552 5.2.2 mailbox full", alive(bounce.MailboxFull).unproven(), toFeedback},
-		{"complaint", "", "", "", letterOf(bounce.KindComplaint, "", "", "waits for a person"), toFeedback},
+		{"complaint", "", "", "", letterOf(bounce.KindComplaint, "", "", Asks), toFeedback},
 	}},
 	{name: "docomo", title: "docomo", domains: []string{"docomo.ne.jp"}, cases: []happening{
 		{"unknown", "", "", "550 Unknown user {rcpt}", dead(bounce.UserUnknown), 0},
@@ -345,41 +344,41 @@ var families = []format{
 		{"hotmail", "", "", "", complains, toFeedback},
 		{"aol", "", "", "", complains, toFeedback},
 		{"spamcop", "", "", "", complains, toFeedback},
-		{"apple", "", "", "", letterOf(bounce.KindUnsubscribe, "", bounce.WhereUnsubscribe, "suppressed"), toUnsubscribe},
-		{"not-spam", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereReturnPath, "nothing"), toFeedback},
+		{"apple", "", "", "", letterOf(bounce.KindUnsubscribe, "", bounce.WhereUnsubscribe, Suppresses), toUnsubscribe},
+		{"not-spam", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereReturnPath, Logs), toFeedback},
 		{"forged", "", "", "", complains.wrong(), 0},
 	}},
 	{name: "away", title: "answers of machines", cases: []happening{
-		{"plain", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailVacation, bounce.WhereReturnPath, "nothing"), 0},
-		{"outlook", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailVacation, bounce.WhereReturnPath, "nothing"), 0},
-		{"ja", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailVacation, bounce.WhereReturnPath, "nothing"), 0},
-		{"left", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailVacation, bounce.WhereReturnPath, "nothing"), 0},
-		{"ticket", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailAnswer, bounce.WhereMessageID, "nothing"), toAuthor},
-		{"challenge", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailChallenge, bounce.WhereMessageID, "nothing"), toAuthor},
+		{"plain", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailVacation, bounce.WhereReturnPath, Logs), 0},
+		{"outlook", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailVacation, bounce.WhereReturnPath, Logs), 0},
+		{"ja", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailVacation, bounce.WhereReturnPath, Logs), 0},
+		{"left", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailVacation, bounce.WhereReturnPath, Logs), 0},
+		{"ticket", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailAnswer, bounce.WhereMessageID, Logs), toAuthor},
+		{"challenge", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailChallenge, bounce.WhereMessageID, Logs), toAuthor},
 	}},
 	{name: "receipt", title: "read receipts", cases: []happening{
-		{"read", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailReceipt, bounce.WhereReturnPath, "nothing"), toAuthor},
-		{"ja", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailReceipt, bounce.WhereReturnPath, "nothing"), toAuthor},
-		{"deleted", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailReceipt, bounce.WhereReturnPath, "nothing"), toAuthor},
+		{"read", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailReceipt, bounce.WhereReturnPath, Logs), toAuthor},
+		{"ja", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailReceipt, bounce.WhereReturnPath, Logs), toAuthor},
+		{"deleted", "", "", "", letterOf(bounce.KindAutoreply, bounce.DetailReceipt, bounce.WhereReturnPath, Logs), toAuthor},
 	}},
 	{name: "arrived", title: "reports that all went well", cases: []happening{
-		{"delivered", "2.0.0", "", "delivery via local: delivered to mailbox", letterOf(bounce.KindDelivered, "", bounce.WhereReturnPath, "nothing"), 0},
-		{"relayed", "2.0.0", "", "relayed to a server that tells no more", letterOf(bounce.KindDelivered, "", bounce.WhereReturnPath, "nothing"), 0},
-		{"expanded", "2.0.0", "", "expanded to the members of a list", letterOf(bounce.KindDelivered, "", bounce.WhereReturnPath, "nothing"), 0},
+		{"delivered", "2.0.0", "", "delivery via local: delivered to mailbox", letterOf(bounce.KindDelivered, "", bounce.WhereReturnPath, Logs), 0},
+		{"relayed", "2.0.0", "", "relayed to a server that tells no more", letterOf(bounce.KindDelivered, "", bounce.WhereReturnPath, Logs), 0},
+		{"expanded", "2.0.0", "", "expanded to the members of a list", letterOf(bounce.KindDelivered, "", bounce.WhereReturnPath, Logs), 0},
 	}},
 	{name: "leave", title: "mails to the unsubscribe address", cases: []happening{
-		{"signed", "", "", "", letterOf(bounce.KindUnsubscribe, "", bounce.WhereUnsubscribe, "suppressed"), toUnsubscribe},
-		{"forged", "", "", "", letterOf(bounce.KindUnsubscribe, "", "", "").wrong(), toUnsubscribe},
+		{"signed", "", "", "", letterOf(bounce.KindUnsubscribe, "", bounce.WhereUnsubscribe, Suppresses), toUnsubscribe},
+		{"forged", "", "", "", letterOf(bounce.KindUnsubscribe, "", "", Logs).wrong(), toUnsubscribe},
 	}},
 	{name: "remove", title: "people who ask to be taken off", cases: []happening{
-		{"en", "", "", "", letterOf(bounce.KindOther, bounce.DetailRemoval, bounce.WhereMessageID, "waits for a person"), toAuthor},
-		{"ja", "", "", "", letterOf(bounce.KindOther, bounce.DetailRemoval, bounce.WhereMessageID, "waits for a person"), toAuthor},
-		{"mobile", "", "", "", letterOf(bounce.KindOther, bounce.DetailRemoval, "", "waits for a person"), toAuthor},
+		{"en", "", "", "", letterOf(bounce.KindOther, bounce.DetailRemoval, bounce.WhereMessageID, Asks), toAuthor},
+		{"ja", "", "", "", letterOf(bounce.KindOther, bounce.DetailRemoval, bounce.WhereMessageID, Asks), toAuthor},
+		{"mobile", "", "", "", letterOf(bounce.KindOther, bounce.DetailRemoval, "", Asks), toAuthor},
 	}},
 	{name: "ordinary", title: "ordinary mail", cases: []happening{
-		{"en", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereMessageID, "nothing"), toAuthor},
-		{"ja", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereMessageID, "nothing"), toAuthor},
-		{"held", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereReturnPath, "nothing"), 0},
+		{"en", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereMessageID, Logs), toAuthor},
+		{"ja", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereMessageID, Logs), toAuthor},
+		{"held", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereReturnPath, Logs), 0},
 	}},
 	{name: "odd", title: "reports that are not as they should be", cases: []happening{
 		{"anonymous", "5.1.1", "", "550 5.1.1 User unknown", dead(bounce.UserUnknown).unproven(), toLostPath},
@@ -397,5 +396,5 @@ var families = []format{
 	}},
 }
 
-func twice(p Promise) Promise     { p.Copies, p.Does = 2, "suppressed once"; return p }
+func twice(p Promise) Promise     { p.Copies = 2; return p }
 func elsewhere(p Promise) Promise { p.Other = true; return p }

@@ -40,17 +40,29 @@ type happening struct {
 
 // Promise is how the mail that comes of a recipient must be read. It stands beside each format, and the tests hold mailer to it.
 type Promise struct {
-	Kind   string `json:"kind"` // "" when no mail comes of it
+	Kind   string `json:"kind"`
 	Detail string `json:"detail,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	Hard   bool   `json:"hard"`
 	Action string `json:"action,omitempty"` // failed or delayed
 	Proof  string `json:"proof,omitempty"`  // where the token stands that leads to our delivery; "" for none
 	Forged bool   `json:"forged,omitempty"` // the signature is wrong
-	Copies int    `json:"copies,omitempty"` // the same mail comes so often; 0: once
+	Copies int    `json:"copies,omitempty"` // so often the same mail comes; 0: once
 	Other  bool   `json:"other,omitempty"`  // it names an address that we did not write to
-	Does   string `json:"does"`             // what mailer does with it, for people
+	Does   Deed   `json:"does"`
 }
+
+// Deed is what mailer does with a mail.
+type Deed string
+
+// The deeds, in words for people.
+const (
+	Suppresses Deed = "suppressed"
+	Keeps      Deed = "kept"
+	Logs       Deed = "noted, nothing else"
+	Asks       Deed = "waits for a person"
+	Ignores    Deed = "forged: changes nothing"
+)
 
 // mailedTo is whom a server or a person writes to.
 type mailedTo int
@@ -90,7 +102,7 @@ func formatCast(formats []format) []Personality {
 		f := &formats[i]
 		for _, h := range f.cases {
 			name := f.name + "-" + h.name
-			domain := "example.jp"
+			domain := f.name + ".example" // one for each: a provider at which many are dead at once is frozen
 			if len(f.domains) > 0 {
 				domain = f.domains[0]
 			}
@@ -120,9 +132,9 @@ type scene struct {
 	EnvID               string
 	Author              string // From of our message
 	Subject, MessageID  string // of our message; the Message-ID with its brackets
-	Unsubscribe         string // List-Unsubscribe of our message
 	Returned, Headers   string // our message as it came back, whole and without its body
 	MX, IP, Relay       string // the recipient's server; the server that reports
+	HeadersOnly         bool   // RET=HDRS was asked for (RFC 3461 section 4.3), which servers without DSN do not know
 	Case                string
 	Action, Status      string
 	Step, Text          string
@@ -209,7 +221,7 @@ func (r returned) scene(in incoming, to string) scene {
 	local, domain, _ := strings.Cut(in.rcpt, "@")
 	s := scene{To: address.Wire(to), From: address.Wire(in.from), Rcpt: address.Wire(in.rcpt), Local: local, Domain: domain,
 		Original: in.original, EnvID: in.envID, Author: in.author(), Subject: oneLine(decodeWords(in.header.Get("Subject"))),
-		MessageID: in.header.Get("Message-Id"), Unsubscribe: in.header.Get("List-Unsubscribe"), MX: "mx." + domain, IP: "192.0.2.7", Relay: "relay." + host,
+		MessageID: in.header.Get("Message-Id"), HeadersOnly: in.ret == smtp.DSNReturnHeaders, MX: "mx." + domain, IP: "192.0.2.7", Relay: "relay." + host,
 		Case: h.name, Action: h.promise.Action, Status: h.status, Step: h.step, Now: in.at, Sent: in.at.Add(-time.Minute), Before: in.at.AddDate(0, 0, -3),
 		ID: fmt.Sprintf("%s.%d", strings.ReplaceAll(r.format.name+"-"+h.name, " ", ""), in.n)}
 	path := in.from
