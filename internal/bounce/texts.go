@@ -38,7 +38,7 @@ var texts = []textRule{
 		"sendernotauthenticated", "resolver.rst.restricted", "resolver.rst.notauthorized", "transport.rules.rejectmessage",
 	}},
 	{PolicyViolation, []string{
-		"blocked because its content", "blocked because of its content",
+		"blocked because its content", "blocked because of its content", "- banned:", "banned contents", "banned name", "banned file",
 	}},
 	{Suspend, []string{
 		"non-payment", "nonpayment", "unpaid", "account is blocked", "account has been blocked", "account blocked", "mailbox is blocked", "mailbox has been blocked", "user is blocked", "account*is locked",

@@ -337,6 +337,53 @@ var families = []format{
 		{"unknown", "", "", "550 존재하지 않는 사용자입니다.", dead(bounce.UserUnknown), 0},
 		{"full", "", "", "552 5.2.2 mailbox full (수신자의 메일함 용량 초과)", alive(bounce.MailboxFull), 0},
 	}},
+	{name: "icloud", title: "iCloud", domains: []string{"icloud.com", "me.com"}, cases: []happening{
+		{"full", "", rcpt, "552 5.2.2 <{rcpt}>: user is over quota", alive(bounce.MailboxFull), 0},
+		{"policy", "", dot, "554 5.7.1 [CS01] Message rejected due to local policy. Please visit https://support.apple.com/en-us/HT204137", alive(bounce.PolicyViolation), 0},
+	}},
+	{name: "vtext", title: "Verizon's gateway to SMS", domains: []string{"vtext.com"}, cases: []happening{
+		{"unknown", "", "", "550 - Requested action not taken: no such user here", dead(bounce.UserUnknown), 0},
+	}},
+	{name: "iis", title: "Windows SMTP service", cases: []happening{
+		{"unknown", "5.1.1", "", "", dead(bounce.UserUnknown), 0},
+		{"expired", "4.4.7", "", "", alive(bounce.Expired), 0},
+		{"delayed", "4.4.7", "", "", late(bounce.Expired), 0},
+	}},
+	{name: "amavis", title: "amavis", cases: []happening{
+		{"virus", "5.7.0", "", "554 5.7.0 Reject, id=01234-05 - VIRUS: Eicar-Test-Signature", alive(bounce.VirusDetected), 0},
+		{"policy", "5.7.0", "", "554 5.7.0 Reject, id=01234-05 - BANNED: application/x-dosexec,.exe", alive(bounce.PolicyViolation), 0},
+	}},
+	{name: "dragonfly", title: "DragonFly Mail Agent", cases: []happening{
+		{"unknown", "", "RCPT TO", "550 5.1.1 no such mailbox", dead(bounce.UserUnknown), 0},
+		{"full", "", "RCPT TO", "552 5.2.2 mailbox full", alive(bounce.MailboxFull), 0},
+		{"spam", "", "final DATA", "554 5.7.1 this looks like spam", alive(bounce.SpamDetected), 0},
+	}},
+	{name: "kerio", title: "Kerio", cases: []happening{
+		{"unknown", "", "", "550 5.1.1 User unknown", dead(bounce.UserUnknown), 0},
+		{"full", "", "", "552 5.2.2 Mailbox quota exceeded", alive(bounce.MailboxFull), 0},
+	}},
+	{name: "surgemail", title: "SurgeMail", cases: []happening{
+		{"unknown", "", "", "the account does not exist.", dead(bounce.UserUnknown), 0},
+		{"full", "", "", "the mailbox is full.", alive(bounce.MailboxFull), 0},
+	}},
+	{name: "mmdf", title: "MMDF", cases: []happening{
+		{"unknown", "", "", "unknown user", dead(bounce.UserUnknown), 0},
+	}},
+	{name: "smail", title: "Smail", cases: []happening{
+		{"unknown", "", "", "unknown user", dead(bounce.UserUnknown), 0},
+	}},
+	{name: "xmail", title: "XMail", cases: []happening{
+		{"unknown", "", "", "550 No such user here", dead(bounce.UserUnknown), 0},
+		{"full", "", "", "552 Mailbox full", alive(bounce.MailboxFull), 0},
+	}},
+	{name: "postoffice", title: "Post.Office", cases: []happening{
+		{"unknown", "", "", "The user(s) account is not known at this site: unknown user", dead(bounce.UserUnknown), 0},
+		{"full", "", "", "The user(s) account is temporarily over quota.", alive(bounce.MailboxFull), 0},
+	}},
+	{name: "proofpoint", title: "Proofpoint", cases: []happening{
+		{"unknown", "", "", "550 5.1.1 <{rcpt}>: Recipient address rejected: User unknown", dead(bounce.UserUnknown), 0},
+		{"full", "", "", "552 5.2.2 <{rcpt}>: mailbox is full", alive(bounce.MailboxFull), 0},
+	}},
 
 	{name: "complaint", title: "complaints", cases: []happening{
 		{"arf", "", "", "", complains, toFeedback},
@@ -378,6 +425,9 @@ var families = []format{
 	{name: "ordinary", title: "ordinary mail", cases: []happening{
 		{"en", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereMessageID, Logs), toAuthor},
 		{"ja", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereMessageID, Logs), toAuthor},
+		{"postmaster", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereReturnPath, Logs), 0},
+		{"quarantine", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereReturnPath, Logs), 0},
+		{"dmarc", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereReturnPath, Logs), 0},
 		{"held", "", "", "", letterOf(bounce.KindOther, "", bounce.WhereReturnPath, Logs), 0},
 	}},
 	{name: "odd", title: "reports that are not as they should be", cases: []happening{
@@ -398,3 +448,20 @@ var families = []format{
 
 func twice(p Promise) Promise     { p.Copies = 2; return p }
 func elsewhere(p Promise) Promise { p.Other = true; return p }
+
+// remarks say what is the matter where the name does not.
+var remarks = map[string]string{
+	"odd-anonymous":   "the relay writes its own return path, and nothing of ours comes back",
+	"odd-message-id":  "the relay writes its own return path; our Message-ID comes back",
+	"odd-envid":       "the relay writes its own return path; our ENVID comes back",
+	"odd-forged":      "the signature is altered by one character, everywhere",
+	"odd-twice":       "the same report by two ways",
+	"odd-forwarded":   "the mailbox is forwarded, and the address behind it is dead",
+	"odd-no-end":      "the closing boundary is lost",
+	"odd-nul":         "NUL bytes within the text",
+	"odd-cr":          "lines end in CR alone",
+	"odd-html":        "HTML only",
+	"odd-wrapped":     "a gateway's report about a report",
+	"odd-contradicts": "the code says unknown, the text says full",
+	"complaint-apple": "the button of Apple Mail, which writes to the unsubscribe address",
+}

@@ -64,6 +64,21 @@ const (
 	Ignores    Deed = "forged: changes nothing"
 )
 
+// String is the promise in a few words.
+func (p Promise) String() string {
+	words := []string{p.Kind}
+	if p.Detail != "" {
+		words = append(words, p.Detail)
+	}
+	if p.Reason != "" {
+		words = append(words, p.Reason)
+	}
+	if p.Hard {
+		words = append(words, "hard")
+	}
+	return strings.Join(words, " ")
+}
+
 // mailedTo is whom a server or a person writes to.
 type mailedTo int
 
@@ -106,7 +121,7 @@ func formatCast(formats []format) []Personality {
 			if len(f.domains) > 0 {
 				domain = f.domains[0]
 			}
-			all = append(all, Personality{Name: name, Help: f.title, Format: f.name, Promise: h.promise, Example: name + "@" + domain,
+			all = append(all, Personality{Name: name, Help: f.title, Remark: remarks[name], Format: f.name, Promise: h.promise, Example: name + "@" + domain,
 				sequel: returned{format: f, what: h, spoiled: spoils[name]}})
 		}
 	}

@@ -14,11 +14,12 @@ import (
 
 // Personality is how a recipient behaves.
 type Personality struct {
-	Name    string
-	Help    string
-	Format  string  // the name of the format that it writes, "" for the plain cast
-	Promise Promise // how the mail that comes of it is read; only with a Format
-	Example string  // an address that has it whatever the scenario is; only with a Format
+	Name    string  `json:"name"`
+	Help    string  `json:"help"`
+	Remark  string  `json:"remark,omitempty"` // what is the matter, where the name does not say it
+	Format  string  `json:"format,omitempty"` // the name of the format that it writes, "" for the plain cast
+	Example string  `json:"example"`          // an address that has it whatever the scenario is
+	Promise Promise `json:"promise,omitzero"` // how the mail that comes of it is read; only with a Format
 
 	refusal *smtp.SMTPError // at RCPT
 	forgive forgive         // when the refusal ends
