@@ -27,18 +27,20 @@ Recipients:
 %s
 Formats: whoever has a word of these pairs in his address takes the message, and what follows comes as that server or
 program writes it: docomo-filtered.taro@docomo.ne.jp, taro+exim-full@example.jp. back-unknown, back-full and so on leave
-the format to the domain: back-full.taro@ezweb.ne.jp. What each must be read as: mailer sandbox --list.
+the format to the domain: back-full.taro@ezweb.ne.jp. What each must be read as: mailer sandbox --list. All of them as a list
+to mail: mailer sandbox --list --format csv >all.csv, then mailer import all.csv --list all.
 %s
 Scenarios:
 %s
 Any login is right, except for a user name that begins with "refuse".
 
-The web page has three addresses for scripts: /api/messages (?q= searches), /api/messages/ID/raw, /api/stats.`
+The web page has four addresses for scripts: /api/messages (?q= searches), /api/messages/ID/raw, /api/recipients, /api/stats.`
 
 type sandboxOptions struct {
 	sandbox.Options
 	caFile string
 	list   bool
+	format string
 }
 
 func newSandboxCmd(a *app) *cobra.Command {
@@ -50,7 +52,7 @@ func newSandboxCmd(a *app) *cobra.Command {
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.list {
-				return listRecipients(a)
+				return runSandboxList(a, o.format)
 			}
 			return runSandbox(cmd.Context(), a, o)
 		},
@@ -65,6 +67,7 @@ func newSandboxCmd(a *app) *cobra.Command {
 	f.DurationVar(&o.Slow, "slow", sandbox.DefaultSlow, "how long a slow recipient takes")
 	f.StringVar(&o.caFile, "ca-file", "", "offer STARTTLS, and write the certificate to trust to this `file`; IMAP then wants it")
 	f.BoolVar(&o.list, "list", false, "do not serve: list the recipients, and how mailer must read what comes of them")
+	f.StringVar(&o.format, "format", "text", "with --list: print as `text|csv`")
 	return cmd
 }
 
@@ -78,50 +81,12 @@ func castHelp() string {
 	return b.String()
 }
 
-// formatHelp has a line for each format: its name, and the words that may follow it.
-func formatHelp() string {
-	var b strings.Builder
-	last := ""
-	for _, p := range sandbox.Personalities() {
-		if p.Format == "" {
-			continue
-		}
-		if p.Format != last {
-			fmt.Fprintf(&b, "\n  %-16s %s:", p.Format+"-", p.Help)
-			last = p.Format
-		}
-		b.WriteString(" " + strings.TrimPrefix(p.Name, p.Format+"-"))
-	}
-	return strings.TrimPrefix(b.String(), "\n") + "\n"
-}
-
 func scenarioHelp() string {
 	var b strings.Builder
 	for _, s := range sandbox.Scenarios() {
 		fmt.Fprintf(&b, "  %-14s %s\n", s.Name, s.Help)
 	}
 	return b.String()
-}
-
-// listRecipients prints the table that the sandbox and its tests are made of.
-func listRecipients(a *app) error {
-	var rows [][]string
-	for _, p := range sandbox.Personalities() {
-		if a.out.JSON {
-			if err := a.out.Emit("recipient", p); err != nil {
-				return err
-			}
-		}
-		if p.Format != "" {
-			rows = append(rows, []string{p.Example, p.Help, p.Promise.String(), string(p.Promise.Does)})
-		}
-	}
-	if a.out.JSON {
-		return nil
-	}
-	a.out.Table([]string{"recipient", "who writes", "read as", "the address is"}, rows)
-	a.out.Println("mailer sandbox --help tells of the others, who need no format of their own.")
-	return nil
 }
 
 func runSandbox(ctx context.Context, a *app, o sandboxOptions) error {

@@ -43,7 +43,7 @@ func refuse(code int, enhanced smtp.EnhancedCode, text string) *smtp.SMTPError {
 }
 
 // personalities is the whole cast: the plain one, and one for each thing that a format can tell.
-var personalities = slices.Concat(plainCast, formatCast(families))
+var personalities = slices.Concat(exemplary(plainCast), formatCast(families))
 
 // byNames finds them. Every recipient of every message is looked up here.
 var byNames = indexed(personalities)
@@ -186,6 +186,14 @@ func byName(name string) (Personality, bool) {
 		return Personality{}, false
 	}
 	return personalities[i], true
+}
+
+// exemplary gives each an address.
+func exemplary(all []Personality) []Personality {
+	for i := range all {
+		all[i].Example = all[i].Name + "@example.jp"
+	}
+	return all
 }
 
 func indexed(all []Personality) map[string]int {
