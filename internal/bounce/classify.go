@@ -24,10 +24,10 @@ type Reply struct {
 func Classify(r Reply, recipientDomain string) Class {
 	r = completed(r)
 	text := matchable(r.Text)
-	reason := providerReason(r, text, strings.ToLower(recipientDomain))
-	if reason == "" {
-		reason = textReason(text)
+	if p := providerOf(r, text, strings.ToLower(recipientDomain)); p != nil {
+		return p.judged(r)
 	}
+	reason := textReason(text)
 	if reason == "" {
 		if reason = codeReason(r); meanings[reason].dead && doubtful(text) {
 			reason = OnHold
@@ -75,7 +75,11 @@ func judged(reason string, r Reply) Class {
 		// Security and policy codes are about the message or us, whatever the text says.
 		return classOf(reason, false)
 	}
-	return classOf(reason, true)
+	c := classOf(reason, true)
+	if r.Phase == "auth" && c.Scope == ScopeContent {
+		c.Scope = ScopeRelay // nothing of the message was said yet
+	}
+	return c
 }
 
 // afterData: a server that checks its users does it at RCPT. "User unknown" after the body is a filter's answer at the
