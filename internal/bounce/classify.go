@@ -28,6 +28,9 @@ func Classify(r Reply, recipientDomain string) Class {
 		return p.judged(r)
 	}
 	reason := textReason(text)
+	if meanings[reason].dead && (anyOf(passing, text) || len(text) < maxReply && anyOf(cautions, text)) {
+		return classOf(reason, false)
+	}
 	if reason == "" {
 		if reason = codeReason(r); meanings[reason].dead && doubtful(text) {
 			reason = OnHold
@@ -35,6 +38,9 @@ func Classify(r Reply, recipientDomain string) Class {
 	}
 	return judged(reason, r)
 }
+
+// maxReply is longer than what servers say at RCPT. Longer texts are letters to people, which speak of many things.
+const maxReply = 300
 
 // doubtful reports whether a text that no rule knows speaks of something other than a dead address. Gateways write 5.1.1 over
 // everything, so then the code alone kills nobody.
@@ -74,6 +80,8 @@ func judged(reason string, r Reply) Class {
 	case dead && strings.HasPrefix(r.Enhanced, "5.7.") && !deadPolicy(r.Enhanced):
 		// Security and policy codes are about the message or us, whatever the text says.
 		return classOf(reason, false)
+	case dead && slices.Contains(otherwise, r.Enhanced):
+		return classOf(reason, false)
 	}
 	c := classOf(reason, true)
 	if r.Phase == "auth" && c.Scope == ScopeContent {
@@ -101,6 +109,10 @@ func permanent(r Reply) bool {
 func deadPolicy(enhanced string) bool {
 	return enhanced == "5.7.17" || enhanced == "5.7.18" || enhanced == "5.7.27"
 }
+
+// otherwise are codes of something else than a dead address: the sender, the dialogue, a full or
+// disabled mailbox, the size. Words of a dead address beside them contradict them.
+var otherwise = []string{"5.1.7", "5.1.8", "5.2.2", "5.2.3", "5.3.4", "5.5.1", "5.5.2", "5.5.3", "5.5.4", "5.6.0", "5.6.7", "5.6.8"}
 
 func aboutUs(phase string) bool {
 	return slices.Contains([]string{"connect", "ehlo", "starttls", "auth", "mail"}, phase)

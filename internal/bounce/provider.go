@@ -34,6 +34,8 @@ var providers = []providerRule{
 	{name: "yandex", domains: yandex, phase: "rcpt", status: "5.7.1", phrases: []string{"no such user!"}, reason: UserUnknown, dead: true},
 	// A mailbox that is "unavailable" with the code of a disabled one may come back.
 	{name: "any", status: "5.2.1", phrases: []string{"mailbox unavailable", "mailbox is unavailable", "mailbox not available"}, reason: Suspend},
+	// The form of the address is in question: ours may be well-formed and known, as those of the carriers with two dots are.
+	{name: "any", status: "5.1.3", phrases: []string{"invalid", "bad recipient", "syntax"}, reason: UserUnknown, living: true},
 	// The program that delivers gives its exit code only; the server has read what it said.
 	{name: "any", status: "5.2.2", phrases: []string{"x-unix"}, reason: MailboxFull},
 	{name: "any", status: "4.2.2", phrases: []string{"x-unix"}, reason: MailboxFull},

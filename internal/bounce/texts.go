@@ -12,6 +12,18 @@ var doubts = []string{
 	"full", "quota", "space", "storage", "exceed", "temporar", "defer", "try again", "try later", "retry", "block", "spam", "virus", "policy", "reputation", "limit", "inactive", "disabled", "suspend", "locked", "expired", "sender", "greylist", "graylist", "throttl", "busy", "overload", "timeout", "timed out", "connection", "relay", "authenti", "容量", "一杯", "送信者",
 }
 
+// passing are words of what will be over. Beside words of a dead address they make it a soft one.
+var passing = []string{
+	"temporar", "at this time", "at the moment", "maintenance", "ldap", ", retry", "retry later", "try later", "try again later", "try again in", "not right now", "is being", "directory unavailable", "directory is unavailable", "一時的",
+}
+
+// cautions tell that a short reply with words of a dead address is about something else: the sender, the message, a fault.
+var cautions = []string{
+	"sender mailbox", "mail from user", "invalid mail from", "reverse path", "authentication", "password", "ptr ", "client host", "unknown host name", "your dns", "check your", "whitelist", "white list", "allow list", "allowlist", "allowed sender",
+	"attachment", "in header", "to header", "from header", "in the header", "invalid header", "command unknown", "recipient option", "url ", "link to", "message-id", "database", "backend", "server failure", "servfail", "timeout", "timed out", "connection refused", "connection reset", "connection failed", "server not reachable", "unreachable",
+	"attack", "harvest", "can post", "subscribe", "this relay", "relay:", "access denied by", "syntax", "smtputf8", "too long", "expired",
+}
+
 // texts are asked in order; the first that matches decides. What is about us or the message stands before what is about the
 // address: "user unknown" within a text that speaks of a block must never kill an address.
 var texts = []textRule{
@@ -87,7 +99,7 @@ var texts = []textRule{
 		"unusual rate", "receiving mail too quickly", "receiving mail at a rate", "unexpected volume", "excessive volume", "message rate",
 		"sending limit", "sending rate", "maximum number of messages", "max message per connection", "connection limit", "concurrency limit",
 		"exceeded the maximum number of", "slow down", "too fast", "quota exceeded for sender", "daily message quota", "daily user sending",
-		"sender rejected*spectrum", "try again later*rate", "too many invalid", "server busy",
+		"sender rejected*spectrum", "try again later*rate", "too many invalid", "too many unknown", "server busy",
 		"max messages per connection", "messages per connection", "too many errors", "too many failures", "too many bad commands", "recipients per", "frequency limited",
 		"sending quota", "message quota", "sending too",
 	}},
@@ -140,7 +152,7 @@ var texts = []textRule{
 	{NotCompliantRFC, []string{
 		"rfc 5322", "rfc5322", "rfc 2822", "rfc2822", "rfc 822 ", "not rfc", "multiple addresses in from", "missing from", "missing*header", "invalid header",
 		"duplicate header", "bare lf", "bare newline", "messages missing", "not compliant", "malformed", "header*malformed", "headers too large", "line too long", "lines too long",
-		"message-id header", "invalid date",
+		"message-id header", "message-id~invalid", "message-id~not exist", "missing message-id", "no message-id", "invalid date",
 	}},
 	{EmailTooLarge, []string{
 		"message too big", "message too large", "message size", "mail size", "size limit", "too large", "too big", "message length exceed", "max message size", "maximum message size",
@@ -164,7 +176,7 @@ var texts = []textRule{
 		"account is disabled", "account has been disabled", "account disabled", "mailbox disabled", "mailbox is disabled", "account is inactive", "mailbox is inactive", "user is inactive",
 		"account*is inactive", "you tried to reach is disabled", "you tried to reach is inactive", "recipient is disabled", "disabled recipient", "account is locked", "account locked",
 		"account is suspended", "account suspended", "account has been suspended", "user suspended", "user is suspended", "mailbox suspended", "account temporarily suspended", "user temporarily suspended", "recipient suspended", "has been suspended",
-		"account*deactivated", "mailbox*deactivated", "account expired", "account is not active", "inactive user", "inactive account", "inactive mailbox", "temporarily disabled", "user disabled",
+		"account*deactivated", "mailbox*deactivated", "account expired", "account is not active", "mailbox is not active", "user is not active", "inactive user", "inactive account", "inactive mailbox", "temporarily disabled", "user disabled",
 		"mailbox temporarily disabled", "account is temporarily limited", "temporarily limited", "is frozen", "currently suspended", "not active anymore", "domain is suspended", "has been disabled",
 		"recipient address disabled", "user account disabled", "account is*closed for", "account is on hold", "unpaid", "bad destination mailbox address: suspended",
 		"account is expired", "account has expired", "account inactive", "user inactive", "account*has been disabled", "mailbox locked", "mailbox is locked",
