@@ -117,7 +117,7 @@ func (m *mail) family() *family {
 	own := ""
 	for i := range families {
 		f := &families[i]
-		if f.machine && m.answersItself() {
+		if !anyOf(f.from, from) || !anyOf(f.subject, subject) || !anyOf(f.body, body) || !m.bears(f.headers) || f.machine && m.answersItself() {
 			continue
 		}
 		if len(f.from)+len(f.headers)+len(f.subject) == 0 {
@@ -129,9 +129,7 @@ func (m *mail) family() *family {
 				continue
 			}
 		}
-		if anyOf(f.from, from) && anyOf(f.subject, subject) && anyOf(f.body, body) && m.bears(f.headers) {
-			return f
-		}
+		return f
 	}
 	return nil
 }
