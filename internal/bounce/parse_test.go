@@ -37,6 +37,14 @@ func brief(v Verdict) string {
 // fixtures are mails of our own writing in testdata, each with the verdict that it must have.
 var fixtures = map[string]string{
 	"postfix":                    "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
+	"null-sender-subject":        "bounce; hanako@shop.example /550 userunknown HARD failed",
+	"null-sender-list":           "bounce; hanako@shop.example / userunknown HARD failed",
+	"null-sender-vacation":       "autoreply; detail=answer",
+	"reply-quotes-qmail":         "not-a-bounce",
+	"groupwise-list":             "bounce; hanako@shop.example /550 userunknown HARD failed; taro@shop.example /450 mailboxfull soft failed",
+	"qmail-charset":              "bounce; hanako@shop.example / contenterror soft failed",
+	"sendmail-maildrop-quota":    "bounce; hanako@shop.example 4.2.2/ mailboxfull soft failed",
+	"ko-reply-code":              "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
 	"postfix-three":              "bounce; dead@shop.example 5.1.1/550 userunknown HARD failed; full@shop.example 5.2.2/552 mailboxfull soft failed; a..b@docomo.ne.jp 5.0.0/550 filtered soft failed",
 	"postfix-delayed":            "bounce; hanako@shop.example 4.4.1/ expired soft delayed; detail=delay",
 	"relayed":                    "delivered",
@@ -103,7 +111,7 @@ var fixtures = map[string]string{
 	"vacation-ja":                "autoreply; detail=vacation",
 	"james":                      "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
 	"kddi-full":                  "bounce; hanako@ma.dion.example / mailboxfull soft failed",
-	"m365-access":                "bounce; hanako@shop.example 5.4.1/550 rejected soft failed",
+	"m365-access":                "bounce; hanako@shop.example 5.4.1/550 userunknown soft failed",
 	"m365-de":                    "bounce; hanako@shop.example 5.2.2/554 mailboxfull soft failed",
 	"m365-fr-blocked":            "bounce; hanako@shop.example 5.7.1/550 blocked soft failed",
 	"m365-group":                 "bounce; hanako@shop.example 5.7.133/550 rejected soft failed",

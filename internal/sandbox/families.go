@@ -112,7 +112,7 @@ var families = []format{
 		{"full", "5.2.2", "", "554 5.2.2 mailbox full; STOREDRV.Deliver.Exception:QuotaExceededException.MapiExceptionShutoffQuotaExceeded; Failed to process message due to a permanent exception", alive(bounce.MailboxFull), 0},
 		{"expired", "5.4.300", "", "550 5.4.300 Message expired -> 451 4.4.0 Connection timed out", alive(bounce.Expired), 0},
 		{"blocked", "5.7.606", "", "550 5.7.606 Access denied, banned sending IP [192.0.2.1]. To request removal from this list please visit https://sender.office.com/", alive(bounce.Blocked), 0},
-		{"access", "5.4.1", "", "550 5.4.1 Recipient address rejected: Access denied. [mx.outlook.com]", alive(bounce.Rejected), 0},
+		{"access", "5.4.1", "", "550 5.4.1 Recipient address rejected: Access denied. [mx.outlook.com]", alive(bounce.UserUnknown), 0},
 		{"rule", "5.7.1", "", "550 5.7.1 TRANSPORT.RULES.RejectMessage; the message was rejected by organization policy", alive(bounce.Rejected), 0},
 		{"members-only", "5.7.133", "", "550 5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup; authentication required; Delivery restriction check failed because the sender was not authenticated when sending to this group", alive(bounce.Rejected), 0},
 		{"size", "5.3.4", "", "550 5.3.4 SMTPSEND.OverAdvertisedSize; message size exceeds fixed maximum size", alive(bounce.EmailTooLarge), 0},
