@@ -99,8 +99,15 @@ func runDoctorDomain(ctx context.Context, a *app, args []string, o doctorDomainO
 }
 
 // doctorResolver asks the servers of the flag, else those of mailer.yaml, else the system's.
-func doctorResolver(_ *config.Workspace, o doctorDomainOptions) (*resolver.Resolver, error) {
-	r, err := resolver.New(resolver.Options{Servers: o.resolver})
+func doctorResolver(ws *config.Workspace, o doctorDomainOptions) (*resolver.Resolver, error) {
+	options := resolver.Options{Servers: o.resolver, Authoritative: o.authoritative}
+	if ws != nil {
+		options.Timeout = ws.Config.DNS.Timeout
+		if len(o.resolver) == 0 {
+			options.Servers = ws.Config.DNS.Addresses()
+		}
+	}
+	r, err := resolver.New(options)
 	if err != nil {
 		return nil, usage("%w; name one with --resolver", err)
 	}
