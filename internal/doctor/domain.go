@@ -44,6 +44,8 @@ type Relay struct {
 // Check runs all checks of a domain, side by side, and returns what they found in the order of the checks.
 func (d *Domain) Check(ctx context.Context) []Finding {
 	checks := []func(context.Context) []Finding{
+		d.fromDomain, d.freemail, d.envelopeMX,
+		d.spf, d.spfAlignment, d.ptr, d.blocklist,
 		d.dkimRecord, d.dkimAlignment, d.dkimSignature,
 		d.dmarc, d.dmarcAlignment, d.dmarcReports,
 		d.oneClick, d.trackingHost,

@@ -411,4 +411,5 @@ var freemail = map[string]bool{"gmail.com": true, "googlemail.com": true, "aol.c
 
 var freemailBrand = regexp.MustCompile(`^(yahoo|hotmail|outlook|live)\.(co\.|com\.|ne\.)?[a-z]{2,3}$`)
 
-func isFreemail(domain string) bool { return freemail[domain] || freemailBrand.MatchString(domain) }
+// IsFreemail reports whether a domain is one of mailboxes for everybody.
+func IsFreemail(domain string) bool { return freemail[domain] || freemailBrand.MatchString(domain) }

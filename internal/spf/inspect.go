@@ -437,3 +437,28 @@ func plural(n int, what string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
+
+// Includes reports whether the record of a domain is evaluated in a tree.
+func (n *Node) Includes(domain string) bool {
+	return n.Domain == zone.Clean(domain) || slices.ContainsFunc(n.Branches, func(b Branch) bool {
+		return b.Node != nil && b.Node.Includes(domain)
+	})
+}
+
+// Covers reports whether a term of a tree names an address: what Check would find if nothing in it were broken.
+func (n *Node) Covers(ip netip.Addr) bool {
+	ip = ip.Unmap()
+	return slices.ContainsFunc(n.Branches, func(b Branch) bool {
+		if b.Dead || b.Qualifier != '+' && !b.Modifier {
+			return false
+		}
+		bits := b.Bits4
+		if ip.Is6() {
+			bits = b.Bits6
+		}
+		return b.Net.IsValid() && b.Net.Contains(ip) || b.Node != nil && b.Node.Covers(ip) || slices.ContainsFunc(b.Addresses, func(a netip.Addr) bool {
+			p, err := a.Prefix(bits)
+			return err == nil && p.Contains(ip)
+		})
+	})
+}
