@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -182,4 +184,37 @@ func (d *Domain) trackingHost(ctx context.Context) []Finding {
 	f.Level, f.Why, f.Found = Pass, "", host+" is below the domain of From and has an address."
 	f.Detail = aliasLines(a)
 	return []Finding{f}
+}
+
+// WebClient asks web servers, whose names it looks up where the checks ask: past the system's own resolver.
+func WebClient(r zone.Resolver) *http.Client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			host, port, err := net.SplitHostPort(addr)
+			if err != nil {
+				return nil, err
+			}
+			if _, err := netip.ParseAddr(host); err == nil {
+				return dialer.DialContext(ctx, network, addr)
+			}
+			var failed error
+			for _, t := range []zone.Type{zone.A, zone.AAAA} {
+				a := r.Lookup(ctx, host, t)
+				for _, rec := range a.Records {
+					conn, err := dialer.DialContext(ctx, network, net.JoinHostPort(rec.IP.String(), port))
+					if err == nil {
+						return conn, nil
+					}
+					failed = errors.Join(failed, err)
+				}
+				failed = errors.Join(failed, a.Err)
+			}
+			if failed == nil {
+				failed = fmt.Errorf("%s has no address in the DNS", host)
+			}
+			return nil, failed
+		},
+	}}
 }
