@@ -26,6 +26,7 @@ func (d *Domain) dmarc(ctx context.Context) []Finding {
 	for _, s := range a.Steps {
 		if s.Record != nil {
 			f.Detail = append(f.Detail, "_dmarc."+s.Domain+": "+clip(s.Record.Text))
+			f.Detail = append(f.Detail, evidence(s.Answer)...)
 		}
 	}
 	switch {
