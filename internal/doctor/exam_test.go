@@ -45,7 +45,7 @@ import (
 //
 // There may be several zones; below com, net, org, jp, example and arpa whatever is in none does not exist. {{record KEY}} is a key's record in quoted strings,
 // {{public KEY}} what stands behind its p=, {{public KEY 0 100}} a part of that; spki and pkcs1 are other forms of it. "want" has the level of the check, that is of the worst of its findings, and words that
-// one of them must say. A check that is not named must not be worse than info, unless "others: any" is there.
+// one of them, or a record that it wants published, must say. A check that is not named must not be worse than info, unless "others: any" is there.
 type examined struct {
 	about  string
 	domain doctor.Domain
@@ -268,7 +268,11 @@ func (e examined) grade(t *testing.T, all []doctor.Finding) {
 	for _, w := range e.want {
 		found := of[w.check]
 		said := slices.ContainsFunc(found, func(f doctor.Finding) bool {
-			return strings.Contains(f.Found+" "+f.Why+" "+f.Do+" "+strings.Join(f.Detail, " "), w.words)
+			text := f.Found + " " + f.Why + " " + f.Do + " " + strings.Join(f.Detail, " ")
+			for _, r := range f.Publish {
+				text += " " + r.Type + " " + r.Value + " (" + r.Note + ")"
+			}
+			return strings.Contains(text, w.words)
 		})
 		if len(found) == 0 || doctor.Worst(found) != w.level || !said {
 			t.Errorf("%s\n%s: want %s, saying %q; got %+v", e.about, w.check, w.level, w.words, found)

@@ -40,7 +40,10 @@ func (d *Domain) spf(ctx context.Context) []Finding {
 		}
 	}
 	all := append([]Finding{f}, covers...)
-	value, note := mended(tree, add)
+	value, note := d.mended(ctx, tree, add)
+	if value == "" && tree.Has(spf.Several) {
+		all[0].Do = "Delete them and publish one that has what all of them say, in at most 10 lookups."
+	}
 	if value == "" || len(tree.Root.Records) == 1 && value == strings.Join(strings.Fields(tree.Root.Record.Text), " ") {
 		return all
 	}
@@ -279,24 +282,60 @@ func (d *Domain) hostAddresses(ctx context.Context, host string) []netip.Addr {
 	return all
 }
 
+// published is the DNS as it will be with another record.
+type published struct {
+	zone.Resolver
+	name, text string
+}
+
+func (p published) Lookup(ctx context.Context, name string, t zone.Type) zone.Answer {
+	if zone.Clean(name) == p.name && t == zone.TXT {
+		return zone.Answer{Name: p.name, Type: t, State: zone.Found, Records: []zone.Record{{Text: p.text}}}
+	}
+	return p.Resolver.Lookup(ctx, name, t)
+}
+
 // mended is the one record that should be there: what is, without what is broken, with what is missing. It is empty where there
-// is nothing to say.
-func mended(tree spf.Tree, add []string) (value, note string) {
+// is nothing to say, and where what came out would be broken too: then only the owner knows what to take out.
+func (d *Domain) mended(ctx context.Context, tree spf.Tree, add []string) (value, note string) {
+	bad := map[string]bool{}
+	gather := func(t spf.Tree) bool {
+		before := len(bad)
+		for _, p := range t.Problems {
+			if p.Domain == t.Root.Domain && (p.Kind == spf.Dangling || p.Kind == spf.Cycle || p.Kind == spf.SomeVoids || p.Kind == spf.DeadRedirect) {
+				bad[p.Term] = true
+			}
+		}
+		return len(bad) > before
+	}
+	gather(tree)
+	for range 3 { // terms that stood behind all, or in a second record, are first looked at now
+		value, note = merged(tree, add, bad)
+		if value == "" {
+			return "", ""
+		}
+		next := spf.Inspect(ctx, published{d.Resolver, tree.Root.Domain, value}, tree.Root.Domain)
+		if !gather(next) {
+			if slices.ContainsFunc(next.Problems, func(p spf.Problem) bool { return p.Kind.Breaks() }) {
+				return "", ""
+			}
+			return value, note
+		}
+	}
+	return "", ""
+}
+
+// merged is one record of all that are there, without the bad terms and with what is to be added.
+func merged(tree spf.Tree, add []string, bad map[string]bool) (value, note string) {
 	n := tree.Root
 	over := tree.Has(spf.OverLookups)
 	if len(n.Records) == 0 && len(add) == 0 || over && tree.Lookups-saved(tree) > spf.MaxLookups {
 		return "", "" // nobody but the owner knows what to put in, or to take out
 	}
-	bad := map[string]bool{}
-	for _, p := range tree.Problems {
-		if p.Domain == n.Domain && (p.Kind == spf.Dangling || p.Kind == spf.Cycle || p.Kind == spf.SomeVoids || p.Kind == spf.DeadRedirect) {
-			bad[p.Term] = true
-		}
-	}
 	words := []string{spf.Version}
 	end, redirect, lost := "", "", []string{}
 	take := func(word string) {
-		if !slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, word) }) {
+		if !bad[word] && !slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, word) }) {
 			words = append(words, word)
 		}
 	}
@@ -335,6 +374,9 @@ func mended(tree spf.Tree, add []string) (value, note string) {
 	}
 	for _, word := range add {
 		take(word)
+	}
+	if len(n.Records) == 0 && len(words) == 1 {
+		return "", ""
 	}
 	words = append(words, cmp.Or(redirect, end, "~all"))
 	note = "there may be one v=spf1 record only: it replaces what is there"
