@@ -89,7 +89,9 @@ func nameserverFor(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: nameserver ORIGIN=FILE...")
 	}
 	ns := mailtest.NewNameserver(scriptTB{ts})
-	ts.Check(ns.Zone("com", ""))
+	for _, top := range []string{"com", "net", "org", "arpa"} {
+		ts.Check(ns.Zone(top, ""))
+	}
 	for _, arg := range args {
 		origin, file, _ := strings.Cut(arg, "=")
 		ts.Check(ns.Zone(origin, ts.ReadFile(file)))

@@ -87,7 +87,7 @@ func (d *Domain) onlyEd25519() (Finding, bool) {
 func (d *Domain) judgeKey(ctx context.Context, k Key, p dkim.Published) []Finding {
 	f := d.finding("dkim_record", p.Name, Fail, "")
 	f.Why, f.Own = whyAuthenticate, k.Private != nil
-	f.Detail = aliasLines(p.Answer)
+	f.Detail = evidence(p.Answer)
 	var bad *dkim.Error
 	switch {
 	case p.Answer.State == zone.Unknown:
@@ -192,12 +192,16 @@ func keyFile(k Key) string {
 	return k.File
 }
 
-func aliasLines(a zone.Answer) []string {
+// evidence is how an answer came about, and how long it is kept.
+func evidence(a zone.Answer) []string {
 	var all []string
 	from := a.Name
 	for _, to := range a.Aliases {
 		all = append(all, from+" is a CNAME of "+to)
 		from = to
+	}
+	if a.State == zone.Found {
+		all = append(all, fmt.Sprintf("%s says so; TTL %s", a.Server, a.TTL()))
 	}
 	return all
 }

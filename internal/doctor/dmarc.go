@@ -7,6 +7,7 @@ import (
 
 	"mailer/internal/dkim"
 	"mailer/internal/dmarc"
+	"mailer/internal/spf"
 	"mailer/internal/zone"
 )
 
@@ -25,6 +26,7 @@ func (d *Domain) dmarc(ctx context.Context) []Finding {
 	for _, s := range a.Steps {
 		if s.Record != nil {
 			f.Detail = append(f.Detail, "_dmarc."+s.Domain+": "+clip(s.Record.Text))
+			f.Detail = append(f.Detail, evidence(s.Answer)...)
 		}
 	}
 	switch {
@@ -171,6 +173,8 @@ func (d *Domain) dmarcAlignment(ctx context.Context) []Finding {
 	switch {
 	case byDKIM == yes && bySPF == yes:
 		f.Found = "Mail of this From passes by DKIM and by SPF."
+	case byDKIM == yes && bySPF == perhaps:
+		f.Found = "Mail of this From passes by DKIM; whether by SPF too is not known."
 	case byDKIM == yes:
 		f.Found = "Mail of this From passes by DKIM alone."
 	case bySPF == yes && byDKIM == perhaps:
@@ -229,7 +233,7 @@ func (d *Domain) wayOfDKIM(ctx context.Context, strict bool) (way, string) {
 	return best, line
 }
 
-// wayOfSPF is yes when the return path is aligned and its domain has a record. Whether that covers the relay is the check spf's.
+// wayOfSPF is yes when the return path is aligned and its record covers every relay.
 func (d *Domain) wayOfSPF(ctx context.Context, strict bool) (way, string) {
 	if d.Envelope == "" {
 		return perhaps, "SPF: the domain of the return path is not known"
@@ -246,10 +250,26 @@ func (d *Domain) wayOfSPF(ctx context.Context, strict bool) (way, string) {
 	switch {
 	case a.State == zone.Unknown:
 		return perhaps, line + "the DNS gave no answer"
-	case len(a.Texts("v=spf1")) != 1:
-		return no, line + fmt.Sprintf("aligned, with %d records v=spf1 where one must be", len(a.Texts("v=spf1")))
+	case len(a.Texts(spf.Version)) != 1:
+		return no, line + fmt.Sprintf("aligned, with %d records v=spf1 where one must be", len(a.Texts(spf.Version)))
 	}
-	return yes, line + "aligned"
+	tried := 0
+	for _, r := range d.Relays {
+		for _, ip := range r.Addresses {
+			tried++
+			switch res := spf.Check(ctx, d.Resolver, spf.Query{IP: ip, Sender: "bounce@" + d.Envelope, Helo: r.Hello}); res.Verdict {
+			case spf.Pass:
+			case spf.TempError:
+				return perhaps, line + "the DNS gave no answer"
+			default:
+				return no, line + fmt.Sprintf("aligned, but %s for %s: see spf", res.Verdict, ip)
+			}
+		}
+	}
+	if tried == 0 {
+		return perhaps, line + "aligned; from which addresses the relay sends is not known"
+	}
+	return yes, line + "aligned, and it covers the relay"
 }
 
 func (d *Domain) dmarcReports(ctx context.Context) []Finding {

@@ -182,7 +182,7 @@ func (d *Domain) trackingHost(ctx context.Context) []Finding {
 		return []Finding{f}
 	}
 	f.Level, f.Why, f.Found = Pass, "", host+" is below the domain of From and has an address."
-	f.Detail = aliasLines(a)
+	f.Detail = evidence(a)
 	return []Finding{f}
 }
 
