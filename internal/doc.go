@@ -20,12 +20,17 @@
 //	  prefecture   the prefectures and regions of Japan, by all their names
 //	  pace         when a message may leave: rates, hours, warm-up, lanes, breakers
 //	  provider     which domains are one receiving provider's, and how it takes mail
+//	  zone         what an answer of the DNS says: found, nothing there, or nobody knows
+//	  spf          may this address send for that domain, and what the record costs
+//	  dkim         key records: what verifiers make of them, and what went wrong
+//	  dmarc        which policy holds for a domain, and whether two names are aligned
 //	machines  touch the world, know no campaign
 //	  config       mailer.yaml, environment, secrets
 //	  relay        SMTP with the user's relay
 //	  mailbox      IMAP with the bounce mailbox
 //	  store        the database; all SQL is here
 //	  sandbox      a mail world to rehearse in
+//	  resolver     asks the DNS
 //	  workbook     rows of an Excel sheet, as people see them
 //	verbs     move data between them, named like the commands
 //	  ingest       import
@@ -34,6 +39,7 @@
 //	  collect      bounces sync
 //	  schedule     run: what is due and when; it is given what it starts
 //	  report       report, why
+//	  doctor       doctor: will mail arrive, and if not, why
 //	face
 //	  ui           tables, progress, JSON lines
 //

@@ -22,13 +22,16 @@ var ring = map[string]int{
 	"internal/prefecture": 1,
 	"internal/pace":       1,
 	"internal/provider":   1,
+	"internal/zone":       1,
+	"internal/spf":        1,
+	"internal/dmarc":      1, "internal/dkim": 1,
 
 	"internal/config": 2, "internal/relay": 2, "internal/mailbox": 2, "internal/store": 2, "internal/sandbox": 2,
-	"internal/workbook": 2,
+	"internal/workbook": 2, "internal/resolver": 2,
 	"internal/mailtest": 3, // stands on the machines that tests are given
 
 	"internal/ingest": 3, "internal/export": 3, "internal/send": 3, "internal/collect": 3, "internal/report": 3,
-	"internal/schedule": 3,
+	"internal/schedule": 3, "internal/doctor": 3,
 
 	"internal/ui": 4,
 	"cmd/mailer":  5,

@@ -33,15 +33,19 @@ type Options struct {
 	Batch  int           // mails fetched and moved at a time; 200 when zero
 	Each   func(Outcome) // told of every mail, in order, when it is recorded; may be nil
 
-	by *store.MailRecorder // over all folders
+	by   *store.MailRecorder // over all folders
+	dead map[string]int      // the suppressed dead addresses, by domain, likewise
 }
 
-// recorder makes what records the mails, or in a dry run what only tells.
-func (o Options) recorder(st *store.Store) *store.MailRecorder {
+// begun makes what records the mails, or in a dry run what only tells.
+func (o Options) begun(st *store.Store) Options {
+	o.dead = map[string]int{}
 	if o.DryRun {
-		return st.Foresee()
+		o.by = st.Foresee()
+	} else {
+		o.by = st.MailRecorder()
 	}
-	return st.MailRecorder()
+	return o
 }
 
 // Outcome is what became of one mail.
@@ -74,7 +78,7 @@ type Summary struct {
 
 // Sync reads all new mails of a source. When ctx ends it returns what was done so far and ctx's error.
 func Sync(ctx context.Context, st *store.Store, src Source, keys delivery.Keys, o Options) (sum Summary, err error) {
-	o.by = o.recorder(st)
+	o = o.begun(st)
 	defer func() { err = errors.Join(err, o.by.Close()) }()
 	err = readInto(ctx, st, src, keys, o, &sum)
 	return sum, err
@@ -170,15 +174,15 @@ func (c *collector) one(q *queue, m mailbox.Message) error {
 // tell tells of a mail that was recorded.
 func (c *collector) tell(w waiting, r store.Recorded) {
 	out := Outcome{Number: w.number, Verdict: w.mail.Verdict, Recorded: r, MatchedBy: w.mail.MatchedBy, Forged: w.mail.Forged}
-	c.sum.add(out)
+	c.sum.add(out, c.o.dead)
 	out.N, out.Total = c.sum.Read, c.total
 	if c.o.Each != nil {
 		c.o.Each(out)
 	}
 }
 
-// add counts a mail.
-func (s *Summary) add(o Outcome) {
+// add counts a mail. dead is the suppressed dead addresses so far, by domain: a freeze takes back those of its provider.
+func (s *Summary) add(o Outcome, dead map[string]int) {
 	s.Read++
 	switch {
 	case o.Repeated:
@@ -211,9 +215,16 @@ func (s *Summary) add(o Outcome) {
 	switch {
 	case o.Suppressed:
 		s.Suppressed++
-	case o.Froze != nil: // takes back what was suppressed a moment ago
-		s.Held += int(o.Froze.Held)
-		s.Suppressed = max(0, s.Suppressed-int(o.Froze.Held)+1)
+		if o.Event == "bounce" {
+			dead[o.Domain]++
+		}
+	case o.Froze != nil:
+		s.Held++
+		for _, d := range o.Froze.Domains {
+			back := min(dead[d], s.Suppressed) // of a watch's earlier rounds nothing is taken back here
+			s.Held, s.Suppressed = s.Held+back, s.Suppressed-back
+			delete(dead, d)
+		}
 	case o.Held != nil:
 		s.Held++
 	}

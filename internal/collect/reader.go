@@ -34,7 +34,7 @@ const (
 // Once reads all new mails of all folders. A mailbox that cannot be reached at all is an error at once; a connection that is lost on the
 // way is made again.
 func (r *Reader) Once(ctx context.Context) (sum Summary, err error) {
-	r.by = r.recorder(r.Store)
+	r.Options = r.begun(r.Store)
 	defer func() { err = errors.Join(err, r.by.Close()) }()
 	reached := false
 	for failed := 0; ; {
@@ -60,7 +60,7 @@ func (r *Reader) Once(ctx context.Context) (sum Summary, err error) {
 // Watch reads what is there and then what comes, until ctx ends, which is no error unless it ends a reading. Only what a person has to
 // mend ends it before.
 func (r *Reader) Watch(ctx context.Context) (sum Summary, err error) {
-	r.by = r.recorder(r.Store)
+	r.Options = r.begun(r.Store)
 	defer func() { err = errors.Join(err, r.by.Close()) }()
 	for failed := 0; ; {
 		before := sum.Read

@@ -123,7 +123,7 @@ func (f *foresight) burst(c cleaner, lane string, before *foreseenDead) (*Freeze
 	if err != nil || !b.bursts(rule) {
 		return nil, err
 	}
-	return &Freeze{Lane: lane, Began: now, Until: now.Add(rule.For), Dead: b.dead, Of: max(b.of, b.dead), Held: dead}, nil
+	return &Freeze{Lane: lane, Began: now, Until: now.Add(rule.For), Dead: b.dead, Of: max(b.of, b.dead), Held: dead, Domains: b.domains}, nil
 }
 
 // add counts the address of a delivery.
