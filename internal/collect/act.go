@@ -67,14 +67,13 @@ type Counted struct {
 	Repeated   int `json:"repeated"` // known already, nothing was done
 }
 
-// Table counts mails by kind, reason and receiving provider, and notes which providers froze.
+// Table counts mails by kind, reason and receiving provider.
 type Table struct {
 	lane    func(domain string) string
 	groups  map[Group]*Counted
 	matched map[string]int // bounces by the place that led to their delivery
 	old     map[int]int    // tokens by the version of a key that signs no more
 	newest  int
-	Frozen  []store.Freeze
 }
 
 // NewTable is for a table of providers by domain; newest is the version of the key that signs now.
@@ -123,7 +122,6 @@ func (t *Table) Add(o Outcome) {
 		}
 	}
 	if o.Froze != nil {
-		t.Frozen = append(t.Frozen, *o.Froze)
 		t.takeBack(o.Froze)
 	}
 }

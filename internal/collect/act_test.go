@@ -131,14 +131,31 @@ func TestTableOfASync(t *testing.T) {
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
 	}
-	if len(table.Frozen) != 1 {
-		t.Errorf("frozen %+v", table.Frozen)
-	}
 	notes := strings.Join(table.Notes(true), "\n")
 	if !strings.Contains(notes, "none of 5 bounces came to a signed return path") || !strings.Contains(notes, "5 mails carry tokens of key 1") {
 		t.Errorf("notes: %s", notes)
 	}
 	if notes := strings.Join(table.Notes(false), "\n"); strings.Contains(notes, "return path") {
 		t.Errorf("notes of a fixed address: %s", notes)
+	}
+}
+
+// A freeze takes back what its provider's domains had suppressed in this reading, and nothing of others; what the session had refused
+// before was never counted here.
+func TestSummaryOfAFreeze(t *testing.T) {
+	var sum Summary
+	dead := map[string]int{}
+	add := func(domain string, suppressed bool, froze *store.Freeze) {
+		o := Outcome{Verdict: bounce.Verdict{Kind: bounce.KindBounce}}
+		o.Matched, o.Event, o.Domain, o.Suppressed, o.Froze, o.Held = true, "bounce", domain, suppressed, froze, froze
+		sum.add(o, dead)
+	}
+	add("b.example", true, nil)
+	for range 3 {
+		add("a.example", true, nil)
+	}
+	add("a.example", false, &store.Freeze{Lane: "a", Held: 40, Domains: []string{"a.example", "other.example"}})
+	if want := (Summary{Read: 5, Bounces: 5, Hard: 5, Suppressed: 1, Held: 4}); sum != want {
+		t.Errorf("got  %+v\nwant %+v", sum, want)
 	}
 }
