@@ -144,7 +144,9 @@ func (s *Restoring) stage(ctx context.Context, backup string) error {
 	if s.Plan.Backup, err = finishCopy(ctx, s.staged, true); err != nil {
 		return err
 	}
-	s.Plan.Made = s.Plan.Backup.LastChange
+	if s.Plan.Made = s.Plan.Backup.LastChange; s.Plan.Backup.LastSent.After(s.Plan.Made) {
+		s.Plan.Made = s.Plan.Backup.LastSent
+	}
 	if err := s.look(ctx); err != nil {
 		return err
 	}
@@ -663,7 +665,7 @@ func (s *Store) quieten(ctx context.Context, r *Restored, p RestorePlan, carried
 	if carried {
 		note += "who was mailed since is known"
 	} else {
-		note += "who was mailed since is not known, and would be mailed again"
+		note += "whoever was mailed since is not known, and is mailed again when it is resumed"
 	}
 	return s.update(ctx, func(tx *sql.Tx) error {
 		err := eachString(ctx, tx, func(name string) { r.Paused = append(r.Paused, name) },
