@@ -415,14 +415,19 @@ func (s *Restoring) transaction(ctx context.Context, b *sqlite.Backup, r *Restor
 			return &beginError{err}
 		}
 	}
-	if err := s.keep(ctx, r); err != nil {
-		return err
+	err := s.keep(ctx, r)
+	if err == nil {
+		err = s.settle(ctx, r)
 	}
-	if err := s.settle(ctx, r); err != nil {
-		return err
+	if err == nil {
+		s.doing("writing it over the database")
+		err = stepThrough(ctx, b, nil, nil)
 	}
-	s.doing("writing it over the database")
-	return stepThrough(ctx, b, nil, nil)
+	if err != nil && r.Kept != "" { // nothing was replaced
+		os.Remove(r.Kept)
+		r.Kept = ""
+	}
+	return err
 }
 
 func (s *Restoring) doing(what string) {
@@ -446,8 +451,9 @@ func (s *Restoring) keep(ctx context.Context, r *Restored) error {
 	if err != nil {
 		return err
 	}
-	r.Kept = name
-	_, err = copyTo(ctx, db, name, copyOptions{check: s.Plan.Present != nil})
+	if _, err = copyTo(ctx, db, name, copyOptions{check: s.Plan.Present != nil}); err == nil {
+		r.Kept = name
+	}
 	return err
 }
 
