@@ -24,9 +24,12 @@ type Reply struct {
 func Classify(r Reply, recipientDomain string) Class {
 	r = completed(r)
 	text := matchable(r.Text)
-	reason := providerReason(r, text, strings.ToLower(recipientDomain))
-	if reason == "" {
-		reason = textReason(text)
+	if p := providerOf(r, text, strings.ToLower(recipientDomain)); p != nil {
+		return p.judged(r)
+	}
+	reason := textReason(text)
+	if meanings[reason].dead && (anyOf(passing, text) || len(text) < maxReply && anyOf(cautions, text)) {
+		return classOf(reason, false)
 	}
 	if reason == "" {
 		if reason = codeReason(r); meanings[reason].dead && doubtful(text) {
@@ -35,6 +38,9 @@ func Classify(r Reply, recipientDomain string) Class {
 	}
 	return judged(reason, r)
 }
+
+// maxReply is longer than what servers say at RCPT. Longer texts are letters to people, which speak of many things.
+const maxReply = 300
 
 // doubtful reports whether a text that no rule knows speaks of something other than a dead address. Gateways write 5.1.1 over
 // everything, so then the code alone kills nobody.
@@ -74,8 +80,14 @@ func judged(reason string, r Reply) Class {
 	case dead && strings.HasPrefix(r.Enhanced, "5.7.") && !deadPolicy(r.Enhanced):
 		// Security and policy codes are about the message or us, whatever the text says.
 		return classOf(reason, false)
+	case dead && slices.Contains(otherwise, r.Enhanced):
+		return classOf(reason, false)
 	}
-	return classOf(reason, true)
+	c := classOf(reason, true)
+	if r.Phase == "auth" && c.Scope == ScopeContent {
+		c.Scope = ScopeRelay // nothing of the message was said yet
+	}
+	return c
 }
 
 // afterData: a server that checks its users does it at RCPT. "User unknown" after the body is a filter's answer at the
@@ -97,6 +109,10 @@ func permanent(r Reply) bool {
 func deadPolicy(enhanced string) bool {
 	return enhanced == "5.7.17" || enhanced == "5.7.18" || enhanced == "5.7.27"
 }
+
+// otherwise are codes of something else than a dead address: the sender, the dialogue, a full or
+// disabled mailbox, the size. Words of a dead address beside them contradict them.
+var otherwise = []string{"5.1.7", "5.1.8", "5.2.2", "5.2.3", "5.3.4", "5.5.1", "5.5.2", "5.5.3", "5.5.4", "5.6.0", "5.6.7", "5.6.8"}
 
 func aboutUs(phase string) bool {
 	return slices.Contains([]string{"connect", "ehlo", "starttls", "auth", "mail"}, phase)

@@ -61,14 +61,15 @@ func TestClassify(t *testing.T) {
 		// Before RCPT nobody was named.
 		{"mail", "shop.example", "550 5.1.1 User unknown", "rejected soft our_domain fix"},
 		{"connect", "shop.example", "554 no", "blocked soft our_host fix"},
-		{"auth", "", "535 5.7.8 authentication failed", "securityerror soft content fix"},
+		{"auth", "", "535 5.7.8 authentication failed", "securityerror soft relay fix"},
 		// Providers.
 		{"rcpt", "gmail.com", "550-5.1.1 The email account that you tried to reach does not exist. Please try 550-5.1.1 double-checking", "userunknown hard address suppress"},
 		{"rcpt", "gmail.com", "450 4.2.1 The user you are trying to contact is receiving mail too quickly", "ratelimited soft our_host throttle"},
 		{"rcpt", "yahoo.com", "421 4.7.0 [TSS04] Messages temporarily deferred due to unexpected volume", "ratelimited soft our_host throttle"},
 		{"rcpt", "yahoo.com", "553 5.7.2 [TSS09] All messages from 192.0.2.9 will be permanently deferred", "blocked soft our_host fix"},
 		{"rcpt", "yahoo.co.jp", "553 VS98-IP0 deferred", "ratelimited soft our_host throttle"},
-		{"rcpt", "shop.example", "550 5.4.1 Recipient address rejected: Access denied. [X.prod.protection.outlook.com]", "rejected soft our_domain fix"},
+		{"rcpt", "shop.example", "550 5.4.1 Recipient address rejected: Access denied. [X.prod.protection.outlook.com]", "userunknown soft address count"},
+		{"rcpt", "shop.example", "550 5.4.1 Access denied [X.prod.protection.outlook.com]", "rejected soft our_domain fix"},
 		// Nothing to go by.
 		{"rcpt", "shop.example", "550 no", "onhold soft address review"},
 		{"", "", "", "undefined soft address review"},

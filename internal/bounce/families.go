@@ -17,6 +17,7 @@ type family struct {
 	filter                       []string   // header lines that say: the recipient's own filter did it, whatever the words
 	overrules                    bool       // its own words come before the general ones
 	notice                       bool       // about other people's mail: no bounce, whatever it quotes
+	machine                      bool       // only a mail of the null sender that is no automatic reply, and only with a reason that is known
 }
 
 // families are asked in order; the general ones stand last.
@@ -60,7 +61,12 @@ var families = []family{
 	{name: "general", headers: []string{"x-failed-recipients:"}},
 	{name: "general", from: daemons, subject: failures},
 	{name: "general", from: daemons, body: failures},
+	{name: "null sender", machine: true, headers: []string{"return-path: <>"}, subject: failures},
+	{name: "null sender", machine: true, headers: []string{"return-path: <>"}, body: problems},
 }
+
+// problems begin the list of those who were not reached.
+var problems = []string{"the following addresses had", "could not be delivered to", "was not delivered to", "could not be delivered because"}
 
 // daemons are the senders of reports.
 var daemons = []string{
@@ -82,8 +88,8 @@ var weakFailures = []string{"delivery report", "delivery notification", "message
 
 // leads are words before an address that present it as a failed recipient.
 var leads = []string{
-	"recipient", "deliver", "failed", "failure", "unknown user", "user unknown", "no such user", "mailbox", "rcpt to", "addressed to", "address:", "addresses:", "your message to", "message to", "your mail to", "message for", "errors:", "attempts", "invalid address", "user:", "sent to", "unable to reach", "returned permanent errors", "宛先", "送信先", "あて先", "受信者", "配信先", "アドレス", "收件人", "收信人", "收件者", "邮件地址", "destinatari", "destinataire", "empfänger", "получател", "адрес", "수신자", "duplicated message-id in",
-	">>>", "could not", "not found", "bounced", "account", "over quota",
+	"recipient", "deliver", "failed", "failure", "unknown user", "user unknown", "no such user", "mailbox", "rcpt to", "addressed to", "address:", "addresses:", "your message to", "message to", "your mail to", "message for", "errors:", "attempts", "invalid address", "user:", "sent to", "unable to reach", "returned permanent errors", "宛先", "送信先", "あて先", "受信者", "配信先", "アドレス", "收件人", "收信人", "收件者", "邮件地址", "destinatari", "destinato", "받는", "destinataire", "empfänger", "получател", "адрес", "수신자", "duplicated message-id in",
+	">>>", "could not", "not found", "bounced", "account", "over quota", "following:",
 }
 
 // notRecipient are words right before an address that is somebody else.
@@ -108,13 +114,38 @@ func (m *mail) family() *family {
 	subject := strings.ToLower(m.subject())
 	body := strings.ToLower(m.said().whole)
 	body = strings.Join(strings.Fields(body), " ")
+	own := ""
 	for i := range families {
 		f := &families[i]
-		if anyOf(f.from, from) && anyOf(f.subject, subject) && anyOf(f.body, body) && m.bears(f.headers) {
-			return f
+		if !anyOf(f.from, from) || !anyOf(f.subject, subject) || !anyOf(f.body, body) || !m.bears(f.headers) || f.machine && m.answersItself() {
+			continue
 		}
+		if len(f.from)+len(f.headers)+len(f.subject) == 0 {
+			// Known by words alone: then they must not be a person's quotation of such a report.
+			if own == "" {
+				own = strings.Join(strings.Fields(strings.ToLower(m.ownWords())), " ")
+			}
+			if !anyOf(f.body, own) {
+				continue
+			}
+		}
+		return f
 	}
 	return nil
+}
+
+// answersItself tells an automatic reply, whose words are a person's.
+func (m *mail) answersItself() bool {
+	if strings.HasPrefix(strings.ToLower(m.header.get("auto-submitted")), "auto-replied") {
+		return true
+	}
+	for _, f := range m.header {
+		if value, ok := responders[f.name]; ok && (value == "" || strings.Contains(strings.ToLower(f.value), value)) {
+			return true
+		}
+	}
+	_, answer := startOf(m.subject())
+	return answer || m.answer() != ""
 }
 
 // anyOf reports whether one of the marks is in the text; no marks ask for nothing.

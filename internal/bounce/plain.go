@@ -25,6 +25,9 @@ func (m *mail) plainReport() (Verdict, bool) {
 		v.filtered()
 	}
 	m.unmask(v.Bounces)
+	if f.machine {
+		return v, len(v.Bounces) > 0 && !v.open()
+	}
 	if len(v.Bounces) > 0 {
 		return v, f.name != "general" || m.original != nil || !v.unclear() || m.failed()
 	}
@@ -51,6 +54,16 @@ func (v *Verdict) filtered() {
 func (v Verdict) unclear() bool {
 	for _, r := range v.Bounces {
 		if r.Reason != Undefined || r.Status != "" || r.Reply != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// open reports whether the reason of every recipient is left open.
+func (v Verdict) open() bool {
+	for _, r := range v.Bounces {
+		if !open(r.Reason) {
 			return false
 		}
 	}
@@ -201,10 +214,11 @@ func (a *account) read(known, ours []string) {
 // begins reports whether a line begins with a reply code.
 func begins(line string) bool { return len(line) > 3 && replyAt(line, 0) }
 
-// statements joins lines that continue the one before, because they are indented deeper.
+// statements joins lines that continue the one before, because they are indented deeper. Below a heading ("...to the
+// following:") each that begins with an address is one of its own.
 func statements(text string) []string {
 	var all []string
-	base, open := 0, false
+	base, open, heading := 0, false, false
 	for _, line := range strings.Split(text, "\n") {
 		body := strings.TrimLeft(line, " \t")
 		indent := len(line) - len(body)
@@ -212,13 +226,23 @@ func statements(text string) []string {
 			open = false
 			continue
 		}
-		if open && indent > base && len(all[len(all)-1]) < maxText && !standsAlone(body) {
+		listed := heading && beginsWithAddress(body)
+		if open && indent > base && len(all[len(all)-1]) < maxText && !standsAlone(body) && !listed {
 			all[len(all)-1] += "\n" + body
 			continue
 		}
-		all, base, open = append(all, body), indent, true
+		if !listed || indent <= base {
+			base, heading = indent, strings.HasSuffix(body, ":") && !strings.Contains(body, "@")
+		}
+		all, open = append(all, body), true
 	}
 	return all
+}
+
+// beginsWithAddress tells a line of a list of recipients.
+func beginsWithAddress(line string) bool {
+	start, end := addressSpan(line)
+	return end > 0 && strings.Trim(line[:start], " <\"'*-") == ""
 }
 
 // standsAlone: a line of a transcript, or a named address ("RCPT TO: a@example.jp").

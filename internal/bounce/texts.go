@@ -12,6 +12,18 @@ var doubts = []string{
 	"full", "quota", "space", "storage", "exceed", "temporar", "defer", "try again", "try later", "retry", "block", "spam", "virus", "policy", "reputation", "limit", "inactive", "disabled", "suspend", "locked", "expired", "sender", "greylist", "graylist", "throttl", "busy", "overload", "timeout", "timed out", "connection", "relay", "authenti", "容量", "一杯", "送信者",
 }
 
+// passing are words of what will be over. Beside words of a dead address they make it a soft one.
+var passing = []string{
+	"temporar", "at this time", "at the moment", "maintenance", "ldap", ", retry", "retry later", "try later", "try again later", "try again in", "not right now", "is being", "directory unavailable", "directory is unavailable", "一時的",
+}
+
+// cautions tell that a short reply with words of a dead address is about something else: the sender, the message, a fault.
+var cautions = []string{
+	"sender mailbox", "mail from user", "invalid mail from", "reverse path", "authentication", "password", "ptr ", "client host", "unknown host name", "your dns", "check your", "whitelist", "white list", "allow list", "allowlist", "allowed sender",
+	"attachment", "in header", "to header", "from header", "in the header", "invalid header", "command unknown", "recipient option", "url ", "link to", "message-id", "database", "backend", "server failure", "servfail", "timeout", "timed out", "connection refused", "connection reset", "connection failed", "server not reachable", "unreachable",
+	"attack", "harvest", "can post", "subscribe", "this relay", "relay:", "access denied by", "syntax", "smtputf8", "too long", "expired",
+}
+
 // texts are asked in order; the first that matches decides. What is about us or the message stands before what is about the
 // address: "user unknown" within a text that speaks of a block must never kill an address.
 var texts = []textRule{
@@ -20,7 +32,20 @@ var texts = []textRule{
 		"[tss09]", "[tss11]", "permanently deferred", "[bl2",
 	}},
 	{RateLimited, []string{
-		"[tss0", "[ts0", "vs98-ip",
+		"[tss0", "[ts0", "vs98-ip", "vs99-ip",
+	}},
+	{SystemFull, []string{
+		"insufficient system storage",
+	}},
+	{ContentError, []string{
+		"non-western", "character set",
+	}},
+	{Filtered, []string{
+		"user does not accept", "user doesn't accept", "recipient does not accept", "recipient doesn't accept", "mailbox does not accept", "mailbox doesn't accept", "account does not accept", "address does not accept", "address doesn't accept",
+		"does not accept mail from", "doesn't accept mail from", "does not accept email from", "does not accept e-mail from",
+	}},
+	{NetworkError, []string{
+		"deferred: connection refused", // Sendmail's word for a port that nobody listens on; no server has spoken
 	}},
 	{SystemError, []string{
 		"greylist", "graylist", "grey list", "gray list",
@@ -35,7 +60,13 @@ var texts = []textRule{
 		"sendernotauthenticated", "resolver.rst.restricted", "resolver.rst.notauthorized", "transport.rules.rejectmessage",
 	}},
 	{PolicyViolation, []string{
-		"blocked because its content", "blocked because of its content",
+		"blocked because its content", "blocked because of its content", "blocked because it contains", "policy restriction", "- banned:", "banned contents", "banned name", "banned file",
+	}},
+	{Rejected, []string{
+		"verification failed for <@>", "sender verify failed",
+	}},
+	{SpamDetected, []string{
+		"likely unsolicited", "message filtered*troubleshoot",
 	}},
 	{Suspend, []string{
 		"non-payment", "nonpayment", "unpaid", "account is blocked", "account has been blocked", "account blocked", "mailbox is blocked", "mailbox has been blocked", "user is blocked", "account*is locked",
@@ -51,10 +82,10 @@ var texts = []textRule{
 		"dkim check", "dkim fail", "dkim sig", "dkim verif", "authentication checks fail", "unauthenticated email", "unauthenticated e-mail",
 		"required authentication level", "sender authentication", "is not allowed to send mail from", "is not allowed to send from",
 		"not authorized to send from", "not permitted to send", "sender not authenticated", "does not designate", "authentication results are all fail",
-		"sender is unauthenticated", "mail is unauthenticated", "message is unauthenticated", "email is unauthenticated", "arc fail", "spf violation", "spf policy", "spf error", "spf rejected", "failed dmarc",
+		"must pass spf", "pass either spf", "failing authentication", "isn't aligned", "is not aligned", "sender is unauthenticated", "mail is unauthenticated", "message is unauthenticated", "email is unauthenticated", "arc fail", "spf violation", "spf policy", "spf error", "spf rejected", "failed dmarc",
 	}},
 	{RequirePTR, []string{
-		"ptr record", "no ptr", "reverse dns", "rdns", "reverse lookup", "ip name lookup failed", "cannot find your hostname",
+		"ptr record", "ptr resource record", "no ptr", "reverse dns", "rdns", "reverse lookup", "ip name lookup failed", "cannot find your hostname",
 		"cannot find your reverse hostname", "client host rejected: cannot find", "hostname lookup failed", "no reverse", "fcrdns",
 		"helo*does not resolve", "unresolvable relay host", "must have a valid ptr", "ip address does not resolve", "domain name*required in ehlo",
 		"all mail servers must have", "requires that all mail servers", "does not have a valid hostname", "dynamic ip", "dynamic/residential",
@@ -71,7 +102,7 @@ var texts = []textRule{
 		"unusual rate", "receiving mail too quickly", "receiving mail at a rate", "unexpected volume", "excessive volume", "message rate",
 		"sending limit", "sending rate", "maximum number of messages", "max message per connection", "connection limit", "concurrency limit",
 		"exceeded the maximum number of", "slow down", "too fast", "quota exceeded for sender", "daily message quota", "daily user sending",
-		"sender rejected*spectrum", "try again later*rate", "too many invalid", "server busy",
+		"sender rejected*spectrum", "try again later*rate", "too many invalid", "too many unknown", "server busy",
 		"max messages per connection", "messages per connection", "too many errors", "too many failures", "too many bad commands", "recipients per", "frequency limited",
 		"sending quota", "message quota", "sending too",
 	}},
@@ -89,11 +120,11 @@ var texts = []textRule{
 		"your helo", "ehlo name", "ehlo argument", "ehlo host", "invalid ehlo", "bad ehlo", "your ehlo", "550 helo", "550 ehlo", "helo/ehlo", "ehlo/helo",
 		"not accepting connections", "connections will not be accepted", "your host", "your server", "your mail server", "your system is", "blocked:", "blocked;", "blocked,",
 		"weren't sent. please contact", "unfortunately, messages from", "part of their network", "unfortunately messages from", "access from ip", "ip is denied",
-		"your domain is", "your domain has",
+		"your domain is", "your domain has", "traffic not accepted from", "outbound sender", "(rly:", "ip-lookup", "iplookup", "ipcheck", "ip address has been",
 	}},
 	{SpamDetected, []string{
 		"spam", " ube", "unsolicited", "junk mail", "bulk mail", "likely suspicious", "message looks like", "considered unsolicited", "message content rejected",
-		"content filter", "identified as junk", "mail appears to be", "phishing",
+		"content filter", "content denied", "identified as junk", "mail appears to be", "phishing",
 		"probability of spam",
 	}},
 	{VirusDetected, []string{
@@ -109,7 +140,7 @@ var texts = []textRule{
 		"we do not relay", "non-accepted domain", "email address is not verified", "not verified. the following identities", "relay rejected",
 		"domain isn't in my", "domain is not hosted", "not configured to relay", "authentication required to relay", "must be authenticated to relay", "insecure mail relay",
 		"authentication required for relay", "relaying prohibited", "relay prohibited", "relay is prohibited", "not a local domain", "no relay", "not allowed to relay",
-		"do not relay", "relay not allowed", "relay forbidden",
+		"relaying disallowed", "do not relay", "relay not allowed", "relay forbidden",
 	}},
 	{Rejected, []string{
 		"sender address rejected", "sender rejected", "sender denied", "sender verify failed", "sender verification", "sender address", "sender domain", "from address",
@@ -124,7 +155,7 @@ var texts = []textRule{
 	{NotCompliantRFC, []string{
 		"rfc 5322", "rfc5322", "rfc 2822", "rfc2822", "rfc 822 ", "not rfc", "multiple addresses in from", "missing from", "missing*header", "invalid header",
 		"duplicate header", "bare lf", "bare newline", "messages missing", "not compliant", "malformed", "header*malformed", "headers too large", "line too long", "lines too long",
-		"message-id header", "invalid date",
+		"message-id header", "message-id~invalid", "message-id~not exist", "missing message-id", "no message-id", "invalid date",
 	}},
 	{EmailTooLarge, []string{
 		"message too big", "message too large", "message size", "mail size", "size limit", "too large", "too big", "message length exceed", "max message size", "maximum message size",
@@ -134,9 +165,9 @@ var texts = []textRule{
 	{MailboxFull, []string{
 		"mailbox full", "mailbox is full", "mailbox*is full", "mail box full", "mailbox size limit", "mailbox limit", "mailbox quota", "over quota", "overquota", "quota exceed",
 		"exceeded*quota", "exceeds*quota", "exceeds allowed size", "exceeded*storage", "storage quota", "out of storage", "exceeded allocation", "insufficient*storage space",
-		"not enough disk space", "not enough storage", "no disk space", "insufficient disk", "insufficient system storage", "disk full", "disk quota", "user is over",
+		"not enough disk space", "not enough storage", "no disk space", "insufficient disk", "disk full", "disk quota", "user is over",
 		"over the maximum", "over the allowed quota", "full mailbox", "inbox is full", "inbox full", "too much mail data", "mailbox has exceeded", "account is over",
-		"maildir delivery failed", "delivery would exceed", "account is full", "temporarily over quota", "mailbox is currently full", "folder is full", "quota full", "quota violation",
+		"maildir delivery failed", "delivery would exceed", "account is full", "temporarily over quota", "mailbox is currently full", "folder is full", "disk space limit", "quota full", "quota violation",
 		"out of quota", "over disk", "message would exceed", "has exceeded", "postfach*voll", "boîte*pleine", "buzón*lleno", "mailbox for user is full", "sorry, user's mailbox",
 		"メールボックス*いっぱい", "容量*超え", "容量オーバー", "容量超過",
 		"out of space", "storage exceeded", "mailbox temporarily full", "temporarily full", "容量が一杯", "容量がいっぱい", "容量*一杯", "容量*いっぱい", "満杯", "容量制限", "insufficient space",
@@ -148,7 +179,7 @@ var texts = []textRule{
 		"account is disabled", "account has been disabled", "account disabled", "mailbox disabled", "mailbox is disabled", "account is inactive", "mailbox is inactive", "user is inactive",
 		"account*is inactive", "you tried to reach is disabled", "you tried to reach is inactive", "recipient is disabled", "disabled recipient", "account is locked", "account locked",
 		"account is suspended", "account suspended", "account has been suspended", "user suspended", "user is suspended", "mailbox suspended", "account temporarily suspended", "user temporarily suspended", "recipient suspended", "has been suspended",
-		"account*deactivated", "mailbox*deactivated", "account expired", "account is not active", "inactive user", "inactive account", "inactive mailbox", "temporarily disabled", "user disabled",
+		"account*deactivated", "mailbox*deactivated", "account expired", "account is not active", "mailbox is not active", "user is not active", "inactive user", "inactive account", "inactive mailbox", "temporarily disabled", "user disabled",
 		"mailbox temporarily disabled", "account is temporarily limited", "temporarily limited", "is frozen", "currently suspended", "not active anymore", "domain is suspended", "has been disabled",
 		"recipient address disabled", "user account disabled", "account is*closed for", "account is on hold", "unpaid", "bad destination mailbox address: suspended",
 		"account is expired", "account has expired", "account inactive", "user inactive", "account*has been disabled", "mailbox locked", "mailbox is locked",
@@ -178,7 +209,7 @@ var texts = []textRule{
 		"domain~does not exist", "domain~not found", "host~not found", "lookup~nxdomain", "domain~could not be found", "domain~couldn't be found",
 	}},
 	{UserUnknown, []string{
-		"user unknown", "unknown user", "user is unknown", "recipient is unknown", "address is unknown", "address couldn't be found", "address could not be found", "user could not be found", "user couldn't be found", "recipient could not be found", "recipient name is not recognized", "unable to find user", "unable to find recipient", "not listed in*directory", "not listed in*address book", "user not registered", "アドレスが見つかりません", "アドレスは存在しません", "ユーザーは存在しません", "ユーザは存在しません", "宛先は存在しません", "user <@> unknown", "unknown recipient", "recipient unknown", "unknown local", "unknown local-part", "unknown address", "unknown mailbox",
+		"user unknown", "unknown user", "user is unknown", "recipient is unknown", "address is unknown", "address couldn't be found", "address could not be found", "user could not be found", "user couldn't be found", "recipient could not be found", "recipient name is not recognized", "unable to find user", "unable to find recipient", "not listed in*directory", "not listed in*address book", "user not registered", "address is not registered", "user is not registered", "recipient is not registered", "アドレスが見つかりません", "アドレスは存在しません", "ユーザーは存在しません", "ユーザは存在しません", "宛先は存在しません", "user <@> unknown", "unknown recipient", "recipient unknown", "unknown local", "unknown local-part", "unknown address", "unknown mailbox",
 		"unknown or illegal alias", "unknown account", "unknown email", "unknown destination address",
 		"no such user", "no such recipient", "no such mailbox", "no such account", "no such address", "no such person", "no such email", "no such local user", "no mailbox here", "no mailbox by that name",
 		"no mailbox found", "no account by that name", "no valid recipient", "no user by", "not a valid recipient", "not a valid mailbox", "not a valid user", "not a known user", "is not a known",
@@ -192,7 +223,7 @@ var texts = []textRule{
 		"unroutable user", "there is no user", "there is no one", "no one here", "this address no longer accepts mail", "address unknown", "addressee not found", "宛先不明", "ユーザが不明", "account is no longer",
 		"5.1.0 address rejected", "validrcptto", "user not known", "user is not known", "not known here", "recipient not known", "account not available", "non-existent user",
 		"nonexistent user", "non-existent mailbox", "nonexistent mailbox", "non-existent recipient", "nonexistent recipient", "non-existent address", "nonexistent address",
-		"account is unknown", "mailbox*does not exist", "mailbox is unknown", "mailbox unknown", "mailbox not exist", "email not found", "no such alias", "no such id",
+		"account is unknown", "mailbox*does not exist", "non è valido", "indirizzo non valido", "mailbox is unknown", "mailbox unknown", "mailbox not exist", "email not found", "no such alias", "no such id",
 		"no such name here", "no mailbox for", "no user with", "not a user here", "is not a user", "account doesn't exist", "account not exist", "account unknown",
 		"marked as invalid", "adresse inconnue", "adresse inexistante", "destinatario desconocido", "destinatario inexistente", "usuario inexistente", "usuario no existe",
 		"no existe el usuario", "no existe", "utente sconosciuto", "utente inesistente", "casella inesistente", "destinatario sconosciuto", "unbekannter empfänger",
@@ -234,7 +265,7 @@ var texts = []textRule{
 	}},
 	{PolicyViolation, []string{
 		"policy reasons", "by policy", "local policy", "policy violation", "policy", "not allowed by", "prohibited", "illegal attachment", "blocked because its content", "attachment", "security policies", "forbidden", "not permitted", "message rejected", "message refused",
-		"message was rejected", "rejected by system", "rejected by the", "administrative prohibition", "administrative restriction",
+		"message was rejected", "mail rejected", "email rejected", "mail refused", "rejected by system", "rejected by the", "administrative prohibition", "administrative restriction",
 	}},
 	{SecurityError, []string{
 		"authentication", "unauthenticated", "not authorized", "unauthorized", "access denied", "permission denied", "security", "smtp auth", "insecure", "verification failure", "not authenticated",
