@@ -135,6 +135,7 @@ func parseJob(words []string, env map[string]string) (Job, bool) {
 		}
 		if value, ok := strings.CutPrefix(word, "--dir="); ok {
 			job.Dir = expand(value)
+			continue
 		}
 		switch {
 		case slices.Contains(withValue, word):
