@@ -26,6 +26,10 @@ func newSyncTable(ctx context.Context, ws *config.Workspace, st *store.Store) (*
 	return collect.NewTable(providers.Lane, keys.Newest()), nil
 }
 
+// shownGroups is how many rows of the table people see before those of the smaller domains are added up: a list of firms bounces from
+// thousands. --json has them all.
+const shownGroups = 40
+
 // showSyncTable prints what kinds of mail came, why, from whom, and what they changed; then what is odd.
 func showSyncTable(a *app, ws *config.Workspace, t *collect.Table) error {
 	header, right := []string{"kind", "reason", "provider", "mails"}, []int{3}
@@ -45,6 +49,8 @@ func showSyncTable(a *app, ws *config.Workspace, t *collect.Table) error {
 		if err := a.out.Emit("bounces", c); err != nil {
 			return err
 		}
+	}
+	for _, c := range t.Folded(shownGroups) {
 		reason := c.Reason
 		if c.Hard {
 			reason += " (hard)"

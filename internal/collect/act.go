@@ -146,6 +146,38 @@ func (t *Table) Rows() []Counted {
 	return all
 }
 
+// Folded are at most about n rows for people: what is left of them is added up by kind and reason, and Provider says of how many domains.
+func (t *Table) Folded(n int) []Counted {
+	all := t.Rows()
+	if len(all) <= n {
+		return all
+	}
+	rest := map[Group]*Counted{}
+	domains := map[Group]int{}
+	for _, c := range all[n:] {
+		g := c.Group
+		g.Provider = ""
+		sum := rest[g]
+		if sum == nil {
+			sum = &Counted{Group: g}
+			rest[g] = sum
+		}
+		domains[g]++
+		sum.Mails, sum.Deliveries, sum.Suppressed = sum.Mails+c.Mails, sum.Deliveries+c.Deliveries, sum.Suppressed+c.Suppressed
+		sum.Held, sum.Repeated = sum.Held+c.Held, sum.Repeated+c.Repeated
+		if domains[g] > 1 {
+			sum.Provider = fmt.Sprintf("%d other domains", domains[g])
+		} else {
+			sum.Provider = c.Provider
+		}
+	}
+	folded := all[:n:n]
+	for _, c := range (&Table{groups: rest}).Rows() {
+		folded = append(folded, c)
+	}
+	return folded
+}
+
 // fewMatched bounces say nothing about a relay's habits.
 const fewMatched = 3
 

@@ -159,3 +159,32 @@ func TestSummaryOfAFreeze(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", sum, want)
 	}
 }
+
+// TestFolded: the rows of many small domains are added up for people, and nothing is lost by that.
+func TestFolded(t *testing.T) {
+	table := NewTable(func(domain string) string { return domain }, 1)
+	for i := range 100 {
+		kind := bounce.KindBounce
+		if i == 99 {
+			kind = bounce.KindComplaint
+		}
+		o := Outcome{Verdict: bounce.Verdict{Kind: kind}, Recorded: store.Recorded{Matched: true, Suppressed: i%2 == 0, Domain: fmt.Sprintf("%02d.example", i)}}
+		table.Add(o)
+		if i < 3 {
+			table.Add(o)
+		}
+	}
+	rows, mails, suppressed := table.Folded(10), 0, 0
+	for _, r := range rows {
+		mails, suppressed = mails+r.Mails, suppressed+r.Suppressed
+	}
+	if len(rows) != 12 || mails != 103 || suppressed != 52 || rows[0].Mails != 2 {
+		t.Errorf("%d rows of %d mails, %d suppressed: %+v", len(rows), mails, suppressed, rows)
+	}
+	if rows[10].Provider != "89 other domains" || rows[11].Provider != "99.example" {
+		t.Errorf("the rest: %+v", rows[10:])
+	}
+	if got := len(table.Folded(100)); got != 100 {
+		t.Errorf("%d rows, want all 100", got)
+	}
+}

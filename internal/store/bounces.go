@@ -167,7 +167,7 @@ func (s *Store) recordMail(ctx context.Context, c cleaner, m PackedMail) (Record
 		return r, err
 	}
 	if r.Repeated {
-		_, err = settleable(c, m.Delivery)
+		_, err = about(c, m.ReadMail)
 		r.Known = err == nil
 		return r, ignore(err, sql.ErrNoRows)
 	}
@@ -184,7 +184,7 @@ func ignore(err, none error) error {
 
 // follow applies the consequence of a recorded mail to its delivery.
 func (s *Store) follow(ctx context.Context, c cleaner, m ReadMail, r *Recorded) error {
-	d, err := settleable(c, m.Delivery)
+	d, err := about(c, m)
 	if err != nil {
 		return ignore(err, sql.ErrNoRows)
 	}
@@ -253,6 +253,18 @@ func settleable(c cleaner, id int64) (settled, error) {
 		err = sql.ErrNoRows
 	}
 	return d, err
+}
+
+// about reads the delivery that a mail is about; sql.ErrNoRows: there is none, or another one has its id by now.
+func about(c cleaner, m ReadMail) (settled, error) {
+	gone, err := lost(c, m)
+	if err != nil {
+		return settled{}, err
+	}
+	if gone {
+		return settled{}, sql.ErrNoRows
+	}
+	return settleable(c, m.Delivery)
 }
 
 func (s *Store) apply(ctx context.Context, c cleaner, d settled, r *Recorded) error {
