@@ -95,6 +95,25 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// Of two copies of a mail by different ways, the first one acts, also when they are judged anew.
+func TestReplayOfACopy(t *testing.T) {
+	w := newWorld(t, 1)
+	w.record(w.hard(1))
+	if r := w.record("Received: by another.way\n" + w.hard(1)); !r.Repeated {
+		t.Fatalf("%+v", r)
+	}
+	w.exec("UPDATE bounces SET verdict = json_set(verdict, '$.bounces[0].reason', 'hasmoved')") // by the rules of that day
+	for range 2 {
+		if _, err := Replay(t.Context(), w.st, w.keys, ReplayOptions{Apply: true}); err != nil {
+			t.Fatal(err)
+		}
+		w.want(1, "bounced userunknown hard_bounce/all")
+		if got := w.text("SELECT group_concat(kind || bounce) FROM events WHERE kind = 'bounce'"); got != "bounce1" {
+			t.Errorf("events %s", got)
+		}
+	}
+}
+
 // TestTableOfASync counts by kind, reason and provider, moves what a freeze takes back, and notes what is odd.
 func TestTableOfASync(t *testing.T) {
 	lane := func(domain string) string { return strings.TrimSuffix(domain, ".example") }

@@ -211,12 +211,13 @@ func (s *Store) follow(ctx context.Context, c cleaner, m ReadMail, r *Recorded) 
 	return err
 }
 
-// twin reports whether the same mail was recorded before with other trace fields: a copy by another way.
+// twin reports whether the same mail was recorded before with other trace fields: a copy by another way. Before: when mails are judged
+// anew, of two copies one must not be passed over because of the other, and that one because of the first.
 func (s *Store) twin(c cleaner, m ReadMail, id int64) (bool, error) {
 	if m.Verdict.MessageID == "" {
 		return false, nil
 	}
-	n, err := c.number("SELECT count(*) FROM bounces WHERE delivery = ? AND message_id = ? AND kind = ? AND id <> ?",
+	n, err := c.number("SELECT count(*) FROM bounces WHERE delivery = ? AND message_id = ? AND kind = ? AND id < ?",
 		m.Delivery, m.Verdict.MessageID, m.Verdict.Kind, id)
 	return n > 0, err
 }
