@@ -35,11 +35,12 @@ type Options struct {
 
 	by   *store.MailRecorder // over all folders
 	dead map[string]int      // the suppressed dead addresses, by domain, likewise
+	news *int                // mails that were not known before, likewise
 }
 
 // begun makes what records the mails, or in a dry run what only tells.
 func (o Options) begun(st *store.Store) Options {
-	o.dead = map[string]int{}
+	o.dead, o.news = map[string]int{}, new(int)
 	if o.DryRun {
 		o.by = st.Foresee()
 	} else {
@@ -175,6 +176,9 @@ func (c *collector) one(q *queue, m mailbox.Message) error {
 func (c *collector) tell(w waiting, r store.Recorded) {
 	out := Outcome{Number: w.number, Verdict: w.mail.Verdict, Recorded: r, MatchedBy: w.mail.MatchedBy, Forged: w.mail.Forged}
 	c.sum.add(out, c.o.dead)
+	if !r.Repeated {
+		*c.o.news++
+	}
 	out.N, out.Total = c.sum.Read, c.total
 	if c.o.Each != nil {
 		c.o.Each(out)

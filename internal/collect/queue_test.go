@@ -18,6 +18,7 @@ type script struct {
 	n     int
 	read  func(number uint32, give func(raw string) error) error
 	moved []uint32
+	full  error // mails cannot be moved
 }
 
 func (s *script) Name() string  { return "script" }
@@ -46,6 +47,9 @@ func (s *script) Read(_ context.Context, numbers []uint32, fn func(mailbox.Messa
 }
 
 func (s *script) Done(_ context.Context, filed, review []uint32) error {
+	if s.full != nil {
+		return s.full
+	}
 	s.moved = append(append(s.moved, filed...), review...)
 	return nil
 }

@@ -24,7 +24,8 @@ type Reader struct {
 	Round func(Summary)                       // told after each round of Watch that read something; may be nil
 }
 
-// How long the first wait is after a connection was lost, how long the longest, and how many tries without a mail in between end Once.
+// How long the first wait is after a connection was lost, how long the longest, and how many tries without
+// a new mail in between end Once. One that was read before and could not be moved is none.
 const (
 	firstWait = time.Second
 	lastWait  = 5 * time.Minute
@@ -38,13 +39,13 @@ func (r *Reader) Once(ctx context.Context) (sum Summary, err error) {
 	defer func() { err = errors.Join(err, r.by.Close()) }()
 	reached := false
 	for failed := 0; ; {
-		before := sum.Read
+		before := *r.news
 		boxes, err := r.open(ctx)
 		if err == nil {
 			reached = true
 			err = errors.Join(r.round(ctx, boxes, &sum), closeAll(boxes))
 		}
-		if sum.Read > before {
+		if *r.news > before {
 			failed = 0
 		}
 		failed++
@@ -63,12 +64,12 @@ func (r *Reader) Watch(ctx context.Context) (sum Summary, err error) {
 	r.Options = r.begun(r.Store)
 	defer func() { err = errors.Join(err, r.by.Close()) }()
 	for failed := 0; ; {
-		before := sum.Read
+		before := *r.news
 		boxes, err := r.open(ctx)
 		if err == nil {
 			began := time.Now()
 			err = errors.Join(r.follow(ctx, boxes, &sum), closeAll(boxes))
-			if sum.Read > before || time.Since(began) > time.Minute {
+			if *r.news > before || time.Since(began) > time.Minute {
 				failed = 0
 			}
 		}

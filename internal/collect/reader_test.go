@@ -55,6 +55,26 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
+// A mailbox that gives its mails and then does not let them go, because the folder they are to be moved to is full for one, is no progress:
+// the same mails again are not read for ever.
+func TestWhatCannotBeMovedEnds(t *testing.T) {
+	w := newWorld(t, 3)
+	full := &mailbox.Error{Server: "x", Err: errors.New("over quota")}
+	src := &script{n: 3, read: func(number uint32, give func(string) error) error { return give(w.hard(int(number))) }, full: full}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		r := w.reader(Options{})
+		r.Open = func(context.Context, string) (Source, error) { return src, nil }
+		lost := 0
+		r.Lost = func(error, time.Duration) { lost++ }
+		sum, err := r.Once(ctx)
+		if !errors.Is(err, error(full)) || sum.Hard != 3 || lost != tries-1 {
+			t.Errorf("%+v, %v, lost %d times", sum, err, lost)
+		}
+	})
+}
+
 // Who cannot be reached at all is told at once.
 func TestNotReached(t *testing.T) {
 	w := newWorld(t, 0)
