@@ -119,6 +119,45 @@ func TestAfterIMAP(t *testing.T) {
 	}
 }
 
+// A server may give messages in any order: what was not done with is not passed over, though a later one was.
+func TestOutOfOrder(t *testing.T) {
+	s := mailtest.NewIMAP(t, mailtest.IMAP{})
+	fill(t, s, 3)
+	o := options(s)
+	o.After = mailbox.AfterLeave
+	for done, want := range map[uint32][]string{3: {"mail 0", "mail 1", "mail 2"}, 2: {"mail 0", "mail 1", "mail 2"}, 1: {"mail 1", "mail 2"}} {
+		box := open(t, o)
+		ctx := context.Background()
+		if err := box.Read(ctx, []uint32{1, 2, 3, 77}, func(mailbox.Message) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if err := box.Done(ctx, []uint32{done}, nil); err != nil {
+			t.Fatal(err)
+		}
+		later := open(t, o)
+		later.Resume(box.Mark())
+		wantRead(t, later, want...)
+		if err := box.Done(ctx, []uint32{1, 2}, []uint32{3}); err != nil {
+			t.Fatal(err)
+		}
+		later.Resume(box.Mark())
+		wantRead(t, later)
+	}
+}
+
+// Where mail is deleted, one that is left for a person is not read each time.
+func TestLeftForAPerson(t *testing.T) {
+	s := mailtest.NewIMAP(t, mailtest.IMAP{})
+	fill(t, s, 4)
+	o := options(s)
+	o.After, o.Review = mailbox.AfterDelete, ""
+	wantRead(t, open(t, o), "mail 0", "mail 1", "mail 2", "mail 3")
+	if n := s.Count("INBOX"); n != 2 {
+		t.Errorf("%d left", n)
+	}
+	wantRead(t, open(t, o))
+}
+
 // A mark of another folder by that name, and one that is no mark, lead to nothing being passed over.
 func TestForeignMark(t *testing.T) {
 	s := mailtest.NewIMAP(t, mailtest.IMAP{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,8 @@ type imapBox struct {
 
 	// Where mail stays in the folder, UIDs say what was read: they only grow, as long as UIDVALIDITY is the same (RFC 3501 section 2.3.1.1).
 	validity, last uint32
+	highest        uint32          // that was done with
+	owed           map[uint32]bool // asked for and not done with; whether it came
 }
 
 func openIMAP(ctx context.Context, o Options) (*imapBox, error) {
@@ -153,7 +156,7 @@ func refused(o Options, err error) error {
 
 // Resume: a mark is UIDVALIDITY and the last UID that was done with.
 func (m *imapBox) Resume(mark string) {
-	m.last = 0
+	m.last, m.highest = 0, 0
 	if !m.stays() {
 		return // what was read has left the folder; what was recorded and not moved is still to move
 	}
@@ -163,7 +166,7 @@ func (m *imapBox) Resume(mark string) {
 		return // another folder by the same name: all is new
 	}
 	if n, err := strconv.ParseUint(last, 10, 32); err == nil {
-		m.last = uint32(n)
+		m.last, m.highest = uint32(n), uint32(n)
 	}
 }
 
@@ -182,6 +185,9 @@ func (m *imapBox) List(ctx context.Context) ([]uint32, error) {
 	watch := m.watch(ctx)
 	defer watch.stop()
 	what := &imap.SearchCriteria{NotFlag: []imap.Flag{imap.FlagDeleted}}
+	if m.o.After == AfterDelete && m.o.Review == "" && m.keywords {
+		what.Not = []imap.SearchCriteria{{Flag: []imap.Flag{keyword, imap.FlagFlagged}}} // left there for a person
+	}
 	if m.last > 0 {
 		what.UID = []imap.UIDSet{{imap.UIDRange{Start: imap.UID(m.last) + 1, Stop: 0}}}
 	}
@@ -207,6 +213,12 @@ func (m *imapBox) Read(ctx context.Context, uids []uint32, fn func(Message) erro
 	}
 	watch := m.watch(ctx)
 	defer watch.stop()
+	if m.owed == nil {
+		m.owed = map[uint32]bool{}
+	}
+	for _, uid := range uids {
+		m.owed[uid] = false
+	}
 	section := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: MaxMessage}}
 	cmd := m.client.Fetch(uidSet(uids), &imap.FetchOptions{UID: true, InternalDate: true, BodySection: []*imap.FetchItemBodySection{section}})
 	for data := cmd.Next(); data != nil; data = cmd.Next() {
@@ -218,6 +230,7 @@ func (m *imapBox) Read(ctx context.Context, uids []uint32, fn func(Message) erro
 		if msg.Raw == nil {
 			continue // a server may tell flags of any message at any time
 		}
+		m.owed[msg.Number] = true
 		if err := fn(msg); err != nil {
 			cmd.Close()
 			return err
@@ -227,6 +240,7 @@ func (m *imapBox) Read(ctx context.Context, uids []uint32, fn func(Message) erro
 	if err := cmd.Close(); err != nil {
 		return m.o.explain(ctx, fmt.Errorf("fetch messages: %w", err))
 	}
+	maps.DeleteFunc(m.owed, func(_ uint32, came bool) bool { return !came }) // it is gone
 	return nil
 }
 
@@ -271,7 +285,12 @@ func (m *imapBox) Done(ctx context.Context, filed, review []uint32) error {
 		}
 	}
 	for _, uid := range slices.Concat(filed, review) {
-		m.last = max(m.last, uid)
+		m.highest = max(m.highest, uid)
+		delete(m.owed, uid)
+	}
+	m.last = m.highest
+	for uid := range m.owed { // a server may give them in any order, and what is remembered is one number
+		m.last = min(m.last, uid-1)
 	}
 	return nil
 }

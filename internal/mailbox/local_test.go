@@ -172,6 +172,28 @@ func TestMbox(t *testing.T) {
 	box.Resume(mark)
 	wantRead(t, box)
 
+	// The end of the last message comes late: the whole of it is read.
+	for _, more := range []string{"Subj", "ect: five\n\nbo", "dy\n", "\n" + firstFrom + "Subject: six\n\n"} {
+		if more == "Subj" {
+			more = firstFrom + more
+		}
+		if _, err := f.WriteString(more); err != nil {
+			t.Fatal(err)
+		}
+		box = open(t, o)
+		box.Resume(mark)
+		got := read(t, box)
+		mark = box.Mark()
+		switch {
+		case strings.HasSuffix(more, "bo"), strings.HasPrefix(more, "dy"):
+			if !slices.Equal(got, []string{"one", "two", "three", "four", "five"}) {
+				t.Errorf("%q: read %q", more, got)
+			}
+		case len(got) != 1:
+			t.Errorf("%q: read %q", more, got)
+		}
+	}
+
 	// Another file by that name, as large: all of it is new.
 	put(t, path, strings.Repeat(firstFrom+"Subject: other\n\n", 20))
 	box = open(t, o)

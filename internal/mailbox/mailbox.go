@@ -91,7 +91,7 @@ type Box interface {
 	// Read gives messages to fn as they come, without marking them: only one is in memory at a time. Messages that are gone by now are
 	// left out. An error of fn ends the reading.
 	Read(ctx context.Context, numbers []uint32, fn func(Message) error) error
-	// Done does with messages what Options.After says. Those that are gone by now are no error. Call it in the order of List.
+	// Done does with messages what Options.After says. Those that are gone by now are no error. Call it in the order in which Read gave them.
 	Done(ctx context.Context, filed, review []uint32) error
 	// Mark is where a later reading goes on. Empty: nothing is to be remembered, because what is done with has left the folder.
 	Mark() string

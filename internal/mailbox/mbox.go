@@ -78,13 +78,23 @@ func (m *mboxBox) digest(at int64) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// begins reports whether a message begins where new ones should, or nothing is there yet.
+func (m *mboxBox) begins(end int64) bool {
+	text := make([]byte, min(end-m.from, proof))
+	n, _ := m.file.ReadAt(text, m.from)
+	line, _, _ := bytes.Cut(bytes.TrimLeft(text[:n], "\r\n"), []byte("\n"))
+	return len(line) == 0 || fromLine.Match(line)
+}
+
 // List finds where messages begin: after an empty line, or at the beginning.
 func (m *mboxBox) List(ctx context.Context) ([]uint32, error) {
 	end, err := quietSize(ctx, m.file)
 	if err != nil {
 		return nil, &Error{m.path, false, err}
 	}
-	m.from = min(m.from, end)
+	if m.from = min(m.from, end); m.from > 0 && !m.begins(end) {
+		m.from, m.read = 0, 0 // of the last message the end was missing: who wrote it held no lock
+	}
 	m.starts = nil
 	in := bufio.NewReaderSize(io.NewSectionReader(m.file, m.from, end-m.from), 1<<16)
 	at, empty, whole := m.from, true, true // whole: the last read ended a line
