@@ -152,6 +152,9 @@ func mailboxOptions(ws *config.Workspace, o bouncesSyncOptions) (mailbox.Options
 	if o.after != "" {
 		box.After = o.after
 	}
+	if o.dryRun && box.Protocol == mailbox.POP3 && box.After == mailbox.AfterDelete {
+		box.After = mailbox.AfterLeave // a session that deletes begins with what the one before it was kept from
+	}
 	switch {
 	case box.Folder != "":
 		return box, []string{box.Folder}, nil

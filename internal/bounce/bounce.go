@@ -48,7 +48,7 @@ type Verdict struct {
 	Complainants []string    `json:"complainants,omitempty"`
 	FeedbackType string      `json:"feedback_type,omitempty"`
 	Detail       string      `json:"detail,omitempty"` // what it is more exactly, where the kind leaves that open
-	Sender       string      `json:"sender,omitempty"` // who asks, for DetailRemoval; anybody can write anything there
+	Sender       string      `json:"sender,omitempty"` // who asks, for DetailRemoval and KindUnsubscribe; anybody can write anything there
 	Family       string      `json:"family,omitempty"` // the format it was read by
 	MessageID    string      `json:"message_id,omitempty"`
 	Tokens       []Token     `json:"tokens,omitempty"` // token-shaped strings where ours would stand, the surest place first; unverified

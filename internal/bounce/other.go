@@ -88,7 +88,7 @@ func (m *mail) receipt() (Verdict, bool) {
 func (m *mail) unsubscribe() (Verdict, bool) {
 	for _, t := range m.tokens() {
 		if t.Where == WhereUnsubscribe {
-			return Verdict{Kind: KindUnsubscribe, Family: "mailto"}, true
+			return Verdict{Kind: KindUnsubscribe, Family: "mailto", Sender: addressIn(m.header.get("from"))}, true
 		}
 	}
 	return Verdict{}, false

@@ -287,7 +287,7 @@ func named(b store.BounceRow) ([]string, error) {
 	for _, c := range b.Verdict.Complainants {
 		add(c)
 	}
-	if b.Asks {
+	if b.Asks || b.Kind == bounce.KindUnsubscribe {
 		add(b.Verdict.Sender)
 	}
 	if len(all) == 0 && b.Waiting() && b.Delivery == 0 {

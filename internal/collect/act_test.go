@@ -45,6 +45,13 @@ func TestConfirm(t *testing.T) {
 	if err := w.st.DismissMail(t.Context(), complained.ID); err != nil {
 		t.Error(err)
 	}
+	// A wish whose signature leads to a delivery that is no more, as after a restore of an old copy.
+	gone := w.record("From: User3@shop.example\nTo: " + returnPath(w.sign('u', 99)) + "\nSubject: unsubscribe\n\n")
+	who, done, err = Confirm(t.Context(), w.st, gone.ID)
+	if err != nil || fmt.Sprint(who) != "[user3@shop.example]" || len(done) != 1 || !done[0].Suppressed {
+		t.Errorf("%v, %+v, %v", who, done, err)
+	}
+	w.want(3, "accepted  unsubscribe/marketing")
 	// Somebody asks in their own words: whose mail it is says its From.
 	w.exec("INSERT INTO bounces (id, source, digest, kind, verdict, raw, asks, read_at) VALUES (77, 'test', 'asks', 'not-a-bounce', ?, x'', 1, 1)",
 		`{"kind":"not-a-bounce","detail":"removal","sender":"User2@shop.example"}`)

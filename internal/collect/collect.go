@@ -163,13 +163,24 @@ func (c *collector) move(ctx context.Context, q *queue, n int) error {
 // one understands a mail and hands it over to be recorded.
 func (c *collector) one(q *queue, m mailbox.Message) error {
 	sum := sha256.Sum256(m.Raw)
-	mail := store.ReadMail{Source: c.src.Name(), Digest: hex.EncodeToString(sum[:]), Raw: m.Raw, Verdict: bounce.Parse(m.Raw)}
+	mail := store.ReadMail{Source: c.src.Name(), Digest: hex.EncodeToString(sum[:]), Raw: m.Raw, Verdict: understand(bounce.Parse, m.Raw)}
 	mail.Delivery, mail.MatchedBy, mail.Forged = prove(mail.Verdict, c.keys)
 	packed, err := store.PackMail(mail)
 	if err != nil {
 		return fmt.Errorf("message %d of %s: %w", m.Number, c.src.Name(), err)
 	}
 	return q.put(waiting{m.Number, len(m.Raw), packed})
+}
+
+// understand takes a mail on which the rules break for one that is no bounce: a person looks at it, and those after it are read. Its bytes
+// are kept, for mailer bounces replay by better rules.
+func understand(parse func([]byte) bounce.Verdict, raw []byte) (v bounce.Verdict) {
+	defer func() {
+		if recover() != nil {
+			v = bounce.Verdict{Kind: bounce.KindOther}
+		}
+	}()
+	return parse(raw)
 }
 
 // tell tells of a mail that was recorded.

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mailer/internal/bounce"
 	"mailer/internal/mailbox"
 	"mailer/internal/store"
 )
@@ -101,6 +102,14 @@ func TestOneBrokenAmongMany(t *testing.T) {
 	sum, err = Sync(t.Context(), w.st, src, w.keys, Options{})
 	if err != nil || sum.Read != n || sum.Hard != n-broken+1 {
 		t.Errorf("again: %+v, %v", sum, err)
+	}
+}
+
+// A mail on which the rules break goes to a person, and does not keep those after it from being read.
+func TestRulesThatBreak(t *testing.T) {
+	v := understand(func(raw []byte) bounce.Verdict { return bounce.Verdict{Kind: string(raw[9])} }, []byte("short"))
+	if v.Kind != bounce.KindOther || !forPerson(store.ReadMail{Verdict: v}, false) {
+		t.Errorf("%+v", v)
 	}
 }
 

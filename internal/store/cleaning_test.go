@@ -592,6 +592,40 @@ func TestRejudge(t *testing.T) {
 	}
 }
 
+// TestRejudgeWhatSettledADoubt: that a mail came proves that the relay took the message, whatever the mail is taken for.
+func TestRejudgeWhatSettledADoubt(t *testing.T) {
+	s, _ := openClean(t, nil)
+	m := came(sent(t, s, 1, "a@x.example")[0], "a@x.example", bounce.UserUnknown, true)
+	exec(t, s, "UPDATE deliveries SET state = 'uncertain', reason = 'lost', code = 0, reply = ''")
+	id := record(t, s, m).ID
+	m.Verdict.Kind, m.Verdict.Bounces = bounce.KindAutoreply, nil
+	for _, different := range []bool{true, false} {
+		if r, err := s.RejudgeMail(t.Context(), id, m, false); err != nil || r.Different != different {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if count(t, s, "SELECT count(*) FROM deliveries WHERE state = 'accepted' AND reason = ''") != 1 || count(t, s, allSuppressed) != 0 ||
+			count(t, s, "SELECT count(*) FROM attempts WHERE outcome = 'resolved'") != 1 {
+			t.Error("it stays bounced")
+		}
+	}
+}
+
+// TestConfirmAmongOthers: a report may name addresses behind a forwarding, which we never mailed, beside ours.
+func TestConfirmAmongOthers(t *testing.T) {
+	s, _ := openClean(t, nil)
+	sent(t, s, 1, "a@x.example")
+	m := came(0, "a@x.example", bounce.UserUnknown, true)
+	m.MatchedBy = ""
+	id := record(t, s, m).ID
+	got, err := s.ConfirmMail(t.Context(), id, []string{"other@y.example", "a@x.example"})
+	if err != nil || len(got) != 2 || got[0].Suppressed || !got[1].Suppressed {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if b, err := s.Bounce(t.Context(), id); err != nil || b.Address != "a@x.example" || b.Waiting() {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
+
 // TestAPersonsWordIsNotJudgedAnew.
 func TestAPersonsWordIsNotJudgedAnew(t *testing.T) {
 	s, _ := openClean(t, nil)

@@ -35,12 +35,22 @@ func (s *Store) ConfirmMail(ctx context.Context, id int64, keys []string) (all [
 			all, err = s.grant(ctx, tx, b, keys)
 			return err
 		}
+		known := 0
+		var none error
 		for _, key := range keys {
 			r, err := s.confirmOne(ctx, tx, b, key)
-			if err != nil {
+			switch {
+			case err == nil:
+				known++
+			case errors.Is(err, errNotMailed):
+				none = errors.Join(none, err)
+			default:
 				return err
 			}
 			all = append(all, r)
+		}
+		if known == 0 {
+			return none
 		}
 		return nil
 	})
@@ -111,13 +121,16 @@ func (s *Store) grant(ctx context.Context, tx *sql.Tx, b BounceRow, keys []strin
 	return all, nil
 }
 
+// errNotMailed is about an address that a report names and that we have nothing to do with: where it names others too, those count.
+var errNotMailed = errors.New("there is nothing to confirm")
+
 // confirmOne acts on a report about an address, for the last message that went there.
 func (s *Store) confirmOne(ctx context.Context, tx *sql.Tx, b BounceRow, key string) (Recorded, error) {
 	r := Recorded{ID: b.ID}
 	var last int64
 	err := tx.QueryRowContext(ctx, "SELECT id FROM deliveries WHERE key = ? AND state IN ('accepted','bounced','complained','uncertain') ORDER BY id DESC LIMIT 1", key).Scan(&last)
 	if errors.Is(err, sql.ErrNoRows) {
-		return r, fmt.Errorf("no message of ours was taken for %s: there is nothing to confirm (mailer bounces dismiss %d)", key, b.ID)
+		return r, fmt.Errorf("no message of ours was taken for %s: %w (mailer bounces dismiss %d)", key, errNotMailed, b.ID)
 	}
 	if err != nil {
 		return r, err
@@ -420,13 +433,15 @@ func (s *Store) withdraw(ctx context.Context, tx *sql.Tx, was BounceRow) (undone
 	return undone, err
 }
 
-// restore makes a delivery accepted again, as the relay took it, unless another mail says that it came back.
+// restore makes a delivery accepted again, as the relay took it, unless another mail says that it came back. Where a mail had settled what
+// was in doubt, it stays proof that the relay took it.
 func (s *Store) restore(ctx context.Context, tx *sql.Tx, id int64) (bool, error) {
 	var attempt int64
-	err := tx.QueryRowContext(ctx, `SELECT a.id FROM attempts AS a JOIN deliveries AS d ON d.id = a.delivery
-		WHERE d.id = ? AND d.state IN ('bounced','complained') AND a.outcome = 'accepted'
+	var outcome string
+	err := tx.QueryRowContext(ctx, `SELECT a.id, a.outcome FROM attempts AS a JOIN deliveries AS d ON d.id = a.delivery
+		WHERE d.id = ? AND d.state IN ('bounced','complained') AND a.outcome IN ('accepted','resolved')
 			AND NOT EXISTS (SELECT 1 FROM events AS e WHERE e.delivery = d.id AND e.kind IN ('bounce','soft_bounce','complaint'))
-		ORDER BY a.id DESC LIMIT 1`, id).Scan(&attempt)
+		ORDER BY a.outcome, a.id DESC LIMIT 1`, id).Scan(&attempt, &outcome)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -437,7 +452,7 @@ func (s *Store) restore(ctx context.Context, tx *sql.Tx, id int64) (bool, error)
 			code = (SELECT code FROM attempts WHERE id = ?), enhanced = (SELECT enhanced FROM attempts WHERE id = ?),
 			reply = (SELECT reply FROM attempts WHERE id = ?), updated_at = (SELECT at FROM attempts WHERE id = ?) WHERE id = ?`,
 		attempt, attempt, attempt, attempt, id)
-	if err == nil {
+	if err == nil && outcome == "accepted" {
 		_, err = tx.ExecContext(ctx, "DELETE FROM attempts WHERE id = ?", attempt)
 	}
 	return err == nil, err
