@@ -136,7 +136,7 @@ func (c *collector) all(ctx context.Context, numbers []uint32) (err error) {
 		now := numbers[:min(size, len(numbers))]
 		numbers = numbers[len(now):]
 		before := q.came()
-		err = c.src.Read(ctx, now, func(m mailbox.Message) error { return c.one(q, m) })
+		err = c.src.Read(ctx, now, func(m mailbox.Message) error { return c.one(ctx, q, m) })
 		if err == nil && len(numbers) > 0 {
 			err = c.move(ctx, q, before)
 		}
@@ -161,15 +161,33 @@ func (c *collector) move(ctx context.Context, q *queue, n int) error {
 }
 
 // one understands a mail and hands it over to be recorded.
-func (c *collector) one(q *queue, m mailbox.Message) error {
+func (c *collector) one(ctx context.Context, q *queue, m mailbox.Message) error {
 	sum := sha256.Sum256(m.Raw)
 	mail := store.ReadMail{Source: c.src.Name(), Digest: hex.EncodeToString(sum[:]), Raw: m.Raw, Verdict: understand(bounce.Parse, m.Raw)}
+	if err := c.renewed(ctx, mail.Verdict); err != nil {
+		return err
+	}
 	mail.Delivery, mail.MatchedBy, mail.Forged = prove(mail.Verdict, c.keys)
 	packed, err := store.PackMail(mail)
 	if err != nil {
 		return fmt.Errorf("message %d of %s: %w", m.Number, c.src.Name(), err)
 	}
 	return q.put(waiting{m.Number, len(m.Raw), packed})
+}
+
+// renewed reads the keys anew where a token names one that is not known: a watch may be older than a rotation of the key.
+func (c *collector) renewed(ctx context.Context, v bounce.Verdict) error {
+	for _, t := range v.Tokens {
+		if _, known := c.keys[delivery.Version(t.Text)]; known {
+			continue
+		}
+		keys, err := c.st.TokenKeys(ctx)
+		if err == nil && len(keys) > len(c.keys) {
+			c.keys = keys
+		}
+		return err
+	}
+	return nil
 }
 
 // understand takes a mail on which the rules break for one that is no bounce: a person looks at it, and those after it are read. Its bytes

@@ -105,6 +105,26 @@ func TestOneBrokenAmongMany(t *testing.T) {
 	}
 }
 
+// What a key signs that is younger than the reader is no forgery.
+func TestKeyRotatedMeanwhile(t *testing.T) {
+	w := newWorld(t, 2)
+	src := &script{n: 2, read: func(number uint32, give func(string) error) error {
+		if err := give(w.hard(int(number))); err != nil {
+			return err
+		}
+		_, err := w.st.RotateTokenKey(t.Context())
+		if err != nil {
+			return err
+		}
+		w.keys, err = w.st.TokenKeys(t.Context())
+		return err
+	}}
+	sum, err := Sync(t.Context(), w.st, src, w.keys, Options{})
+	if err != nil || sum.Hard != 2 || sum.Forged != 0 {
+		t.Errorf("%+v, %v", sum, err)
+	}
+}
+
 // A mail on which the rules break goes to a person, and does not keep those after it from being read.
 func TestRulesThatBreak(t *testing.T) {
 	v := understand(func(raw []byte) bounce.Verdict { return bounce.Verdict{Kind: string(raw[9])} }, []byte("short"))
