@@ -16,6 +16,7 @@ func (m *mail) notification() (Verdict, bool) {
 		if !decodeSES(text, &n) {
 			continue
 		}
+		m.notified = n
 		return n.verdict()
 	}
 	return Verdict{}, false
@@ -33,6 +34,10 @@ type sesNotification struct {
 			DiagnosticCode string `json:"diagnosticCode"`
 		} `json:"bouncedRecipients"`
 	} `json:"bounce"`
+	Mail struct {
+		Source  string                         `json:"source"` // the return path that we gave
+		Headers []struct{ Name, Value string } `json:"headers"`
+	} `json:"mail"`
 	Complaint struct {
 		ComplainedRecipients []struct {
 			EmailAddress string `json:"emailAddress"`
@@ -72,6 +77,9 @@ func (n sesNotification) verdict() (Verdict, bool) {
 		}
 	case "Complaint":
 		v.Kind, v.FeedbackType = KindComplaint, n.Complaint.ComplaintFeedbackType
+		if v.FeedbackType == "not-spam" {
+			v.Kind = KindOther
+		}
 		for _, r := range n.Complaint.ComplainedRecipients {
 			v.Complainants = append(v.Complainants, addressIn(r.EmailAddress))
 		}

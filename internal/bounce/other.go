@@ -171,6 +171,12 @@ func (m *mail) tokens() []Token {
 			}
 		}
 	}
+	all = addTokens(all, m.notified.Mail.Source, WhereReturnPath, delivery.TokenBounce)
+	for _, h := range m.notified.Mail.Headers { // SES writes a Message-ID of its own; this is the one that we gave
+		if strings.EqualFold(h.Name, "message-id") {
+			all = addTokens(all, h.Value, WhereMessageID, delivery.TokenMessageID)
+		}
+	}
 	all = addTokens(all, m.original.get("return-path"), WhereReturnPath, delivery.TokenBounce)
 	all = addTokens(all, m.original.get("message-id"), WhereMessageID, delivery.TokenMessageID)
 	all = addTokens(all, m.header.get("in-reply-to"), WhereMessageID, delivery.TokenMessageID)

@@ -18,6 +18,8 @@ type mail struct {
 	returned    string   // the returned message, as far as it is there
 	account     *account // what the texts say, once read
 	wrapped     bool     // found within another report
+
+	notified sesNotification // what SES says by SNS
 }
 
 // Parse reads a whole mail. It never fails and takes time linear in the mail's size.

@@ -2,6 +2,7 @@ package bounce
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -323,6 +324,18 @@ func TestTokensComeFromWhereWePutThem(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: tokens %q, want %q", name, got, want)
 		}
+	}
+	told := `{"notificationType":"Bounce","mail":{"source":"bounce+b1a-0123456789abcdef@news.example","messageId":"x","headers":[{"name":"Subject","value":"m1b-0123456789abcdef"},` +
+		`{"name":"Message-ID","value":"<m1a-fedcba9876543210@news.example>"}]},"bounce":{"bounceType":"Permanent","bouncedRecipients":[{"emailAddress":"a@b.example","status":"5.1.1"}]}}`
+	inner, _ := json.Marshal(told)
+	for _, text := range []string{told, `{"Type": "Notification", "Message": ` + string(inner) + `}`} {
+		v := Parse([]byte("From: no-reply@sns.amazonaws.com\nSubject: AWS Notification Message\n\n" + text + "\n"))
+		if got := fmt.Sprint(v.Kind, v.Tokens); got != "bounce[{b1a-0123456789abcdef return_path 98} {m1a-fedcba9876543210 message_id 109}]" {
+			t.Errorf("SES: %s", got)
+		}
+	}
+	if v := Parse([]byte("From: no-reply@sns.amazonaws.com\n\n" + `{"notificationType":"Complaint","complaint":{"complaintFeedbackType":"not-spam","complainedRecipients":[{"emailAddress":"a@b.example"}]}}`)); v.Kind != KindOther {
+		t.Errorf("SES: not spam is %s", v.Kind)
 	}
 	body := "From: a@b.example\nSubject: hi\n\nsee bounce+b1a-0123456789abcdef@news.example and <m1a-fedcba9876543210@news.example>\n"
 	if got := Parse([]byte(body)).Tokens; len(got) != 0 {
