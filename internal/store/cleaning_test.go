@@ -610,6 +610,24 @@ func TestRejudgeWhatSettledADoubt(t *testing.T) {
 	}
 }
 
+// TestReplayOfALostDelivery: whose id another one has by now, after a restore, is still no match, and no difference.
+func TestReplayOfALostDelivery(t *testing.T) {
+	s, _ := openClean(t, nil)
+	m := came(sent(t, s, 1, "a@x.example")[0], "a@x.example", bounce.UserUnknown, true)
+	m.Verdict.Tokens = []bounce.Token{{Text: "b11-0123456789abcdef", Where: bounce.WhereReturnPath}}
+	exec(t, s, "INSERT INTO meta (name, value) VALUES (?, '5')", lostAfter+"1")
+	r := record(t, s, m)
+	if r.Matched {
+		t.Fatalf("%+v", r)
+	}
+	for _, want := range []bool{false, true} {
+		if r, err := s.RejudgeMail(t.Context(), r.ID, m, true); err != nil || r.Different != want || r.Matched != want {
+			t.Errorf("%+v, %v", r, err)
+		}
+		exec(t, s, "DELETE FROM meta WHERE name = ?", lostAfter+"1")
+	}
+}
+
 // TestConfirmAmongOthers: a report may name addresses behind a forwarding, which we never mailed, beside ours.
 func TestConfirmAmongOthers(t *testing.T) {
 	s, _ := openClean(t, nil)

@@ -326,9 +326,13 @@ func (s *Store) differs(ctx context.Context, was, is BounceRow) (bool, error) {
 		return true, nil
 	}
 	if was.Delivery != is.Delivery {
-		var there bool // what it leads to now
-		err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM deliveries WHERE id = ?)", is.Delivery).Scan(&there)
-		return there || was.Delivery != 0, err
+		there := was.Delivery != 0 // or what it leads to now
+		err := s.snapshot(ctx, func(tx *sql.Tx) error {
+			_, err := about(cleanerOf(ctx, tx), ReadMail{Verdict: is.Verdict, Delivery: is.Delivery})
+			there = there || err == nil
+			return ignore(err, sql.ErrNoRows)
+		})
+		return there, err
 	}
 	if was.Delivery == 0 {
 		return false, nil
