@@ -492,13 +492,16 @@ func (s *Store) softened(ctx context.Context, c cleaner, who subject) (cleaned, 
 }
 
 // softly is what came back from an address since it last gave a sign of life: a click, an answer, a message that stayed there, or the
-// word of a person here. A message that failed in the session counts where it says something of the address: what else goes wrong
-// between us and the relay is not the recipient's.
+// word of a person here. An answer names our Message-ID: what nobody understands and came to the return path may be a report. A message
+// that failed in the session counts where it says something of the address: what else goes wrong between us and the relay is not the
+// recipient's.
 func (s *Store) softly(c cleaner, key string) ([]suppression.Softly, error) {
 	life, err := c.number(`SELECT max(at) FROM (
 			SELECT at FROM events WHERE key = ? AND kind IN ('open','click','delivered','autoreply','unsuppress')
-			UNION ALL SELECT updated_at FROM deliveries WHERE key = ? AND state = 'accepted' AND updated_at <= ?) AS life`,
-		key, key, s.now().Add(-settledAfter).UnixMilli())
+			UNION ALL SELECT updated_at FROM deliveries WHERE key = ? AND state = 'accepted' AND updated_at <= ?
+			UNION ALL SELECT b.read_at FROM deliveries AS d JOIN bounces AS b ON b.delivery = d.id
+				WHERE d.key = ? AND b.kind = 'not-a-bounce' AND b.matched_by = 'message_id') AS life`,
+		key, key, s.now().Add(-settledAfter).UnixMilli(), key)
 	if err != nil {
 		return nil, err
 	}

@@ -129,6 +129,20 @@ func TestSoftBouncesAddUp(t *testing.T) {
 				record(t, s, m)
 			}
 		}, 8},
+		{"an answer by hand", bounce.SystemError, week, func(t *testing.T, s *Store, n int) {
+			if n == 4 {
+				m := came(30_000, "p000@x.example", "", false)
+				m.Verdict.Kind, m.Verdict.Bounces, m.MatchedBy = bounce.KindOther, nil, bounce.WhereMessageID
+				record(t, s, m)
+			}
+		}, 8},
+		{"what nobody understands, to the return path", bounce.SystemError, week, func(t *testing.T, s *Store, n int) {
+			if n == 4 {
+				m := came(30_000, "p000@x.example", "", false)
+				m.Verdict.Kind, m.Verdict.Bounces = bounce.KindOther, nil
+				record(t, s, m)
+			}
+		}, 5},
 		{"one that stayed there", bounce.SystemError, week, func(t *testing.T, s *Store, n int) {
 			if n == 4 {
 				sent(t, s, 100, "p000@x.example")
