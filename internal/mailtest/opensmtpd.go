@@ -25,14 +25,14 @@ const MailUser = "vmail"
 
 // Between two connections to one address, whatever the port, it would wait for seconds.
 const opensmtpdConf = `
-queue ttl 3s
+queue ttl 8s
 mta limit conn-delay-route 0
 mta limit reconn-delay-route 0
 %s
 listen on 127.0.0.1 port %d hostname %s %s
 `
 
-// StartOpenSMTPD starts an OpenSMTPD of its own. What is refused for now it keeps for three seconds.
+// StartOpenSMTPD starts an OpenSMTPD of its own. What is refused for now it keeps for eight seconds, and no report longer.
 func StartOpenSMTPD(t testing.TB, o OpenSMTPD) {
 	t.Helper()
 	const smtpd, smtpctl = "/usr/sbin/smtpd", "/usr/sbin/smtpctl"
