@@ -25,7 +25,7 @@ const (
 	inOpenSMTPD = "opensmtpd"
 )
 
-var bounceKinds = []string{inPostfix, inExim, inOpenSMTPD}
+var mailServers = []string{inPostfix, inExim, inOpenSMTPD}
 
 // Where the recipients of a relay's mail live: the first labels of their domains.
 const (
@@ -179,7 +179,7 @@ type bouncedDelivery struct {
 // deliveries are those that go this way.
 func (b bounceWay) deliveries() []bouncedDelivery {
 	relays, hosts, _ := strings.Cut(b.servers, ">")
-	kinds := strings.Join(bounceKinds, ",")
+	kinds := strings.Join(mailServers, ",")
 	var all []bouncedDelivery
 	for _, relay := range strings.Split(strings.Replace(relays, "*", kinds, 1), ",") {
 		for _, host := range strings.Split(strings.Replace(hosts, "*", kinds, 1), ",") {
@@ -227,10 +227,10 @@ func newBounceServers(t *testing.T) *bounceServers {
 		}
 		return nil
 	}}).Port
-	ports := mailtest.FreePorts(t, 2*len(bounceKinds)+1)
-	w.down = ports[2*len(bounceKinds)]
+	ports := mailtest.FreePorts(t, 2*len(mailServers)+1)
+	w.down = ports[2*len(mailServers)]
 	w.hosts = map[string]int{}
-	for i, kind := range bounceKinds {
+	for i, kind := range mailServers {
 		w.servers = append(w.servers, bounceServer{kind, ports[2*i]})
 		w.hosts[kind] = ports[2*i+1]
 	}
@@ -244,7 +244,7 @@ func newBounceServers(t *testing.T) *bounceServers {
 // hosted are the domains of the recipients that live at a server.
 func hosted(host string) []string {
 	var domains []string
-	for _, relay := range bounceKinds {
+	for _, relay := range mailServers {
 		domains = append(domains, host+"."+relay+".test", atBare+"."+host+"."+relay+".test")
 	}
 	return domains
@@ -252,7 +252,7 @@ func hosted(host string) []string {
 
 // next is the host after this one.
 func next(host string) string {
-	return bounceKinds[(slices.Index(bounceKinds, host)+1)%len(bounceKinds)]
+	return mailServers[(slices.Index(mailServers, host)+1)%len(mailServers)]
 }
 
 // hostUsers are who lives at a server. Of them Dovecot does not know stale.
@@ -261,7 +261,7 @@ var hostUsers = []string{"stale", "full", "grown", "big", "policy", "content", "
 // mailboxes are what Dovecot has: our own, and those of the servers that leave mailboxes to it.
 func (w *bounceServers) mailboxes() []mailtest.User {
 	users := []mailtest.User{{Address: "bounce@" + ourDomain, Password: "secret"}}
-	for _, kind := range bounceKinds {
+	for _, kind := range mailServers {
 		users = append(users, mailtest.User{Address: "full@" + atHome + "." + kind + ".test", Quota: "1K", Full: true})
 		for _, domain := range hosted(kind) {
 			for _, name := range hostUsers {
@@ -285,7 +285,7 @@ func (w *bounceServers) routes(relay string) []mailtest.Route {
 	for _, place := range []string{atNowhere, atNull, atEmpty, atBroken} {
 		routes = append(routes, mailtest.Route{Domains: place + at})
 	}
-	for _, host := range bounceKinds {
+	for _, host := range mailServers {
 		port := w.hosts[host]
 		routes = append(routes, mailtest.Route{Domains: host + at, Port: port, Limit: strconv.Itoa(eximLimit)},
 			mailtest.Route{Domains: atBare + "." + host + at, Port: port, Bare: true}, mailtest.Route{Domains: atAlien + "." + host + at, Port: port})
@@ -299,7 +299,7 @@ func (w *bounceServers) routes(relay string) []mailtest.Route {
 // forwards are the ways of a host, whose mail is its reports and what it forwards.
 func (w *bounceServers) forwards(host string) []mailtest.Route {
 	routes := []mailtest.Route{{Domains: ourDomain, Port: w.servers[0].port}}
-	for _, relay := range bounceKinds {
+	for _, relay := range mailServers {
 		routes = append(routes, mailtest.Route{Domains: next(host) + "." + relay + ".test", Port: w.hosts[next(host)]})
 	}
 	return routes
