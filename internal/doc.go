@@ -21,6 +21,9 @@
 //	  pace         when a message may leave: rates, hours, warm-up, lanes, breakers
 //	  provider     which domains are one receiving provider's, and how it takes mail
 //	  zone         what an answer of the DNS says: found, nothing there, or nobody knows
+//	  spf          may this address send for that domain, and what the record costs
+//	  dkim         key records: what verifiers make of them, and what went wrong
+//	  dmarc        which policy holds for a domain, and whether two names are aligned
 //	machines  touch the world, know no campaign
 //	  config       mailer.yaml, environment, secrets
 //	  relay        SMTP with the user's relay

@@ -23,6 +23,8 @@ var ring = map[string]int{
 	"internal/pace":       1,
 	"internal/provider":   1,
 	"internal/zone":       1,
+	"internal/spf":        1,
+	"internal/dmarc":      1, "internal/dkim": 1,
 
 	"internal/config": 2, "internal/relay": 2, "internal/mailbox": 2, "internal/store": 2, "internal/sandbox": 2,
 	"internal/workbook": 2, "internal/resolver": 2,

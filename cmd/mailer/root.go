@@ -43,7 +43,7 @@ func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
 		newInitCmd(a), newConfigCmd(a), newRelayCmd(a), newSandboxCmd(a), newDemoCmd(a),
 		newImportCmd(a), newContactsCmd(a), newListsCmd(a), newFieldsCmd(a), newSegmentsCmd(a),
-		newPreviewCmd(a), newCheckCmd(a), newTemplatesCmd(a), newDKIMCmd(a),
+		newPreviewCmd(a), newCheckCmd(a), newTemplatesCmd(a), newDKIMCmd(a), newDoctorCmd(a),
 		newSendCmd(a), newRunCmd(a), newCampaignsCmd(a), newBouncesCmd(a), newSuppressionsCmd(a),
 		newReportCmd(a), newWhyCmd(a),
 		newManCmd(a), newVersionCmd(a), newWritingTopic(), newPacingTopic(), newCleaningTopic(),

@@ -9,9 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"mailer/internal/mailtest"
 	"mailer/internal/sandbox"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -61,7 +63,7 @@ func (m tidyMain) Run() int {
 // TestScripts runs testdata/script/*.txtar, each one a user's session with what must come out.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireUniqueNames: true, WorkdirRoot: t.TempDir(),
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sandbox": sandboxFor, "workbook": workbookOf}})
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sandbox": sandboxFor, "workbook": workbookOf, "nameserver": nameserverFor}})
 }
 
 // sandboxFor is the script command `sandbox SCENARIO`: a mail world for the rest of the script, which a workspace of
@@ -80,6 +82,29 @@ func sandboxFor(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Setenv("HTTP", s.HTTPURL())
 }
+
+// nameserverFor is the script command `nameserver ORIGIN=FILE...`: a name server for the rest of the script, at $DNS.
+func nameserverFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: nameserver ORIGIN=FILE...")
+	}
+	ns := mailtest.NewNameserver(scriptTB{ts})
+	for _, top := range []string{"com", "net", "org", "arpa"} {
+		ts.Check(ns.Zone(top, ""))
+	}
+	for _, arg := range args {
+		origin, file, _ := strings.Cut(arg, "=")
+		ts.Check(ns.Zone(origin, ts.ReadFile(file)))
+	}
+	ts.Setenv("DNS", ns.Addr())
+}
+
+// scriptTB is as much of a test as mailtest's servers need.
+type scriptTB struct{ *testscript.TestScript }
+
+func (s scriptTB) Helper()          {}
+func (s scriptTB) Fatal(a ...any)   { s.Fatalf("%s", fmt.Sprint(a...)) }
+func (s scriptTB) Cleanup(f func()) { s.Defer(f) }
 
 // exits is the script command `exits CODE PROGRAM ARGS...`: run it and insist on the exit code.
 func exits(ts *testscript.TestScript, neg bool, args []string) {

@@ -55,6 +55,7 @@ type Config struct {
 	Domains  Lanes           `yaml:"domains"`
 	Breaking Breaking        `yaml:"breakers"`
 	Opening  Opening         `yaml:"hours"`
+	DNS      DNS             `yaml:"dns"`
 	Checks   Checks          `yaml:"checks"`
 }
 
@@ -144,6 +145,12 @@ type Mailbox struct {
 	Timeout   time.Duration `yaml:"timeout"`
 }
 
+// DNS says who is asked about domains.
+type DNS struct {
+	Servers []NameServer  `yaml:"servers"` // empty: the system's
+	Timeout time.Duration `yaml:"timeout"` // of one question to one of them
+}
+
 // Checks says what each rule of the preflight does. Package message says what each rule is.
 type Checks struct {
 	MissingField    Level `yaml:"missing_field"`
@@ -211,6 +218,7 @@ func Default() Config {
 		Bounces:  Bounces{Mailbox: defaultMailbox(), Retention: 365 * 24 * time.Hour},
 		Cleaning: defaultCleaning(),
 		Breaking: defaultBreaking(),
+		DNS:      DNS{Timeout: 2 * time.Second},
 		Checks:   defaultChecks(),
 	}
 }
@@ -283,6 +291,15 @@ func (b Bounces) ReturnPath(token string) string {
 
 // Signed reports whether the return path names its delivery.
 func (b Bounces) Signed() bool { return strings.Contains(b.ReturnPathPattern, tokenMark) }
+
+// Addresses are the servers as the resolver wants them.
+func (d DNS) Addresses() []string {
+	var all []string
+	for _, s := range d.Servers {
+		all = append(all, string(s))
+	}
+	return all
+}
 
 // Signer is the DKIM key for mail from a domain: its own, or a parent domain's, which relaxed alignment
 // accepts (RFC 7489 section 3.1.1).

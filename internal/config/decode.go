@@ -221,7 +221,7 @@ func (d *decoder) scalar(path string, n ast.Node, v reflect.Value) {
 		if list, days := n.(*ast.SequenceNode); days {
 			text, ok = joined(list)
 		}
-	case reflect.TypeFor[pace.Span]():
+	case reflect.TypeFor[pace.Span](), reflect.TypeFor[NameServer]():
 		if !ok {
 			text, ok = unsplit(n)
 		}
@@ -252,8 +252,8 @@ func joined(list *ast.SequenceNode) (string, bool) {
 	return strings.Join(all, ","), true
 }
 
-// unsplit is a time of day that goccy took for a key and its value: in {quiet: [21:00-08:00]} YAML sees no mapping, since no
-// space follows the colon, and goccy does.
+// unsplit is a time of day or an address with a port that goccy took for a key and its value: in {quiet: [21:00-08:00]} YAML
+// sees no mapping, since no space follows the colon, and goccy does.
 func unsplit(n ast.Node) (string, bool) {
 	m, ok := n.(ast.MapNode)
 	if !ok {

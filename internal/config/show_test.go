@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What `config show` prints is a mailer.yaml: read again, it is in force as it stands.
@@ -25,6 +26,46 @@ func TestShownConfigurationLoadsAgain(t *testing.T) {
 		if !strings.Contains(shown, want) {
 			t.Errorf("no %q in\n%s", want, shown)
 		}
+	}
+}
+
+func TestDNS(t *testing.T) {
+	for _, text := range []string{
+		"dns: {servers: [192.0.2.53, 127.0.0.1:5353, \"[2001:db8::53]:53\", \"2001:db8::54\"], timeout: 500ms}\n",
+		"dns:\n  servers:\n    - 192.0.2.53\n    - 127.0.0.1:5353\n    - \"[2001:db8::53]:53\"\n    - 2001:db8::54\n  timeout: 500ms\n",
+	} {
+		shown := showAgain(t, text+"bounces: {mailbox: {host: imap.example.com, username: b, password_env: P}}\n")
+		if !strings.Contains(shown, "- 127.0.0.1:5353\n") || !strings.Contains(shown, "timeout: 500ms") {
+			t.Errorf("shown:\n%s", shown)
+		}
+		w, err := load(t, text, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"192.0.2.53", "127.0.0.1:5353", "[2001:db8::53]:53", "2001:db8::54"}
+		if got := w.Config.DNS.Addresses(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	w, err := load(t, "dns: {servers: [192.0.2.53]}\n", map[string]string{"MAILER_DNS_SERVERS": "127.0.0.1:5353, ::1", "MAILER_DNS_TIMEOUT": "1s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.Config.DNS; !reflect.DeepEqual(got, DNS{[]NameServer{"127.0.0.1:5353", "::1"}, time.Second}) {
+		t.Errorf("from the environment: %+v", got)
+	}
+	for text, want := range map[string]string{
+		"dns: {servers: [dns.example.com]}\n": "1:17",
+		"dns: {servers: [192.0.2.300]}\n":     "1:17",
+		"dns: {timeout: 0s}\n":                "1:16",
+		"dns: {server: 192.0.2.53}\n":         "1:7",
+	} {
+		if _, err := load(t, text, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want it at %s", text, err, want)
+		}
+	}
+	if _, err := load(t, "", map[string]string{"MAILER_DNS_SERVERS": "x"}); err == nil || !strings.Contains(err.Error(), "$MAILER_DNS_SERVERS") {
+		t.Errorf("a bad server in the environment: %v", err)
 	}
 }
 

@@ -90,6 +90,9 @@ func (c *checker) check() {
 	c.pattern("bounces.return_path", c.config.Bounces.ReturnPathPattern)
 	c.mailbox("bounces.mailbox", c.config.Bounces.Mailbox)
 	c.cleaning(c.config.Cleaning)
+	if c.config.DNS.Timeout <= 0 {
+		c.bad("dns.timeout", "must be longer than nothing, such as 2s")
+	}
 	c.pacing()
 }
 

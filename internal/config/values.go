@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mailer/internal/zone"
 )
 
 // TLS is how a connection is protected.
@@ -238,4 +240,16 @@ func (c Curve) String() string {
 		days = append(days, strconv.FormatInt(n, 10))
 	}
 	return c.Name + strings.Join(days, ", ")
+}
+
+// NameServer is the address of a name server, with a port or without.
+type NameServer string
+
+// UnmarshalText reads 192.0.2.53, 192.0.2.53:53 or [2001:db8::53]:53.
+func (n *NameServer) UnmarshalText(b []byte) error {
+	if _, err := zone.Server(string(b)); err != nil {
+		return err
+	}
+	*n = NameServer(b)
+	return nil
 }

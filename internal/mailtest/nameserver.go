@@ -21,7 +21,9 @@ type Nameserver struct {
 
 	mu     sync.Mutex
 	zones  map[string]map[string][]dns.RR // origin -> owner name -> records, all in lower case
+	cached map[string]map[string][]dns.RR // the same, for whoever wants recursion
 	faults map[string]Fault
+	lost   map[string]bool
 	asked  []string
 }
 
@@ -35,6 +37,11 @@ const (
 	Silent    // no answer at all
 	CutOnUDP  // TC over UDP, the whole answer over TCP
 	WrongName // an answer to another question
+	LostOnce  // the first question of a kind over UDP has no answer
+	WrongID   // a forged answer with another id and the address 192.0.2.66, then the right one
+	NoEDNS    // FORMERR to whoever uses EDNS
+	Referral  // to other servers, as a server does that neither has the zone nor asks for others
+	LameOnce  // Referral for the first question of a kind that does not ask for recursion
 )
 
 // NewNameserver starts one; t's end closes it. TB is what it needs of a test.
@@ -44,7 +51,7 @@ func NewNameserver(t interface {
 	Cleanup(func())
 }) *Nameserver {
 	t.Helper()
-	s := &Nameserver{zones: map[string]map[string][]dns.RR{}, faults: map[string]Fault{}}
+	s := &Nameserver{zones: map[string]map[string][]dns.RR{}, cached: map[string]map[string][]dns.RR{}, faults: map[string]Fault{}, lost: map[string]bool{}}
 	for try := 0; ; try++ { // a port that is free for both
 		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 		if err != nil {
@@ -80,7 +87,12 @@ func NewNameserver(t interface {
 func (s *Nameserver) Addr() string { return s.addr }
 
 // Zone adds a zone in the form of a zone file (RFC 1035 section 5). A missing SOA record is made.
-func (s *Nameserver) Zone(origin, text string) error {
+func (s *Nameserver) Zone(origin, text string) error { return s.add(s.zones, origin, text) }
+
+// Cache adds what is answered in place of a zone to whoever wants recursion: what a resolver remembers.
+func (s *Nameserver) Cache(origin, text string) error { return s.add(s.cached, origin, text) }
+
+func (s *Nameserver) add(to map[string]map[string][]dns.RR, origin, text string) error {
 	origin = dns.CanonicalName(origin)
 	records := map[string][]dns.RR{}
 	p := dns.NewZoneParser(strings.NewReader(text), origin, origin)
@@ -94,7 +106,7 @@ func (s *Nameserver) Zone(origin, text string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.zones[origin] = records
+	to[origin] = records
 	return nil
 }
 
@@ -127,10 +139,27 @@ func (s *Nameserver) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	s.asked = append(s.asked, strings.TrimSuffix(name, ".")+" "+dns.TypeToString[qtype])
 	fault := s.fault(name)
 	s.answer(m, name, qtype, 0)
+	key := name + dns.TypeToString[qtype]
+	lost := fault == LostOnce && !tcp && !s.lost[key]
+	lame := fault == LameOnce && !q.RecursionDesired && !s.lost[key]
+	if fault != LameOnce || !q.RecursionDesired {
+		s.lost[key] = true
+	}
 	s.mu.Unlock()
 	switch {
-	case fault == Silent:
+	case fault == Silent || lost:
 		return
+	case fault == WrongID && !tcp:
+		forged := m.Copy()
+		forged.Id++
+		forged.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.IPv4(192, 0, 2, 66)}}
+		_ = w.WriteMsg(forged)
+	case fault == NoEDNS && q.IsEdns0() != nil:
+		m = new(dns.Msg)
+		m.SetRcode(q, dns.RcodeFormatError)
+	case fault == Referral || lame:
+		m.Authoritative, m.Answer, m.Rcode = false, nil, dns.RcodeSuccess
+		m.Ns = []dns.RR{&dns.NS{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: 60}, Ns: "ns.elsewhere.invalid."}}
 	case fault == ServFail:
 		m.Answer, m.Rcode = nil, dns.RcodeServerFailure
 	case fault == Refused:
@@ -164,14 +193,14 @@ func (s *Nameserver) fault(name string) Fault {
 
 // answer fills in what the zones say.
 func (s *Nameserver) answer(m *dns.Msg, name string, qtype uint16, depth int) {
-	origin, records := s.zoneOf(name)
+	origin, records := s.zoneOf(name, m.RecursionDesired)
 	if records == nil {
 		if depth == 0 {
 			m.Rcode = dns.RcodeRefused
 		}
 		return
 	}
-	m.Authoritative = true
+	m.Authoritative = !m.RecursionDesired || s.cached[origin] == nil
 	rrs, exists := records[name], false
 	for owner := range records {
 		if dns.IsSubDomain(name, owner) {
@@ -202,8 +231,11 @@ func (s *Nameserver) answer(m *dns.Msg, name string, qtype uint16, depth int) {
 }
 
 // zoneOf is the zone with the longest origin that holds a name.
-func (s *Nameserver) zoneOf(name string) (string, map[string][]dns.RR) {
+func (s *Nameserver) zoneOf(name string, recurse bool) (string, map[string][]dns.RR) {
 	for i, end := 0, false; !end; i, end = dns.NextLabel(name, i) {
+		if z := s.cached[name[i:]]; z != nil && recurse {
+			return name[i:], z
+		}
 		if z := s.zones[name[i:]]; z != nil {
 			return name[i:], z
 		}

@@ -327,7 +327,7 @@ func (p *Preflight) campaign() {
 		if size := d.attachmentSize(); size > 2<<20 { // base64 makes a third more of it; some carriers take 3 MB
 			p.note(d, RuleAttachmentSize, "", "the attached files have %.1f MB: some receivers refuse messages over 3 MB", float64(size)/(1<<20))
 		}
-		if isFreemail(d.from.Domain()) {
+		if IsFreemail(d.from.Domain()) {
 			p.note(d, RuleFromDomain, "", "From is at %s, whose owner does not let other servers send for it: use an address of your own domain", d.from.Domain())
 		}
 		if d.class != campaign.Marketing {

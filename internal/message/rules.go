@@ -211,6 +211,11 @@ var shorteners = map[string]bool{"bit.ly": true, "bitly.com": true, "tinyurl.com
 	"buff.ly": true, "rebrand.ly": true, "cutt.ly": true, "t.ly": true, "x.gd": true, "onl.la": true, "lnkd.in": true, "shorturl.at": true,
 	"rb.gy": true, "v.gd": true, "tiny.cc": true, "ux.nu": true, "00m.in": true, "urx.nu": true, "urx3.nu": true, "p.tl": true, "adf.ly": true}
 
+// Shortener reports whether a host is a public link shortener.
+func Shortener(host string) bool {
+	return shorteners[strings.TrimPrefix(strings.ToLower(host), "www.")]
+}
+
 func linkRule(m *opened) (faults []fault) {
 	for _, l := range m.page.links {
 		if l.href != m.unsub {
@@ -289,7 +294,7 @@ func hrefFaults(l anchor) (faults []fault) {
 	if u.Scheme == "http" && !loopback(host) {
 		faults = append(faults, found(RuleLinkHTTP, "the link %s is not https", shortened(l.href)))
 	}
-	if shorteners[strings.TrimPrefix(host, "www.")] {
+	if Shortener(host) {
 		faults = append(faults, found(RuleLinkShort, "the link %s hides where it goes; filters distrust such addresses", shortened(l.href)))
 	}
 	if say := hostLike.FindStringSubmatch(l.text); say != nil && isDomain(say[1]) && !sameSite(strings.ToLower(say[1]), host) {
@@ -406,4 +411,5 @@ var freemail = map[string]bool{"gmail.com": true, "googlemail.com": true, "aol.c
 
 var freemailBrand = regexp.MustCompile(`^(yahoo|hotmail|outlook|live)\.(co\.|com\.|ne\.)?[a-z]{2,3}$`)
 
-func isFreemail(domain string) bool { return freemail[domain] || freemailBrand.MatchString(domain) }
+// IsFreemail reports whether a domain is one of mailboxes for everybody.
+func IsFreemail(domain string) bool { return freemail[domain] || freemailBrand.MatchString(domain) }

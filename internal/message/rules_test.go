@@ -134,7 +134,7 @@ func TestRules(t *testing.T) {
 func TestFreemail(t *testing.T) {
 	for domain, want := range map[string]bool{"gmail.com": true, "yahoo.co.jp": true, "hotmail.fr": true, "docomo.ne.jp": true, "outlook.com": true,
 		"example.com": false, "news.gmail.example": false, "yahoo-inc.com": false, "live.example.com": false} {
-		if isFreemail(domain) != want {
+		if IsFreemail(domain) != want {
 			t.Errorf("%s: %v", domain, !want)
 		}
 	}

@@ -6,7 +6,9 @@ package zone
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -123,4 +125,41 @@ func decimal(b byte) string {
 		return string('0' + rune(b))
 	}
 	return decimal(b/10) + string('0'+rune(b%10))
+}
+
+// Unreverse is the address of a reverse name.
+func Unreverse(name string) (netip.Addr, bool) {
+	name = Clean(name)
+	if rest, ok := strings.CutSuffix(name, ".in-addr.arpa"); ok {
+		parts := strings.Split(rest, ".")
+		slices.Reverse(parts)
+		ip, err := netip.ParseAddr(strings.Join(parts, "."))
+		return ip, err == nil && ip.Is4()
+	}
+	rest, ok := strings.CutSuffix(name, ".ip6.arpa")
+	nibbles := strings.Split(rest, ".")
+	if !ok || len(nibbles) != 32 {
+		return netip.Addr{}, false
+	}
+	var b [16]byte
+	for i, n := range nibbles {
+		v := strings.IndexByte(hexDigits, (n + " ")[0])
+		if v < 0 || len(n) != 1 {
+			return netip.Addr{}, false
+		}
+		b[15-i/2] |= byte(v) << (4 * (i & 1))
+	}
+	return netip.AddrFrom16(b), true
+}
+
+// Server reads the address of a name server, with a port or without: 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53.
+func Server(text string) (netip.AddrPort, error) {
+	if at, err := netip.ParseAddrPort(text); err == nil && at.Port() > 0 {
+		return at, nil
+	}
+	ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("%q is not the address of a name server, such as 192.0.2.53 or 192.0.2.53:53", text)
+	}
+	return netip.AddrPortFrom(ip, 53), nil
 }
