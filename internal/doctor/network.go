@@ -394,9 +394,7 @@ func (d *Domain) blocklist(ctx context.Context) []Finding {
 	}
 	if len(all) == 0 {
 		f := d.finding("blocklist", "", Pass, "Neither the addresses nor the domains are on Spamhaus or SURBL, as far as they were asked for.")
-		for _, name := range append(d.domains(), d.addresses()...) {
-			f.Detail = append(f.Detail, name)
-		}
+		f.Detail = append(d.domains(), d.addresses()...)
 		all = append(all, f)
 	}
 	return all
