@@ -25,15 +25,22 @@ forces it: unknown.taro@example.jp, taro+later-full@example.jp.
 
 Recipients:
 %s
+Formats: whoever has a word of these pairs in his address takes the message, and what follows comes as that server or
+program writes it: docomo-filtered.taro@docomo.ne.jp, taro+exim-full@example.jp. back-unknown, back-full and so on leave
+the format to the domain: back-full.taro@ezweb.ne.jp. What each must be read as: mailer sandbox --list. All of them as a list
+to mail: mailer sandbox --list --format csv >all.csv, then mailer import all.csv --list all.
+%s
 Scenarios:
 %s
 Any login is right, except for a user name that begins with "refuse".
 
-The web page has three addresses for scripts: /api/messages (?q= searches), /api/messages/ID/raw, /api/stats.`
+The web page has four addresses for scripts: /api/messages (?q= searches), /api/messages/ID/raw, /api/recipients, /api/stats.`
 
 type sandboxOptions struct {
 	sandbox.Options
 	caFile string
+	list   bool
+	format string
 }
 
 func newSandboxCmd(a *app) *cobra.Command {
@@ -41,9 +48,14 @@ func newSandboxCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sandbox",
 		Short: "Play at mail servers on this machine, to rehearse without mailing anybody",
-		Long:  fmt.Sprintf(sandboxHelp, castHelp(), scenarioHelp()),
+		Long:  fmt.Sprintf(sandboxHelp, castHelp(), formatHelp(), scenarioHelp()),
 		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runSandbox(cmd.Context(), a, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.list {
+				return runSandboxList(a, o.format)
+			}
+			return runSandbox(cmd.Context(), a, o)
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.SMTP, "smtp", "127.0.0.1:2525", "take mail at this `address`")
@@ -54,13 +66,17 @@ func newSandboxCmd(a *app) *cobra.Command {
 	f.DurationVar(&o.Greylist, "greylist", sandbox.DefaultGreylist, "how long a greylisted recipient is refused")
 	f.DurationVar(&o.Slow, "slow", sandbox.DefaultSlow, "how long a slow recipient takes")
 	f.StringVar(&o.caFile, "ca-file", "", "offer STARTTLS, and write the certificate to trust to this `file`; IMAP then wants it")
+	f.BoolVar(&o.list, "list", false, "do not serve: list the recipients, and how mailer must read what comes of them")
+	f.StringVar(&o.format, "format", "text", "with --list: print as `text|csv`")
 	return cmd
 }
 
 func castHelp() string {
 	var b strings.Builder
 	for _, p := range sandbox.Personalities() {
-		fmt.Fprintf(&b, "  %-14s %s\n", p.Name, p.Help)
+		if p.Format == "" {
+			fmt.Fprintf(&b, "  %-14s %s\n", p.Name, p.Help)
+		}
 	}
 	return b.String()
 }

@@ -22,6 +22,9 @@ func (m *mail) complaint() (Verdict, bool) {
 		v.Family, v.FeedbackType = "jmrp", "abuse"
 		v.Complainants = m.complainants(nil)
 	case strings.EqualFold(m.header.get("x-apple-unsubscribe"), "true"):
+		if v, ok := m.unsubscribe(); ok { // Apple Mail writes to the link of List-Unsubscribe: what is signed there proves who it is
+			return v, true
+		}
 		v.Family, v.FeedbackType = "apple", "opt-out"
 		if a := addressIn(m.header.get("from")); a != "" {
 			v.Complainants = []string{a}

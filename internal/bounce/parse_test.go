@@ -204,6 +204,7 @@ var fixtures = map[string]string{
 	"google-relay":               "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
 	"domino-plain":               "bounce; hanako@shop.example / userunknown HARD failed",
 	"spamcop":                    "complaint; hanako@shop.example; type=abuse",
+	"apple-unsubscribe-signed":   "unsubscribe",
 	"apple-unsubscribe":          "complaint; hanako@shop.example; type=opt-out",
 	"kddi-filter":                "bounce; hanako@ma.dion.example /550 filtered soft failed",
 	"es":                         "bounce; hanako@shop.example 5.2.2/552 mailboxfull soft failed",

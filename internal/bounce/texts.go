@@ -44,6 +44,9 @@ var texts = []textRule{
 		"user does not accept", "user doesn't accept", "recipient does not accept", "recipient doesn't accept", "mailbox does not accept", "mailbox doesn't accept", "account does not accept", "address does not accept", "address doesn't accept",
 		"does not accept mail from", "doesn't accept mail from", "does not accept email from", "does not accept e-mail from",
 	}},
+	{NetworkError, []string{
+		"deferred: connection refused", // Sendmail's word for a port that nobody listens on; no server has spoken
+	}},
 	{SystemError, []string{
 		"greylist", "graylist", "grey list", "gray list",
 	}},
@@ -57,7 +60,7 @@ var texts = []textRule{
 		"sendernotauthenticated", "resolver.rst.restricted", "resolver.rst.notauthorized", "transport.rules.rejectmessage",
 	}},
 	{PolicyViolation, []string{
-		"blocked because its content", "blocked because of its content", "blocked because it contains", "policy restriction",
+		"blocked because its content", "blocked because of its content", "blocked because it contains", "policy restriction", "- banned:", "banned contents", "banned name", "banned file",
 	}},
 	{Rejected, []string{
 		"verification failed for <@>", "sender verify failed",

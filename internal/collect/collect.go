@@ -33,6 +33,7 @@ type Options struct {
 	Each   func(Outcome) // told of every mail, in order; may be nil
 
 	foresight *store.Foresight // of a dry run, over all folders
+	dead      map[string]int   // the suppressed dead addresses, by domain, likewise
 }
 
 // Outcome is what became of one mail.
@@ -67,7 +68,7 @@ type Summary struct {
 // Sync reads all new mails of a source. When ctx ends it returns what was done so far and ctx's error.
 func Sync(ctx context.Context, st *store.Store, src Source, keys delivery.Keys, o Options) (Summary, error) {
 	var sum Summary
-	o.foresight = st.Foresee()
+	o.foresight, o.dead = st.Foresee(), map[string]int{}
 	err := readInto(ctx, st, src, keys, o, &sum)
 	return sum, err
 }
@@ -159,7 +160,7 @@ func (c *collector) one(ctx context.Context, m mailbox.Message) error {
 	} else {
 		c.filed = append(c.filed, m.Number)
 	}
-	c.sum.add(out)
+	c.sum.add(out, c.o.dead)
 	out.N, out.Total = c.sum.Read, c.total
 	if c.o.Each != nil {
 		c.o.Each(out)
@@ -167,8 +168,8 @@ func (c *collector) one(ctx context.Context, m mailbox.Message) error {
 	return nil
 }
 
-// add counts a mail.
-func (s *Summary) add(o Outcome) {
+// add counts a mail. dead is the suppressed dead addresses so far, by domain: a freeze takes back those of its provider.
+func (s *Summary) add(o Outcome, dead map[string]int) {
 	s.Read++
 	switch {
 	case o.Repeated:
@@ -201,9 +202,16 @@ func (s *Summary) add(o Outcome) {
 	switch {
 	case o.Suppressed:
 		s.Suppressed++
-	case o.Froze != nil: // takes back what was suppressed a moment ago
-		s.Held += int(o.Froze.Held)
-		s.Suppressed = max(0, s.Suppressed-int(o.Froze.Held)+1)
+		if o.Event == "bounce" {
+			dead[o.Domain]++
+		}
+	case o.Froze != nil:
+		s.Held++
+		for _, d := range o.Froze.Domains {
+			back := min(dead[d], s.Suppressed) // of a watch's earlier rounds nothing is taken back here
+			s.Held, s.Suppressed = s.Held+back, s.Suppressed-back
+			delete(dead, d)
+		}
 	case o.Held != nil:
 		s.Held++
 	}

@@ -35,7 +35,7 @@ const (
 // way is made again.
 func (r *Reader) Once(ctx context.Context) (Summary, error) {
 	var sum Summary
-	r.foresight = r.Store.Foresee()
+	r.foresight, r.dead = r.Store.Foresee(), map[string]int{}
 	reached := false
 	for failed := 0; ; {
 		before := sum.Read
@@ -61,7 +61,7 @@ func (r *Reader) Once(ctx context.Context) (Summary, error) {
 // mend ends it before.
 func (r *Reader) Watch(ctx context.Context) (Summary, error) {
 	var sum Summary
-	r.foresight = r.Store.Foresee()
+	r.foresight, r.dead = r.Store.Foresee(), map[string]int{}
 	for failed := 0; ; {
 		before := sum.Read
 		boxes, err := r.open(ctx)

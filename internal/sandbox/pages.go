@@ -44,10 +44,12 @@ func newPages(s *Sandbox) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.list)
 	mux.HandleFunc("GET /style.css", p.style)
+	mux.HandleFunc("GET /recipients", p.recipients)
 	mux.HandleFunc("GET /messages/{id}", p.message)
 	mux.HandleFunc("GET /messages/{id}/html", p.mailHTML)
 	mux.HandleFunc("GET /api/messages", p.apiMessages)
 	mux.HandleFunc("GET /api/messages/{id}/raw", p.apiRaw)
+	mux.HandleFunc("GET /api/recipients", p.apiRecipients)
 	mux.HandleFunc("GET /api/stats", p.apiStats)
 	return guard(mux), nil
 }
@@ -160,6 +162,16 @@ func (p *pages) apiRaw(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="message-%d.eml"`, id))
 	w.Write(raw)
 }
+
+// recipients lists who can be rehearsed, so that an address is copied from there.
+func (p *pages) recipients(w http.ResponseWriter, _ *http.Request) {
+	p.render(w, "recipients.html", struct {
+		Personalities []Personality
+		Scenarios     []Scenario
+	}{Personalities(), Scenarios()})
+}
+
+func (p *pages) apiRecipients(w http.ResponseWriter, _ *http.Request) { writeJSON(w, Personalities()) }
 
 func (p *pages) apiStats(w http.ResponseWriter, _ *http.Request) { writeJSON(w, p.s.Stats()) }
 

@@ -14,8 +14,12 @@ import (
 
 // Personality is how a recipient behaves.
 type Personality struct {
-	Name string
-	Help string
+	Name    string  `json:"name"`
+	Help    string  `json:"help"`
+	Remark  string  `json:"remark,omitempty"` // what is the matter, where the name does not say it
+	Format  string  `json:"format,omitempty"` // the name of the format that it writes, "" for the plain cast
+	Example string  `json:"example"`          // an address that has it whatever the scenario is
+	Promise Promise `json:"promise,omitzero"` // how the mail that comes of it is read; only with a Format
 
 	refusal *smtp.SMTPError // at RCPT
 	forgive forgive         // when the refusal ends
@@ -38,8 +42,14 @@ func refuse(code int, enhanced smtp.EnhancedCode, text string) *smtp.SMTPError {
 	return &smtp.SMTPError{Code: code, EnhancedCode: enhanced, Message: text}
 }
 
-// personalities is the whole cast. The replies are worded as Postfix, Exim and the big providers word theirs.
-var personalities = []Personality{
+// personalities is the whole cast: the plain one, and one for each thing that a format can tell.
+var personalities = slices.Concat(exemplary(plainCast), formatCast(families))
+
+// byNames finds them. Every recipient of every message is looked up here.
+var byNames = indexed(personalities)
+
+// plainCast needs no knowledge of servers' formats: RFC 3464, 5965, 3834 and 2369 are enough. The replies are worded as Postfix, Exim and the big providers word theirs.
+var plainCast = []Personality{
 	{Name: "accept", Help: "takes the message"},
 	{Name: "unknown", Help: "550 5.1.1 at RCPT",
 		refusal: refuse(550, smtp.EnhancedCode{5, 1, 1}, "Recipient address rejected: User unknown in virtual mailbox table")},
@@ -72,31 +82,36 @@ var personalities = []Personality{
 
 // Scenario is a mix of personalities.
 type Scenario struct {
-	Name   string
-	Help   string
-	shares []share
-	hangUp int // 421 after that many messages on one connection; 0: never
+	Name    string
+	Help    string
+	shares  []share
+	formats uint64 // a part of a thousand that gets one of the formats, each as often
+	hangUp  int    // 421 after that many messages on one connection; 0: never
 }
 
 // share is a part of a thousand; what no share takes, accepts.
 type share struct {
 	personality string
 	perMille    uint64
+	domain      string // only of recipients there; "" of all
 }
 
 var scenarios = []Scenario{
 	{Name: "mixed", Help: "a fair list: 94 % accept, 421 after 100 messages on a connection", hangUp: 100, shares: []share{
-		{"unknown", 10}, {"later-unknown", 8}, {"full", 3}, {"over-quota", 2}, {"later-full", 3}, {"greylist", 15},
-		{"slow", 4}, {"complain", 2}, {"vacation", 6}, {"unsubscribe", 5}, {"drop", 2}}},
+		{"unknown", 10, ""}, {"later-unknown", 8, ""}, {"full", 3, ""}, {"over-quota", 2, ""}, {"later-full", 3, ""}, {"greylist", 15, ""},
+		{"slow", 4, ""}, {"complain", 2, ""}, {"vacation", 6, ""}, {"unsubscribe", 5, ""}, {"drop", 2, ""}}},
 	{Name: "perfect", Help: "everybody accepts who is not named otherwise"},
 	{Name: "named", Help: "the same, with 421 after 100 messages on a connection", hangUp: 100},
 	{Name: "stale", Help: "an old list: a third of the addresses is dead", shares: []share{
-		{"unknown", 200}, {"later-unknown", 130}, {"over-quota", 30}, {"complain", 10}}},
-	{Name: "greylist", Help: "everybody is greylisted first", shares: []share{{"greylist", 1000}}},
+		{"unknown", 200, ""}, {"later-unknown", 130, ""}, {"over-quota", 30, ""}, {"complain", 10, ""}}},
+	{Name: "greylist", Help: "everybody is greylisted first", shares: []share{{"greylist", 1000, ""}}},
 	{Name: "hostile", Help: "everything that can go wrong, often; 421 after 5 messages on a connection", hangUp: 5, shares: []share{
-		{"unknown", 60}, {"later-unknown", 60}, {"full", 30}, {"over-quota", 30}, {"later-full", 30}, {"delayed", 30},
-		{"greylist", 100}, {"busy", 60}, {"blocked", 50}, {"spam", 50}, {"slow", 20}, {"complain", 30}, {"vacation", 50},
-		{"unsubscribe", 30}, {"forged", 30}, {"drop", 40}}},
+		{"unknown", 60, ""}, {"later-unknown", 60, ""}, {"full", 30, ""}, {"over-quota", 30, ""}, {"later-full", 30, ""}, {"delayed", 30, ""},
+		{"greylist", 100, ""}, {"busy", 60, ""}, {"blocked", 50, ""}, {"spam", 50, ""}, {"slow", 20, ""}, {"complain", 30, ""}, {"vacation", 50, ""},
+		{"unsubscribe", 30, ""}, {"forged", 30, ""}, {"drop", 40, ""}}},
+	{Name: "formats", Help: "nine of ten come back, in all the formats of all servers", formats: 900},
+	{Name: "outage", Help: "docomo turns everybody away as unknown, au everybody's mail as blocked; the others are fair", shares: []share{
+		{"docomo-unknown", 1000, "docomo.ne.jp"}, {"blocked", 1000, "au.com"}, {"blocked", 1000, "ezweb.ne.jp"}, {"later-unknown", 5, ""}, {"later-full", 5, ""}}},
 }
 
 // Personalities returns the cast, for help texts.
@@ -118,17 +133,30 @@ func findScenario(name string) (Scenario, error) {
 
 // Cast returns the personality of an address in a scenario. It depends on nothing else, so a rehearsal can be repeated.
 // A word of the local part (between dots, plus signs, underscores) that names a personality forces it:
-// unknown.taro@example.jp, taro+later-full@example.jp.
+// unknown.taro@example.jp, taro+later-full@example.jp. "back-" before what happened leaves the format to the domain:
+// back-unknown.taro@docomo.ne.jp is docomo-unknown.
 func (s Scenario) Cast(seed uint64, addr string) Personality {
 	key := address.Key(addr)
-	local, _, _ := strings.Cut(key, "@")
+	local, domain, _ := strings.Cut(key, "@")
 	for _, word := range strings.FieldsFunc(local, func(r rune) bool { return strings.ContainsRune(".+_", r) }) {
 		if p, ok := byName(word); ok {
 			return p
 		}
+		if what, ok := strings.CutPrefix(word, "back-"); ok {
+			if p, ok := ofDomain(domain, what); ok {
+				return p
+			}
+		}
 	}
 	lot := draw(seed, s.Name, key)
+	if lot < s.formats {
+		p := personalities[len(plainCast):]
+		return p[draw(seed, s.Name+" format", key)*uint64(len(p))/1000]
+	}
 	for _, sh := range s.shares {
+		if sh.domain != "" && sh.domain != domain {
+			continue
+		}
 		if lot < sh.perMille {
 			p, _ := byName(sh.personality)
 			return p
@@ -138,12 +166,42 @@ func (s Scenario) Cast(seed uint64, addr string) Personality {
 	return personalities[0]
 }
 
+// ofDomain is what happened to a recipient in the format of the provider, else of Postfix, which most relays are.
+func ofDomain(domain, what string) (Personality, bool) {
+	for _, f := range families {
+		for _, d := range f.domains {
+			if d == domain || strings.HasSuffix(domain, "."+d) {
+				if p, ok := byName(f.name + "-" + what); ok {
+					return p, true
+				}
+			}
+		}
+	}
+	return byName("postfix-" + what)
+}
+
 func byName(name string) (Personality, bool) {
-	i := slices.IndexFunc(personalities, func(p Personality) bool { return p.Name == name })
-	if i < 0 {
+	i, ok := byNames[name]
+	if !ok {
 		return Personality{}, false
 	}
 	return personalities[i], true
+}
+
+// exemplary gives each an address.
+func exemplary(all []Personality) []Personality {
+	for i := range all {
+		all[i].Example = all[i].Name + "@example.jp"
+	}
+	return all
+}
+
+func indexed(all []Personality) map[string]int {
+	m := make(map[string]int, len(all))
+	for i, p := range all {
+		m[p.Name] = i
+	}
+	return m
 }
 
 // draw returns a number below 1000.

@@ -432,6 +432,8 @@ func TestPages(t *testing.T) {
 		"/messages/1":          {`<iframe sandbox title`, "logo.png", "image/png", "&lt;script&gt;alert(1)"},
 		"/messages/1/html":     {"公連", "data:image/png;base64,iVBORw0="},
 		"/style.css":           {"--ink"},
+		"/recipients":          {"later-unknown", "docomo-filtered@docomo.ne.jp", "bounce filtered", "outage"},
+		"/api/recipients":      {`"name":"exim-full"`, `"reason":"mailboxfull"`, `"does":"kept"`},
 		"/api/stats":           {`"messages":3`, `"accept":3`, `"inbox":0`},
 		"/api/messages/3/raw":  {"hello"},
 	} {

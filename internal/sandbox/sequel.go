@@ -33,8 +33,8 @@ type incoming struct {
 // sequel is a mail that a recipient, or a server on the way, sends because of a message. All of them come to the one
 // mailbox of the sandbox, as if it held every address that the messages name.
 type sequel interface {
-	// write returns the mail and the address that it is delivered to; nil when there is none to send.
-	write(in incoming) (raw []byte, to string)
+	// write returns the mails; none when there is nothing to send.
+	write(in incoming) ([][]byte, error)
 }
 
 const host = "sandbox.example"
@@ -76,9 +76,9 @@ type report struct {
 	forged                     bool
 }
 
-func (r report) write(in incoming) ([]byte, string) {
+func (r report) write(in incoming) ([][]byte, error) {
 	if in.from == "" || !r.wanted(in.notify) {
-		return nil, ""
+		return nil, nil
 	}
 	to, envID, returned := in.from, in.envID, in.raw
 	if r.forged {
@@ -92,11 +92,11 @@ func (r report) write(in incoming) ([]byte, string) {
 	if in.ret == smtp.DSNReturnFull {
 		content = "Content-Type: message/rfc822\r\n\r\n" + string(returned)
 	}
-	return parts(b, boundary,
+	return [][]byte{parts(b, boundary,
 		fmt.Sprintf("Content-Type: text/plain; charset=us-ascii\r\n\r\nThis is the mail system at host mx.%s.\r\n\r\n"+
 			"<%s>: host mx.%s said: %s (in reply to RCPT TO command)\r\n", host, address.Wire(in.rcpt), host, r.diagnostic),
 		"Content-Type: message/delivery-status\r\n\r\n"+r.fields(in, envID),
-		content), to
+		content)}, nil
 }
 
 // wanted follows NOTIFY (RFC 3461 section 4.1); without it failures and delays are told.
@@ -154,27 +154,27 @@ func damage(addr string) string {
 // complaint is a feedback report in the abuse reporting format (RFC 5965).
 type complaint struct{}
 
-func (complaint) write(in incoming) ([]byte, string) {
+func (complaint) write(in incoming) ([][]byte, error) {
 	if in.from == "" {
-		return nil, ""
+		return nil, nil
 	}
 	boundary := fmt.Sprintf("feedback-%d", in.n)
 	b := letter(in, "feedback@fbl."+host, "Feedback Loop <feedback@fbl."+host+">", in.from, "complaint about message from 127.0.0.1",
 		`Content-Type: multipart/report; report-type=feedback-report; boundary="`+boundary+`"`)
-	return parts(b, boundary,
+	return [][]byte{parts(b, boundary,
 		"Content-Type: text/plain; charset=us-ascii\r\n\r\nThis is an email abuse report for a message received from 127.0.0.1.\r\n",
 		fmt.Sprintf("Content-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\nUser-Agent: mailer-sandbox/1\r\nVersion: 1\r\n"+
 			"Original-Mail-From: <%s>\r\nOriginal-Rcpt-To: <%s>\r\nArrival-Date: %s\r\nSource-IP: 127.0.0.1\r\n",
 			address.Wire(in.from), address.Wire(in.rcpt), in.at.Format(time.RFC1123Z)),
-		"Content-Type: message/rfc822\r\nContent-Disposition: inline\r\n\r\n"+string(in.raw)), in.from
+		"Content-Type: message/rfc822\r\nContent-Disposition: inline\r\n\r\n"+string(in.raw))}, nil
 }
 
 // vacation is an automatic reply (RFC 3834); it goes to the envelope sender.
 type vacation struct{}
 
-func (vacation) write(in incoming) ([]byte, string) {
+func (vacation) write(in incoming) ([][]byte, error) {
 	if in.from == "" {
-		return nil, ""
+		return nil, nil
 	}
 	subject, text := "Automatic reply: out of office", "I am out of the office until Monday.\r\n"
 	if strings.HasSuffix(strings.ToLower(in.rcpt), ".jp") {
@@ -186,24 +186,16 @@ func (vacation) write(in incoming) ([]byte, string) {
 		"Content-Type: text/plain; charset=utf-8",
 		"Content-Transfer-Encoding: base64")
 	b.WriteString("\r\n" + encode64(text))
-	return b.Bytes(), in.from
+	return [][]byte{b.Bytes()}, nil
 }
 
 // unsubscribe is the mail that a mail program sends for a List-Unsubscribe link (RFC 2369 section 3.2, RFC 6068).
 type unsubscribe struct{}
 
-func (unsubscribe) write(in incoming) ([]byte, string) {
-	link := mailtoOf(in.header.Get("List-Unsubscribe"))
-	if link == nil {
-		return nil, ""
-	}
-	to, err := url.PathUnescape(link.Opaque)
-	if err != nil || to == "" || strings.ContainsAny(to, "\r\n") {
-		return nil, ""
-	}
-	query, err := url.ParseQuery(strings.ReplaceAll(link.RawQuery, "+", "%2B")) // a plus is no space here (RFC 6068 section 5)
-	if err != nil {
-		return nil, ""
+func (unsubscribe) write(in incoming) ([][]byte, error) {
+	to, query := in.unsubscribe()
+	if to == "" {
+		return nil, nil
 	}
 	subject := query.Get("subject")
 	if subject == "" {
@@ -213,7 +205,24 @@ func (unsubscribe) write(in incoming) ([]byte, string) {
 		"Content-Type: text/plain; charset=utf-8",
 		"Content-Transfer-Encoding: base64")
 	b.WriteString("\r\n" + encode64(query.Get("body")))
-	return b.Bytes(), to
+	return [][]byte{b.Bytes()}, nil
+}
+
+// unsubscribe returns the address of the message's List-Unsubscribe and what the link asks for beside it; "" when there is none.
+func (in incoming) unsubscribe() (to string, query url.Values) {
+	link := mailtoOf(in.header.Get("List-Unsubscribe"))
+	if link == nil {
+		return "", nil
+	}
+	to, err := url.PathUnescape(link.Opaque)
+	if err != nil || strings.ContainsAny(to, "\r\n") {
+		return "", nil
+	}
+	query, err = url.ParseQuery(strings.ReplaceAll(link.RawQuery, "+", "%2B")) // a plus is no space here (RFC 6068 section 5)
+	if err != nil {
+		return "", nil
+	}
+	return to, query
 }
 
 // mailtoOf finds the first mailto: URI between angle brackets.

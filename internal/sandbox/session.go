@@ -174,13 +174,15 @@ func (s *Sandbox) take(ss *session, raw []byte, lost bool) error {
 		if rc.cast.sequel == nil {
 			continue
 		}
-		mail, _ := rc.cast.sequel.write(incoming{n: n, at: at, from: ss.from, rcpt: rc.address, envID: ss.opts.EnvelopeID,
+		mails, err := rc.cast.sequel.write(incoming{n: n, at: at, from: ss.from, rcpt: rc.address, envID: ss.opts.EnvelopeID,
 			ret: ss.opts.Return, original: rc.opts.OriginalRecipient, notify: rc.opts.Notify, raw: raw, header: header})
-		if mail == nil {
-			continue
-		}
-		if err := s.mailbox.Deliver(mail); err != nil {
+		if err != nil {
 			return err
+		}
+		for _, mail := range mails {
+			if err := s.mailbox.Deliver(mail); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

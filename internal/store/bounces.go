@@ -86,6 +86,9 @@ func (s *Store) recordMail(ctx context.Context, tx *sql.Tx, m ReadMail, row stru
 
 // follow applies the consequence of a recorded mail to its delivery.
 func (s *Store) follow(ctx context.Context, tx *sql.Tx, m ReadMail, r *Recorded) error {
+	if gone, err := lost(ctx, tx, m); err != nil || gone {
+		return err
+	}
 	d, err := settleable(ctx, tx, m.Delivery)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil

@@ -71,6 +71,7 @@ type Freeze struct {
 	Word     string    // what the person said: suppress or keep
 	Dead, Of int64     // when it began: so many of so many recipients
 	Held     int64     // suppressions that are held back
+	Domains  []string  // when it begins: whose suppressions of the window were taken back
 }
 
 // Active reports whether it holds at a time.
@@ -298,7 +299,7 @@ func deadRow(row []driver.Value) SuppressionRow {
 // freeze begins a freeze, and takes back what the lane's dead addresses suppressed in the window.
 func (s *Store) freeze(ctx context.Context, c cleaner, lane string, b burstCount) (*Freeze, error) {
 	now := s.now()
-	f := &Freeze{Lane: lane, Began: now, Until: now.Add(s.policy.Freeze.For), Dead: b.dead, Of: max(b.of, b.dead)}
+	f := &Freeze{Lane: lane, Began: now, Until: now.Add(s.policy.Freeze.For), Dead: b.dead, Of: max(b.of, b.dead), Domains: b.domains}
 	_, err := c.ExecContext(ctx, "INSERT INTO freezes (lane, began, until, dead, of) VALUES (?, ?, ?, ?, ?)", lane, now.UnixMilli(), f.Until.UnixMilli(), f.Dead, f.Of)
 	if err != nil {
 		return nil, err

@@ -94,7 +94,7 @@ func (f *Foresight) together(c cleaner, m ReadMail, key string, r *Recorded) err
 	if err != nil || !b.bursts(rule) {
 		return err
 	}
-	froze := &Freeze{Lane: lane, Began: now, Until: now.Add(rule.For), Dead: b.dead, Of: max(b.of, b.dead), Held: int64(len(f.dead[lane]))}
+	froze := &Freeze{Lane: lane, Began: now, Until: now.Add(rule.For), Dead: b.dead, Of: max(b.of, b.dead), Held: int64(len(f.dead[lane])), Domains: b.domains}
 	f.frozen[lane] = froze
 	r.Suppressed, r.Held, r.Froze = false, froze, froze
 	return nil
