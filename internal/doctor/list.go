@@ -238,7 +238,7 @@ func (l *List) verdict(ctx context.Context, all []Finding) (Finding, error) {
 		f.Found = fmt.Sprintf("%s may be mailed; %d more are suppressed and left out below.", people(l.mailable), l.suppressed)
 	}
 	for _, o := range all {
-		if o.Level != Unknown && o.Level.Worse(f.Level) {
+		if (o.Level == Warn || o.Level == Fail) && o.Level.Worse(f.Level) {
 			f.Level = o.Level
 		}
 	}
