@@ -28,7 +28,7 @@ func (m Mailbox) Dead() bool { return m >= NullMX }
 // Words says it of a domain.
 func (m Mailbox) Words() string {
 	return [...]string{"nobody knows", "takes mail", "takes mail at its own address, perhaps", "says that it takes no mail (null MX)",
-		"its MX lead nowhere", "has neither MX nor address", "does not exist"}[m]
+		"has MX records that lead nowhere", "has neither MX nor address", "does not exist"}[m]
 }
 
 // Receives finds out whether a domain can receive mail, and the host in question. The error says why it is unclear.
