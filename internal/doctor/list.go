@@ -148,8 +148,10 @@ func (l *List) whole(expr string) string {
 	switch {
 	case strings.ContainsAny(l.Words, "#/\n"):
 		parts = append(parts, "("+l.Words+"\n)") // a comment ends with its line
-	case l.Words != "":
+	case strings.ContainsAny(l.Words, " \t|?"):
 		parts = append(parts, "("+l.Words+")")
+	case l.Words != "":
+		parts = append(parts, l.Words)
 	}
 	if strings.Contains(expr, " or ") {
 		expr = "(" + expr + ")"

@@ -33,7 +33,7 @@ func (l *List) age() func() []Finding {
 				proofs[age] += n
 			}
 		}
-		f.Found = fmt.Sprintf("%s of %d were never mailed (%s).", people(never.n), l.mailable, l.percent(never.n))
+		f.Found = fmt.Sprintf("%d of %s were never mailed (%s).", never.n, people(l.mailable), l.percent(never.n))
 		f.Do = "Nothing is known of their addresses yet. " + sample
 		f.Detail = []string{
 			fmt.Sprintf("here for less than 90 days: %d; up to a year: %d; longer: %d", fresh.n, year.n-fresh.n, l.mailable-year.n),
@@ -175,13 +175,13 @@ func (l *List) forms() func() []Finding {
 		var all []Finding
 		if carrier.n > 0 {
 			f := l.finding("carrier_forms", Info, carrier)
-			f.Found = fmt.Sprintf("%s of carriers have dots where RFC 5321 section 4.1.2 allows none (a..b@, a.@).", addresses(carrier.n))
+			f.Found = fmt.Sprintf("%s of a carrier with dots where RFC 5321 section 4.1.2 allows none (a..b@, a.@).", addresses(carrier.n))
 			f.Do = "They are quoted when sent, and some relays refuse that: send one as a trial."
 			all = append(all, f)
 		}
 		if beyond.n > 0 {
 			f := l.finding("smtputf8", Info, beyond)
-			f.Found = fmt.Sprintf("%s have letters beyond ASCII before the @.", addresses(beyond.n))
+			f.Found = fmt.Sprintf("%s with letters beyond ASCII before the @.", addresses(beyond.n))
 			f.Do = "The relay must speak SMTPUTF8 (RFC 6531); mailer doctor relay tells."
 			all = append(all, f)
 		}

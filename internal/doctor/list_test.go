@@ -190,7 +190,7 @@ func TestListOfOddAddresses(t *testing.T) {
 			"twins":             "info 1 with something behind a plus, 1 with dots",
 			"consent":           "pass",
 			"expected_bounces":  "info no history",
-			"age":               "info 18 contacts of 18 were never mailed",
+			"age":               "info 18 of 18 contacts were never mailed",
 			"cold":              "pass",
 			"providers":         "info 18 contacts at 9 domains",
 		})
