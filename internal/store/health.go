@@ -1,12 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -50,7 +50,7 @@ func (s *Store) DomainShares(ctx context.Context, w Where, step func(done, total
 	err := s.eachStretch(ctx, w, func(where string) string {
 		return `WITH p AS MATERIALIZED (SELECT substr(c.key, instr(c.key, '@') + 1) AS domain, ` + proofOf("c.key", "") + ` AS proof FROM contacts AS c` + where + `)
 			SELECT domain, count(*), ` + countProofs + ` FROM p GROUP BY domain`
-	}, proofBounds(now), step, func(rows *sql.Rows) error {
+	}, nil, proofBounds(now), step, func(rows *sql.Rows) error {
 		var d DomainShare
 		if err := rows.Scan(&d.Domain, &d.Contacts, &d.Proofs[0], &d.Proofs[1], &d.Proofs[2], &d.Proofs[3]); err != nil {
 			return err
@@ -71,10 +71,7 @@ func (s *Store) DomainShares(ctx context.Context, w Where, step func(done, total
 		return nil, fmt.Errorf("count contacts by domain: %w", err)
 	}
 	slices.SortFunc(all, func(a, b DomainShare) int {
-		if a.Contacts != b.Contacts {
-			return int(b.Contacts - a.Contacts)
-		}
-		return strings.Compare(a.Domain, b.Domain)
+		return cmp.Or(cmp.Compare(b.Contacts, a.Contacts), cmp.Compare(a.Domain, b.Domain))
 	})
 	return all, nil
 }
@@ -98,7 +95,7 @@ func (s *Store) LocalCounts(ctx context.Context, w Where, locals []string) (map[
 	err := s.eachStretch(ctx, w, func(where string) string {
 		return `WITH p AS MATERIALIZED (SELECT substr(c.key, 1, instr(replace(c.key, '+', '@'), '@') - 1) AS local FROM contacts AS c` + where + `)
 			SELECT local, count(*) FROM p WHERE local IN ` + listed + ` GROUP BY local`
-	}, []any{asList(locals)}, nil, func(rows *sql.Rows) error {
+	}, nil, []any{asList(locals)}, nil, func(rows *sql.Rows) error {
 		var local string
 		var n int64
 		if err := rows.Scan(&local, &n); err != nil {
@@ -140,35 +137,50 @@ type ListConsent struct {
 	Oldest                     time.Time
 }
 
-// Consents counts the members of each list among the contacts in w; old is before which a consent is old.
+// Consents counts the members of each list among the contacts in w, the longest list first; old is before which a consent is old.
 func (s *Store) Consents(ctx context.Context, w Where, old time.Time) ([]ListConsent, error) {
-	w, _, err := s.quicken(ctx, w)
+	names, err := s.Lists(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("count consents: %w", explain(err))
+		return nil, err
 	}
-	from := "memberships AS m"
-	if w.SQL != "" {
-		from += " JOIN contacts AS c ON c.id = m.contact"
+	at := map[int64]*ListConsent{}
+	for name, id := range names {
+		at[id] = &ListConsent{List: name}
 	}
-	rows, err := s.read.QueryContext(ctx, `SELECT l.name, count(*), count(CASE WHEN m.consent_source = '' AND m.consent_at IS NULL THEN 1 END),
-			count(CASE WHEN m.consent_source = '' AND m.consent_at IS NOT NULL THEN 1 END), count(CASE WHEN m.consent_source <> '' AND m.consent_at IS NULL THEN 1 END),
-			count(CASE WHEN m.consent_at < ? THEN 1 END), coalesce(min(m.consent_at), 0)
-		FROM `+from+` JOIN lists AS l ON l.id = m.list`+w.clause()+` GROUP BY l.name ORDER BY count(*) DESC, l.name`, join([]any{old.UnixMilli()}, w.Args)...)
-	if err != nil {
-		return nil, fmt.Errorf("count consents: %w", explain(err))
-	}
-	defer rows.Close()
-	var all []ListConsent
-	for rows.Next() {
+	err = s.eachStretch(ctx, w, func(where string) string {
+		return `SELECT m.list, count(*), count(CASE WHEN m.consent_source = '' AND m.consent_at IS NULL THEN 1 END),
+				count(CASE WHEN m.consent_source = '' AND m.consent_at IS NOT NULL THEN 1 END), count(CASE WHEN m.consent_source <> '' AND m.consent_at IS NULL THEN 1 END),
+				count(CASE WHEN m.consent_at < ? THEN 1 END), coalesce(min(m.consent_at), 0)
+			FROM contacts AS c JOIN memberships AS m ON m.contact = c.id` + where + ` GROUP BY m.list`
+	}, []any{old.UnixMilli()}, nil, nil, func(rows *sql.Rows) error {
+		var id, oldest int64
 		var l ListConsent
-		var oldest int64
-		if err := rows.Scan(&l.List, &l.Members, &l.NoRecord, &l.NoSource, &l.NoTime, &l.Old, &oldest); err != nil {
-			return nil, fmt.Errorf("count consents: %w", err)
+		if err := rows.Scan(&id, &l.Members, &l.NoRecord, &l.NoSource, &l.NoTime, &l.Old, &oldest); err != nil {
+			return err
 		}
-		l.Oldest = timeOf(oldest)
-		all = append(all, l)
+		sum := at[id]
+		if sum == nil {
+			return nil // a list that came while we counted
+		}
+		sum.Members, sum.NoRecord, sum.NoSource, sum.NoTime, sum.Old = sum.Members+l.Members, sum.NoRecord+l.NoRecord, sum.NoSource+l.NoSource, sum.NoTime+l.NoTime, sum.Old+l.Old
+		if t := timeOf(oldest); !t.IsZero() && (sum.Oldest.IsZero() || t.Before(sum.Oldest)) {
+			sum.Oldest = t
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count consents: %w", err)
 	}
-	return all, wrap("count consents", explain(rows.Err()))
+	var all []ListConsent
+	for _, l := range at {
+		if l.Members > 0 {
+			all = append(all, *l)
+		}
+	}
+	slices.SortFunc(all, func(a, b ListConsent) int {
+		return cmp.Or(cmp.Compare(b.Members, a.Members), cmp.Compare(a.List, b.List))
+	})
+	return all, nil
 }
 
 // Fate is what came of the messages to a domain's addresses whose proof was of one age when the campaign began. Who was refused
@@ -293,8 +305,8 @@ func (s *Store) LastCampaigns(ctx context.Context, n int) ([]SentCampaign, error
 }
 
 // eachStretch runs a query over every stretch of the contacts in w, on every core, and row reads what comes, one at a time. query
-// puts the condition where it belongs; its other arguments stand behind it.
-func (s *Store) eachStretch(ctx context.Context, w Where, query func(where string) string, behind []any, step func(done, total int64), row func(*sql.Rows) error) error {
+// puts the condition where it belongs; its other arguments stand before it and behind it.
+func (s *Store) eachStretch(ctx context.Context, w Where, query func(where string) string, before, behind []any, step func(done, total int64), row func(*sql.Rows) error) error {
 	var first, last int64
 	err := s.read.QueryRowContext(ctx, "SELECT coalesce((SELECT min(id) FROM contacts), 0), coalesce((SELECT max(id) FROM contacts), 0)").Scan(&first, &last)
 	if err != nil {
@@ -319,7 +331,7 @@ func (s *Store) eachStretch(ctx context.Context, w Where, query func(where strin
 		running.Go(func() {
 			err := withMap(ctx, s.read, func(conn *sql.Conn) error {
 				for at := range starts {
-					args := join(join(w.Args, []any{at, at + stretch}), behind)
+					args := join(join(join(before, w.Args), []any{at, at + stretch}), behind)
 					if err := readStretch(ctx, conn, text, args, &reading, row); err != nil {
 						return err
 					}
