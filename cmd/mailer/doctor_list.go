@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"mailer/internal/doctor"
@@ -58,7 +59,10 @@ func runDoctorList(ctx context.Context, a *app, o doctorListOptions) error {
 		return err
 	}
 	defer s.store.Close()
-	l := &doctor.List{Store: s.store, Schema: s.schema, Scope: where, Words: o.words(), Segment: o.segment, Disposables: s.ws.Config.Disposables(), Patience: o.dns}
+	l := &doctor.List{Store: s.store, Schema: s.schema, Scope: where, Disposables: s.ws.Config.Disposables(), Patience: o.dns}
+	if l.Words, err = o.words(s); err != nil {
+		return err
+	}
 	if l.Providers, err = s.ws.Providers(); err != nil {
 		return err
 	}
@@ -77,15 +81,32 @@ func runDoctorList(ctx context.Context, a *app, o doctorListOptions) error {
 	return tellDiagnosis(a, o.subject(), all)
 }
 
-// words is whom the flags name, as an expression. A saved segment has none.
-func (o who) words() string {
-	switch {
-	case o.list == "":
-		return o.where
-	case o.where == "":
-		return fmt.Sprintf("list(%q)", o.list)
+// words is whom the flags name, as one expression.
+func (o who) words(s *segments) (string, error) {
+	var all []string
+	if o.list != "" {
+		all = append(all, fmt.Sprintf("list(%q)", o.list))
 	}
-	return fmt.Sprintf("list(%q) and (%s)", o.list, o.where)
+	if o.segment != "" {
+		src, err := s.load(o.segment)
+		if err != nil {
+			return "", err
+		}
+		all = append(all, src)
+	}
+	if o.where != "" {
+		all = append(all, o.where)
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	for i, src := range all {
+		if src = strings.TrimSpace(src); strings.ContainsAny(src, "#/") {
+			src += "\n" // a comment ends with its line
+		}
+		all[i] = "(" + src + ")"
+	}
+	return strings.Join(all, " and "), nil
 }
 
 // subject is whom the flags name, for people.

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,8 +21,7 @@ type List struct {
 	Store       *store.Store
 	Schema      segment.Schema
 	Scope       store.Where // whom it is about
-	Words       string      // the same as an expression, as far as it is one; what is told is for people who paste it
-	Segment     string      // a saved segment that belongs to the scope and not to Words
+	Words       string      // the same as an expression; what is told is for people who paste it
 	Providers   provider.Table
 	Disposables address.Disposables
 	Resolver    zone.Resolver // nil: the domains are not asked about
@@ -145,13 +145,11 @@ func (l *List) group(expr string, leave bool) *group {
 // whole is an expression within the scope.
 func (l *List) whole(expr string) string {
 	parts := []string{}
-	switch {
-	case strings.ContainsAny(l.Words, "#/\n"):
-		parts = append(parts, "("+l.Words+"\n)") // a comment ends with its line
-	case strings.ContainsAny(l.Words, " \t|?"):
-		parts = append(parts, "("+l.Words+")")
-	case l.Words != "":
-		parts = append(parts, l.Words)
+	switch words := oneLine(l.Words); {
+	case strings.ContainsAny(words, " |?"):
+		parts = append(parts, "("+words+")")
+	case words != "":
+		parts = append(parts, words)
 	}
 	if strings.Contains(expr, " or ") {
 		expr = "(" + expr + ")"
@@ -161,6 +159,19 @@ func (l *List) whole(expr string) string {
 		parts = append(parts, "not suppressed()")
 	}
 	return strings.Join(parts, " and ")
+}
+
+// pieces are the texts and comments of an expression, and the gaps between words.
+var pieces = regexp.MustCompile("(?s)\"(?:[^\"\\\\]|\\\\.)*\"|'(?:[^'\\\\]|\\\\.)*'|`[^`]*`|(?:/\\*.*?\\*/|(?:#|//)[^\n]*|\\s)+")
+
+// oneLine is an expression without comments and line breaks, so that it can be put beside others and copied.
+func oneLine(expr string) string {
+	return strings.TrimSpace(pieces.ReplaceAllStringFunc(expr, func(part string) string {
+		if strings.ContainsAny(part[:1], "\"'`") {
+			return part
+		}
+		return " "
+	}))
 }
 
 func (l *List) count(ctx context.Context, groups []*group) error {
@@ -235,7 +246,7 @@ const (
 
 // verdict is the list in a sentence, with who is better left out.
 func (l *List) verdict(ctx context.Context, all []Finding) (Finding, error) {
-	f := Finding{Area: "list", Check: "verdict", Subject: l.Segment, Level: Pass, Found: fmt.Sprintf("%s may be mailed.", people(l.mailable))}
+	f := Finding{Area: "list", Check: "verdict", Level: Pass, Found: fmt.Sprintf("%s may be mailed.", people(l.mailable))}
 	if l.suppressed > 0 {
 		f.Found = fmt.Sprintf("%s may be mailed; %d more are suppressed and left out below.", people(l.mailable), l.suppressed)
 	}

@@ -286,6 +286,17 @@ func TestWantsOfProviders(t *testing.T) {
 	}
 }
 
+func TestOneLine(t *testing.T) {
+	for src, want := range map[string]string{
+		"": "", "a == 1": "a == 1", " a == 1 # one\n  and b == \"x # y\" // two": "a == 1 and b == \"x # y\"", "a /* or\n b */ == '//\\'#'": "a == '//\\'#'",
+		"a == `#`\n\nor b": "a == `#` or b", `a == "\\" # x`: `a == "\\"`,
+	} {
+		if got := oneLine(src); got != want {
+			t.Errorf("%q: %q, want %q", src, got, want)
+		}
+	}
+}
+
 func TestExpectedBounces(t *testing.T) {
 	l := &List{mailable: 1000}
 	four := func(fresh, none stratum) history {
