@@ -78,11 +78,19 @@ func (w *killWorkspace) anHourLater() {
 	}
 }
 
+// backupKills is how often each of the two is killed: a round is slow with the race detector.
+func backupKills() int {
+	if mailtest.Race {
+		return 6
+	}
+	return 20
+}
+
 func sameDump(a, b map[string][]string) bool { return maps.EqualFunc(a, b, slices.Equal) }
 
 // A backup that is killed at a random moment is there, whole, or not there; the database has nothing of it, and the next one works.
 func TestKillNineDuringBackup(t *testing.T) {
-	const kills = 20
+	kills := backupKills()
 	w := backupWorkspace(t, 3000)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -117,7 +125,7 @@ func TestKillNineDuringBackup(t *testing.T) {
 
 // A restore that is killed at a random moment has happened, all of it, or has not; and the next one works.
 func TestKillNineDuringRestore(t *testing.T) {
-	const kills = 20
+	kills := backupKills()
 	w := backupWorkspace(t, 3000)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -171,11 +171,7 @@ func (t *Table) Folded(n int) []Counted {
 			sum.Provider = c.Provider
 		}
 	}
-	folded := all[:n:n]
-	for _, c := range (&Table{groups: rest}).Rows() {
-		folded = append(folded, c)
-	}
-	return folded
+	return append(all[:n:n], (&Table{groups: rest}).Rows()...)
 }
 
 // fewMatched bounces say nothing about a relay's habits.

@@ -731,14 +731,13 @@ func (s *Store) breakWithThePast(ctx context.Context, tx *sql.Tx, r *Restored) e
 }
 
 // lost reports whether a mail is about a delivery that a restored database does not know, though another has its id by now.
-func lost(ctx context.Context, q queryer, m ReadMail) (bool, error) {
+func lost(c cleaner, m ReadMail) (bool, error) {
 	for _, t := range m.Verdict.Tokens {
 		version := delivery.Version(t.Text)
-		var gone bool
-		err := q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM meta WHERE name >= ? AND name <= ? AND CAST(value AS INTEGER) < ?)`,
-			lostAfter+strconv.Itoa(version), lostAfter+"9", m.Delivery).Scan(&gone)
-		if err != nil || gone {
-			return gone, err
+		gone, err := c.number(`SELECT EXISTS (SELECT 1 FROM meta WHERE name >= ? AND name <= ? AND CAST(value AS INTEGER) < ?)`,
+			lostAfter+strconv.Itoa(version), lostAfter+"9", m.Delivery)
+		if err != nil || gone != 0 {
+			return gone != 0, err
 		}
 	}
 	return false, nil
