@@ -17,6 +17,6 @@ func newDoctorCmd(a *app) *cobra.Command {
 		Short: "Find out whether mail will arrive, and why not",
 		Long:  doctorHelp,
 	}
-	cmd.AddCommand(newDoctorDomainCmd(a))
+	cmd.AddCommand(newDoctorDomainCmd(a), newDoctorListCmd(a))
 	return cmd
 }
