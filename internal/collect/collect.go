@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"mailer/internal/bounce"
@@ -35,12 +36,12 @@ type Options struct {
 
 	by   *store.MailRecorder // over all folders
 	dead map[string]int      // the suppressed dead addresses, by domain, likewise
-	news *int                // mails that were not known before, likewise
+	gone *atomic.Int64       // how often a mail was new, or was done away with, likewise
 }
 
 // begun makes what records the mails, or in a dry run what only tells.
 func (o Options) begun(st *store.Store) Options {
-	o.dead, o.news = map[string]int{}, new(int)
+	o.dead, o.gone = map[string]int{}, new(atomic.Int64)
 	if o.DryRun {
 		o.by = st.Foresee()
 	} else {
@@ -157,7 +158,11 @@ func (c *collector) move(ctx context.Context, q *queue, n int) error {
 	if c.o.DryRun || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return c.src.Done(ctx, filed, review)
+	if err := c.src.Done(ctx, filed, review); err != nil {
+		return err
+	}
+	c.o.gone.Add(int64(len(filed)))
+	return nil
 }
 
 // one understands a mail and hands it over to be recorded.
@@ -206,7 +211,7 @@ func (c *collector) tell(w waiting, r store.Recorded) {
 	out := Outcome{Number: w.number, Verdict: w.mail.Verdict, Recorded: r, MatchedBy: w.mail.MatchedBy, Forged: w.mail.Forged}
 	c.sum.add(out, c.o.dead)
 	if !r.Repeated {
-		*c.o.news++
+		c.o.gone.Add(1)
 	}
 	out.N, out.Total = c.sum.Read, c.total
 	if c.o.Each != nil {

@@ -24,8 +24,8 @@ type Reader struct {
 	Round func(Summary)                       // told after each round of Watch that read something; may be nil
 }
 
-// How long the first wait is after a connection was lost, how long the longest, and how many tries without
-// a new mail in between end Once. One that was read before and could not be moved is none.
+// How long the first wait is after a connection was lost, how long the longest, and how many tries in
+// which nothing was got done end Once. To read a mail again that cannot be moved is nothing.
 const (
 	firstWait = time.Second
 	lastWait  = 5 * time.Minute
@@ -39,13 +39,13 @@ func (r *Reader) Once(ctx context.Context) (sum Summary, err error) {
 	defer func() { err = errors.Join(err, r.by.Close()) }()
 	reached := false
 	for failed := 0; ; {
-		before := *r.news
+		before := r.gone.Load()
 		boxes, err := r.open(ctx)
 		if err == nil {
 			reached = true
 			err = errors.Join(r.round(ctx, boxes, &sum), closeAll(boxes))
 		}
-		if *r.news > before {
+		if r.gone.Load() > before {
 			failed = 0
 		}
 		failed++
@@ -64,12 +64,12 @@ func (r *Reader) Watch(ctx context.Context) (sum Summary, err error) {
 	r.Options = r.begun(r.Store)
 	defer func() { err = errors.Join(err, r.by.Close()) }()
 	for failed := 0; ; {
-		before := *r.news
+		before := r.gone.Load()
 		boxes, err := r.open(ctx)
 		if err == nil {
 			began := time.Now()
 			err = errors.Join(r.follow(ctx, boxes, &sum), closeAll(boxes))
-			if *r.news > before || time.Since(began) > time.Minute {
+			if r.gone.Load() > before || time.Since(began) > time.Minute {
 				failed = 0
 			}
 		}
