@@ -163,7 +163,7 @@ func readable(err error) bool { return message.IsUnknownCharset(err) || message.
 
 func walk(e *message.Entity, depth int, all *[]leaf) {
 	if r := e.MultipartReader(); r != nil && depth < mostDepth {
-		for len(*all) < mostParts {
+		for n := 0; n < mostParts && len(*all) < mostParts; n++ {
 			part, err := r.NextPart()
 			if part == nil || err != nil && !readable(err) {
 				return
