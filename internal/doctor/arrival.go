@@ -159,8 +159,8 @@ func (j *judgement) alignment(ctx context.Context) Finding {
 	applied := dmarc.Discover(ctx, j.t.Resolver, from)
 	strictDKIM, strictSPF := applied.Record != nil && applied.Record.StrictDKIM, applied.Record != nil && applied.Record.StrictSPF
 	var unknown error
-	if !applied.Known() {
-		unknown = applied.Err
+	if !applied.Known() && len(j.passing()) > 0 {
+		unknown = applied.Err // strict or relaxed is not known
 	}
 	for _, d := range j.passing() {
 		ok, err := dmarc.Aligned(ctx, j.t.Resolver, from, d, strictDKIM)
@@ -230,6 +230,9 @@ func (j *judgement) headers() Finding {
 		case "message-id":
 			do = "The relay gives messages an id of its own, as Amazon SES does: a bounce is then known by its return path and by the ENVID only, so keep {token} in bounces.return_path, and leave the signing of Message-ID to the relay."
 		case "date":
+			if d.Kind != arrival.HeaderChanged {
+				break
+			}
 			level, do = Info, "Nothing needs to be done, but where we sign, the signature covers it."
 		}
 		f.Detail = append(f.Detail, d.Text)

@@ -321,9 +321,12 @@ func (w *watch) ours(raw []byte) *found {
 		return nil
 	}
 	m, v := arrival.Parse(raw), bounce.Parse(raw)
+	subject := strings.Contains(strings.ToLower(m.Get("Subject")), t.ID)
 	switch {
 	case strings.Trim(m.Get("Message-ID"), "<> ") == t.MessageID:
 		return &found{raw: raw}
+	case subject && v.Kind != bounce.KindBounce && m.Get("Feedback-ID") != "" && m.Get("Feedback-ID") == arrival.Parse(t.Message.Raw).Get("Feedback-ID"):
+		return &found{raw: raw} // with another Message-ID; no answer has the field
 	case v.Kind == bounce.KindBounce && v.Detail == bounce.DetailDelay:
 		w.notes = append(w.notes, "a server wrote that the message is delayed and still on its way")
 		return nil
@@ -332,7 +335,7 @@ func (w *watch) ours(raw []byte) *found {
 	case v.Kind == bounce.KindAutoreply || v.Kind == bounce.KindDelivered:
 		w.notes = append(w.notes, "an automatic answer came: "+m.Get("Subject"))
 		return nil
-	case strings.Contains(strings.ToLower(m.Get("Subject")), t.ID):
+	case subject:
 		return &found{raw: raw}
 	}
 	return nil
