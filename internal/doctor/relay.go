@@ -210,7 +210,13 @@ func (c *Carrier) answered(knocks []knock) Finding {
 	return f
 }
 
-func firstUp(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+// firstUp begins a sentence; a key of mailer.yaml stays as it is.
+func firstUp(s string) string {
+	if word, _, _ := strings.Cut(s, " "); s == "" || strings.HasSuffix(word, ":") {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
 
 // weigh makes the finding of a check out of the doubts about it.
 func (c *Carrier) weigh(check string, good string, why, do string, level Level, doubts ...relay.Doubt) Finding {
