@@ -78,17 +78,26 @@ func (a *app) open(ctx context.Context) (*config.Workspace, *store.Store, error)
 
 // openAnyway is open for what must work while somebody edits mailer.yaml: to stop a campaign. What the file says is not used then.
 func (a *app) openAnyway(ctx context.Context) (*config.Workspace, *store.Store, error) {
-	ws, err := a.load()
+	ws, err := a.loadAnyway()
 	if err != nil {
-		dir, ferr := a.find()
-		if ferr != nil {
-			return nil, nil, ferr
-		}
-		a.out.Warnf("%v", err)
-		ws = &config.Workspace{Dir: dir, Path: filepath.Join(dir, config.FileName), Config: config.Default()}
+		return nil, nil, err
 	}
 	st, err := a.openStore(ctx, ws)
 	return ws, st, err
+}
+
+// loadAnyway reads the workspace for what must work while mailer.yaml is broken.
+func (a *app) loadAnyway() (*config.Workspace, error) {
+	ws, err := a.load()
+	if err == nil {
+		return ws, nil
+	}
+	dir, ferr := a.find()
+	if ferr != nil {
+		return nil, ferr
+	}
+	a.out.Warnf("%v", err)
+	return &config.Workspace{Dir: dir, Path: filepath.Join(dir, config.FileName), Config: config.Default()}, nil
 }
 
 func (a *app) openStore(ctx context.Context, ws *config.Workspace) (*store.Store, error) {

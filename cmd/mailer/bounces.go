@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"mailer/internal/bounce"
@@ -134,6 +135,9 @@ func syncBounces(ctx context.Context, a *app, ws *config.Workspace, st *store.St
 		if o.dryRun {
 			tellOutcome(a, out)
 		}
+		if out.Froze != nil { // told at once: a watch goes on for days
+			a.tellFreeze(*out.Froze, o.dryRun)
+		}
 	}
 	if !o.watch {
 		sum, err := r.Once(ctx)
@@ -181,23 +185,47 @@ func tellSync(a *app, s collect.Summary, dryRun bool) {
 	if a.out.JSON {
 		return
 	}
+	if s.Read == 0 && s.Purged == 0 {
+		a.out.Println("0 mails read: nothing new has come.")
+		return
+	}
 	a.out.Printf("%s read: %s (%d hard, %d soft), %s, %s, %s\n", ui.Count(s.Read, "mail", "mails"), ui.Count(s.Bounces, "bounce", "bounces"),
 		s.Hard, s.Soft, ui.Count(s.Complaints, "complaint", "complaints"), ui.Count(s.Unsubscribes, "unsubscribe", "unsubscribes"),
 		ui.Count(s.Autoreplies, "automatic reply", "automatic replies"))
-	if s.Unmatched+s.Forged > 0 {
-		a.out.Printf("%d led to no delivery of ours, %d carried a wrong signature: they changed nothing (mailer bounces list --unmatched)\n", s.Unmatched, s.Forged)
+	if s.Unmatched > 0 {
+		a.out.Printf("%d led to no delivery of ours and changed nothing%s\n", s.Unmatched, unless(dryRun, ": mailer bounces list --unmatched"))
 	}
-	if s.Unmatched+s.Asking > 0 && !dryRun {
-		a.out.Printf("%s for your word: mailer bounces list --waiting\n", ui.Count(s.Unmatched+s.Asking, "mail waits", "mails wait"))
+	if s.Forged > 0 {
+		a.out.Printf("%d carried a wrong signature and changed nothing%s\n", s.Forged, unless(dryRun, ": mailer bounces list --forged"))
+	}
+	if n := s.Unmatched + s.Asking; n > 0 && dryRun {
+		a.out.Printf("%s for your word\n", ui.Count(n, "mail would wait", "mails would wait"))
+	} else if n > 0 {
+		a.out.Printf("%s for your word: mailer bounces list --waiting\n", ui.Count(n, "mail waits", "mails wait"))
 	}
 	if s.Purged > 0 {
 		a.out.Printf("%s older than bounces.retention: the bytes were erased\n", ui.Count(s.Purged, "mail", "mails"))
 	}
 	if dryRun {
-		a.out.Printf("%s would be suppressed. Nothing was changed: this was a dry run.\n", ui.Count(s.Suppressed, "address", "addresses"))
+		a.out.Printf("%s would be suppressed%s. Nothing was changed: this was a dry run.\n", ui.Count(s.Suppressed, "address", "addresses"), orHeld(s))
 		return
 	}
-	a.out.Printf("%s suppressed\n", ui.Count(s.Suppressed, "address", "addresses"))
+	a.out.Printf("%s suppressed%s\n", ui.Count(s.Suppressed, "address", "addresses"), orHeld(s))
+}
+
+// orHeld is what was not suppressed because of a freeze.
+func orHeld(s collect.Summary) string {
+	if s.Held == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d held back (mailer bounces freezes)", s.Held)
+}
+
+func unless(not bool, text string) string {
+	if not {
+		return ""
+	}
+	return text
 }
 
 const bouncesParseHelp = `Say what mails mean, without a workspace: what kind each is, who was not reached, why, and whether the address is dead.
@@ -298,6 +326,13 @@ func tellVerdict(a *app, file string, v bounce.Verdict) {
 	}
 }
 
+const bouncesListHelp = `List the mails that were read, the newest first: whom each is about, why, and what it changed. An address in brackets is what an
+unproven mail names. On a narrow terminal each takes two lines.
+
+  mailer bounces list --waiting                # what only you can decide: bounces confirm ID, bounces dismiss ID
+  mailer bounces list --address taro@example.jp
+  mailer bounces list --kind complaint --since 7d --json`
+
 type bouncesListOptions struct {
 	filter  store.BounceFilter
 	address string
@@ -309,6 +344,7 @@ func newBouncesListCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the mails that were read, the newest first",
+		Long:  bouncesListHelp,
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runBouncesList(cmd.Context(), a, o) },
 	}
@@ -317,7 +353,7 @@ func newBouncesListCmd(a *app) *cobra.Command {
 	f.BoolVar(&o.filter.Unmatched, "unmatched", false, "only reports that led to no delivery of ours")
 	f.BoolVar(&o.filter.Forged, "forged", false, "only mails with a wrong signature")
 	f.BoolVar(&o.filter.Waiting, "waiting", false, "only mails that wait for your word: bounces confirm ID, or bounces dismiss ID")
-	f.StringVar(&o.since, "since", "", "only those read since this `time`: 2026-12-01 09:30")
+	f.StringVar(&o.since, "since", "", "only those read since this `time`, 2026-12-01 09:30, or so long ago, as 2h or 3d")
 	f.StringVar(&o.address, "address", "", "only those about this `address` of ours")
 	f.IntVar(&o.filter.Limit, "limit", 100, "at most this `number` of mails; 0: all")
 	return cmd
@@ -338,15 +374,22 @@ type bounceJSON struct {
 	Waiting   bool            `json:"waiting"`
 	Asks      bool            `json:"asks"`
 	Decided   string          `json:"decided"`
+	Sender    string          `json:"sender,omitempty"` // who asks to be left alone, by the mail's own word
 }
 
 func bounceLine(b store.BounceRow) bounceJSON {
 	return bounceJSON{b.ID, b.ReadAt.Format("2006-01-02T15:04:05Z07:00"), b.Source, b.Kind, b.Address, b.Campaign, b.MatchedBy, b.Forged,
-		verdictLine("", b.Verdict).Bounces, append([]string{}, b.Changed...), b.Waiting(), b.Asks, b.Decided}
+		verdictLine("", b.Verdict).Bounces, append([]string{}, b.Changed...), b.Waiting(), b.Asks, b.Decided, b.Verdict.Sender}
 }
 
 func runBouncesList(ctx context.Context, a *app, o bouncesListOptions) error {
 	var err error
+	if k := o.filter.Kind; k != "" && !slices.Contains(bounceKinds, k) {
+		return usage("--kind takes %s, not %q", strings.Join(bounceKinds, ", "), k)
+	}
+	if o.filter.Limit < 0 {
+		return usage("--limit cannot be negative; 0 lists all")
+	}
 	if o.address != "" {
 		if o.filter.Key, err = keyOf(o.address); err != nil {
 			return err
@@ -361,30 +404,50 @@ func runBouncesList(ctx context.Context, a *app, o bouncesListOptions) error {
 		return err
 	}
 	var rows [][]string
+	waiting := 0
 	err = st.Bounces(ctx, o.filter, func(b store.BounceRow) error {
+		if b.Waiting() {
+			waiting++
+		}
 		rows = append(rows, []string{fmt.Sprint(b.ID), a.stamp(b.ReadAt), b.Kind, clean(bounceAddress(b)), clean(bounceReason(b)), b.Campaign, bounceDone(b)})
 		return a.out.Emit("bounce", bounceLine(b))
 	})
-	if err != nil || a.out.JSON {
+	if err != nil {
 		return err
 	}
-	if len(rows) == 0 {
+	if a.out.JSON {
+		return a.out.Emit("summary", map[string]int{"mails": len(rows)})
+	}
+	switch {
+	case len(rows) == 0 && o.filter.Waiting:
+		a.out.Println("No mail waits for your word.")
+		return nil
+	case len(rows) == 0:
 		a.out.Println("No mail of that kind was read yet. mailer bounces sync reads the mailbox.")
 		return nil
 	}
-	a.out.Table([]string{"id", "read", "kind", "address", "reason", "campaign", "changed"}, rows, 0)
+	a.out.List(4, []string{"id", "read", "kind", "address", "reason", "campaign", "changed"}, rows, 0)
+	if waiting > 0 {
+		a.out.Printf("\n%s for your word: mailer bounces show ID tells all of it, mailer bounces confirm ID acts on it, mailer bounces dismiss ID lets it be\n",
+			ui.Count(waiting, "mail waits", "mails wait"))
+	}
+	if len(rows) == o.filter.Limit {
+		a.out.Printf("\nThese are the newest %d; --limit 0 lists all.\n", len(rows))
+	}
 	return nil
 }
+
+var bounceKinds = []string{bounce.KindBounce, bounce.KindComplaint, bounce.KindAutoreply, bounce.KindDelivered, bounce.KindUnsubscribe, bounce.KindOther}
 
 // bounceDone is what a mail changed, or that it waits.
 func bounceDone(b store.BounceRow) string {
 	switch {
 	case b.Waiting():
-		return "waits for your word"
+		return fmt.Sprintf("waits: bounces confirm %d, or dismiss %d", b.ID, b.ID)
 	case b.Decided == "dismissed":
 		return "dismissed"
 	}
-	return strings.Join(b.Changed, "; ")
+	return strings.ReplaceAll(strings.Join(b.Changed, "; "), "delivery: accepted -> ", "")
 }
 
 // bounceAddress is our recipient, or in brackets whom an unproven report names.
@@ -394,6 +457,8 @@ func bounceAddress(b store.BounceRow) string {
 		return b.Address
 	case len(b.Verdict.Bounces) > 0:
 		return "(" + b.Verdict.Bounces[0].Recipient + ")"
+	case b.Verdict.Sender != "":
+		return "(" + b.Verdict.Sender + ")"
 	}
 	return ""
 }

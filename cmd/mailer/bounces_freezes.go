@@ -8,6 +8,7 @@ import (
 
 	"mailer/internal/provider"
 	"mailer/internal/store"
+	"mailer/internal/ui"
 
 	"github.com/spf13/cobra"
 )
@@ -31,6 +32,26 @@ type freezeJSON struct {
 
 func (a *app) freezeLine(f store.Freeze) freezeJSON {
 	return freezeJSON{f.Lane, f.Active(a.now()), stampJSON(f.Began), stampJSON(f.Until), f.Dead, f.Of, f.Held, stampJSON(f.Released), f.Word}
+}
+
+// tellFreeze says that a provider's dead addresses are not believed any more, or would not be, and what a person can say to it.
+func (a *app) tellFreeze(f store.Freeze, dryRun bool) {
+	a.out.Emit("freeze", a.freezeLine(f))
+	if dryRun {
+		a.out.Warnf("%s would be frozen: %s. None of them would be suppressed before you say so", clean(f.Lane), clean(f.Why()))
+		return
+	}
+	a.out.Warnf("%s is frozen until %s: %s. None of them was suppressed; a block or a fault there says such things too. Mail to it goes on. "+
+		"mailer bounces release %s --suppress, if they are dead; --keep, if not", clean(f.Lane), a.stamp(f.Until), clean(f.Why()), clean(f.Lane))
+}
+
+// freezeText is what a frozen provider holds back, and what to do about it.
+func (a *app) freezeText(f store.Freeze) string {
+	state := "is frozen until " + a.stamp(f.Until)
+	if !f.Active(a.now()) {
+		state = "was frozen until " + a.stamp(f.Until)
+	}
+	return fmt.Sprintf("%s %s, %s held back: mailer bounces freezes", clean(f.Lane), state, ui.Count(f.Held, "dead address", "dead addresses"))
 }
 
 func newBouncesFreezesCmd(a *app) *cobra.Command {
@@ -63,6 +84,8 @@ func runBouncesFreezes(ctx context.Context, a *app, all bool) error {
 		}
 		state := "over"
 		switch {
+		case f.Held > 0 && !f.Active(a.now()):
+			state = "over, waits for your word"
 		case f.Active(a.now()):
 			state = "until " + a.stamp(f.Until)
 		case !f.Released.IsZero():
@@ -74,10 +97,21 @@ func runBouncesFreezes(ctx context.Context, a *app, all bool) error {
 		return a.out.Emit("summary", map[string]int{"freezes": len(found)})
 	}
 	if len(rows) == 0 {
-		a.out.Println("No provider is frozen.")
+		if all {
+			a.out.Println("No provider was ever frozen.")
+		} else {
+			a.out.Println("No provider is frozen. --all shows those of the past.")
+		}
 		return nil
 	}
 	a.out.Table([]string{"provider", "since", "dead", "held back", ""}, rows, 2, 3)
+	gap := "\n"
+	for _, f := range found {
+		if f.Held > 0 {
+			a.out.Printf(gap+"mailer bounces release %s --suppress, if those held back are dead; --keep, if it was a block or a fault there\n", clean(f.Lane))
+			gap = ""
+		}
+	}
 	return nil
 }
 
@@ -139,7 +173,7 @@ func runBouncesRelease(ctx context.Context, a *app, name string, suppress bool) 
 	}{lane, n, suppressed}); err != nil {
 		return err
 	}
-	a.out.Printf("%s is released: %d addresses %s\n", lane, n, what)
+	a.out.Printf("%s is released: %s %s\n", clean(lane), ui.Count(n, "address", "addresses"), what)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"mailer/internal/delivery"
 	"mailer/internal/store"
 	"mailer/internal/suppression"
+	"mailer/internal/ui"
 
 	"github.com/spf13/cobra"
 )
@@ -119,6 +121,9 @@ func showBounce(a *app, b store.BounceRow, told []string) {
 			rows = append(rows, []string{"Said", r.Text})
 		}
 	}
+	if b.Verdict.Sender != "" {
+		rows = append(rows, []string{"Asks", b.Verdict.Sender + ", by the mail's own word"})
+	}
 	for _, c := range b.Verdict.Complainants {
 		rows = append(rows, []string{"Complained", c})
 	}
@@ -127,7 +132,7 @@ func showBounce(a *app, b store.BounceRow, told []string) {
 	}
 	switch {
 	case b.Waiting():
-		rows = append(rows, []string{"Waits", fmt.Sprintf("for your word: mailer bounces confirm %d, or dismiss %d", b.ID, b.ID)})
+		rows = append(rows, []string{"Waits", fmt.Sprintf("for your word: mailer bounces confirm %d %s, mailer bounces dismiss %d lets it be", b.ID, confirming(b), b.ID)})
 	case b.Decided != "":
 		rows = append(rows, []string{"Decided", b.Decided})
 	}
@@ -138,6 +143,19 @@ func showBounce(a *app, b store.BounceRow, told []string) {
 		row[1] = clean(row[1])
 	}
 	a.out.Table(nil, rows)
+}
+
+// confirming is what a person's yes would do.
+func confirming(b store.BounceRow) string {
+	switch {
+	case b.Asks:
+		return "unsubscribes them"
+	case b.Kind == bounce.KindComplaint:
+		return "suppresses the address for all mail"
+	case b.Kind == bounce.KindBounce:
+		return "counts it as a bounce of the last message that went there"
+	}
+	return "unsubscribes the address"
 }
 
 func kindWords(b store.BounceRow) string {
@@ -176,7 +194,7 @@ func howProven(b store.BounceRow, keys delivery.Keys) []string {
 	switch {
 	case b.MatchedBy == "person":
 		told = append(told, "no signature: a person confirmed it")
-	case len(b.Verdict.Tokens) == 0 && b.Kind != bounce.KindOther:
+	case len(b.Verdict.Tokens) == 0 && (b.Kind != bounce.KindOther || b.Asks):
 		told = append(told, "none: nothing in it is signed by us")
 	case b.MatchedBy != "" && b.Delivery == 0:
 		told = append(told, "the delivery that it names is not there any more")
@@ -294,6 +312,9 @@ The wishes of people stay too: unsubscribes and complaints are taken back only w
   mailer bounces undo --since '2026-12-01 09:00' --provider docomo --dry-run
   mailer bounces undo --since 2h --campaign 2026-12-news --yes`
 
+// undoable is what bounces, complaints and unsubscribe mails suppress for.
+var undoable = []string{suppression.HardBounce, suppression.SoftBounces, suppression.Complaint, suppression.Unsubscribe}
+
 type bouncesUndoOptions struct {
 	since, until, provider, campaign string
 	reasons                          []string
@@ -325,8 +346,8 @@ func runBouncesUndo(ctx context.Context, a *app, o bouncesUndoOptions) error {
 		return usage("bounces undo needs --since TIME: from when on what was suppressed is taken back")
 	}
 	for _, r := range o.reasons {
-		if err := checkReason(r); err != nil {
-			return err
+		if !slices.Contains(undoable, r) {
+			return usage("--reason takes %s, not %q: others no bounce has made", strings.Join(undoable, ", "), r)
 		}
 	}
 	ws, st, err := a.open(ctx)
@@ -334,7 +355,7 @@ func runBouncesUndo(ctx context.Context, a *app, o bouncesUndoOptions) error {
 		return err
 	}
 	defer st.Close()
-	u := store.Undo{Reasons: o.reasons, Campaign: o.campaign, DryRun: true}
+	u := store.Undo{Reasons: o.reasons, DryRun: true}
 	if u.Since, err = a.timeFlag("--since", o.since); err != nil {
 		return err
 	}
@@ -343,6 +364,16 @@ func runBouncesUndo(ctx context.Context, a *app, o bouncesUndoOptions) error {
 	}
 	if u.Until.IsZero() {
 		u.Until = a.now() // what is asked about is what is done
+	}
+	if !u.Since.Before(u.Until) {
+		return usage("--since %s is not before --until %s: nothing lies between", a.stamp(u.Since), a.stamp(u.Until))
+	}
+	if o.campaign != "" {
+		c, err := findCampaign(ctx, st, o.campaign)
+		if err != nil {
+			return err
+		}
+		u.Campaign = c.Name
 	}
 	providers, err := ws.Providers()
 	if err != nil {
@@ -375,9 +406,9 @@ func runBouncesUndo(ctx context.Context, a *app, o bouncesUndoOptions) error {
 	case n == 0:
 		a.out.Println("Nothing was suppressed by bounces in that time.")
 	case o.dryRun:
-		a.out.Printf("%d suppressions would be lifted. Nothing was changed: this was a dry run.\n", n)
+		a.out.Printf("%s would be lifted. Nothing was changed: this was a dry run.\n", ui.Count(n, "suppression", "suppressions"))
 	default:
-		a.out.Printf("%d suppressions lifted. Whom a running campaign left out because of them stays out; mailer send CAMPAIGN --retry failed tries again who was refused.\n", n)
+		a.out.Printf("%s lifted. Whom a running campaign left out because of them stays out; mailer send CAMPAIGN --retry failed tries again who was refused.\n", ui.Count(n, "suppression", "suppressions"))
 	}
 	return nil
 }
@@ -464,7 +495,11 @@ func runBouncesReplay(ctx context.Context, a *app, since string, apply bool) err
 	}{sum, apply}); err == nil {
 		err = emitted
 	}
-	a.out.Printf("%d mails judged anew, something else follows from %d: %d suppressed, %d lifted; %d left as a person decided\n", sum.Read, sum.Changed, sum.Suppress, sum.Lifted, sum.Decided)
+	if sum.Read == 0 && err == nil {
+		a.out.Println("No mail is kept that could be judged anew.")
+		return nil
+	}
+	a.out.Printf("%s judged anew, something else follows from %d: %d suppressed, %d lifted; %d left as a person decided\n", ui.Count(sum.Read, "mail", "mails"), sum.Changed, sum.Suppress, sum.Lifted, sum.Decided)
 	if sum.Changed > 0 && !apply {
 		a.out.Println("Nothing was changed yet: --apply does it.")
 	}

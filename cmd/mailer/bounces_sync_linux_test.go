@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ func TestBounceSyncMemory(t *testing.T) {
 }
 
 // syncPeak is how many megabytes a sync took at most.
-func syncPeak(t *testing.T, mails int, huge bool) (peak int) {
+func syncPeak(t *testing.T, mails int, huge bool) int {
 	t.Helper()
 	w := newBounceWorkspace(t, mails)
 	w.deliver(1, mails)
@@ -42,28 +43,8 @@ func syncPeak(t *testing.T, mails int, huge bool) (peak int) {
 	}
 	begin := time.Now()
 	cmd := w.command("bounces", "sync", "--progress")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	for running := true; running; {
-		// The kernel's own count at the end begins with what this process took when it forked.
-		if mb := highWater(cmd.Process.Pid); mb > 0 {
-			peak = mb
-		}
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Fatalf("%v: %s", err, out.String())
-			}
-			running = false
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
-	if !strings.Contains(out.String(), "reading") {
+	peak, out := peakOf(t, cmd)
+	if !strings.Contains(out, "reading") {
 		t.Error("no progress")
 	}
 	if n := w.count("SELECT count(*) FROM events WHERE kind IN ('bounce','soft_bounce')"); n != mails {
@@ -71,6 +52,32 @@ func syncPeak(t *testing.T, mails int, huge bool) (peak int) {
 	}
 	t.Logf("%d mails: %.1f s, %.1f s of CPU, at most %d MB", mails, time.Since(begin).Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), peak)
 	return peak
+}
+
+// peakOf runs a command and says how many megabytes it had in memory at most. The kernel's own count at the end would begin with what
+// this process had when it forked.
+func peakOf(t testing.TB, cmd *exec.Cmd) (peak int, output string) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		if mb := highWater(cmd.Process.Pid); mb > 0 {
+			peak = mb
+		}
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out.String())
+			}
+			return peak, out.String()
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
 }
 
 // highWater is the most that a process had in memory so far, in megabytes; 0: it has ended.

@@ -49,13 +49,22 @@ bounces:
   return_path: "bounce+{token}@example.com"
   mailbox: {host: 127.0.0.1, port: %d, tls: none, username: %s, password_command: echo %s}
 `, w.imap.Port, w.imap.Username, w.imap.Password))
-	path := filepath.Join(w.dir, "mailer.db")
+	w.keys = sentTo(t, w.dir, n, "'example.jp'")
+	return w
+}
+
+// sentTo makes the database of a workspace whose campaign was sent to n people, and returns the keys of its tokens. domain is an SQL
+// expression: where reader i has the mailbox.
+func sentTo(t testing.TB, dir string, n int, domain string) delivery.Keys {
+	t.Helper()
+	path := filepath.Join(dir, "mailer.db")
 	st, err := store.Open(t.Context(), path, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	if w.keys, err = st.TokenKeys(t.Context()); err != nil {
+	keys, err := st.TokenKeys(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
@@ -65,15 +74,16 @@ bounces:
 	defer db.Close()
 	for _, query := range []string{
 		`INSERT INTO campaigns (id, name, class, content_hash, content, state, created_at, expires_at) VALUES (1, 'news', 'marketing', '', '{}', 'finished', 1, 2)`,
-		fmt.Sprintf(`WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+		fmt.Sprintf(`WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < %d),
+				reader(i, name, domain) AS (SELECT i, printf('reader%%05d@', i), %s FROM n)
 			INSERT INTO deliveries (id, campaign, key, address, domain, state, attempts, updated_at)
-			SELECT i, 1, printf('reader%%05d@example.jp', i), printf('reader%%05d@example.jp', i), 'example.jp', 'accepted', 1, 1 FROM n`, n),
+			SELECT i, 1, name || domain, name || domain, domain, 'accepted', 1, 1 FROM reader`, n, domain),
 	} {
 		if _, err := db.Exec(query); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return w
+	return keys
 }
 
 func (w *bounceWorkspace) fault(hook func(command string) error) {

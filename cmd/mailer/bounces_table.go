@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,29 +26,47 @@ func newSyncTable(ctx context.Context, ws *config.Workspace, st *store.Store) (*
 	return collect.NewTable(providers.Lane, keys.Newest()), nil
 }
 
+// shownGroups is how many rows of the table people see before those of the smaller domains are added up: a list of firms bounces from
+// thousands. --json has them all.
+const shownGroups = 40
+
 // showSyncTable prints what kinds of mail came, why, from whom, and what they changed; then what is odd.
 func showSyncTable(a *app, ws *config.Workspace, t *collect.Table) error {
+	header, right := []string{"kind", "reason", "provider", "mails"}, []int{3}
+	held, repeated := slices.ContainsFunc(t.Rows(), func(c collect.Counted) bool { return c.Held > 0 }),
+		slices.ContainsFunc(t.Rows(), func(c collect.Counted) bool { return c.Repeated > 0 })
+	for _, column := range []struct {
+		name  string
+		there bool
+	}{{"deliveries", true}, {"suppressed", true}, {"held back", held}, {"seen before", repeated}} {
+		if column.there {
+			right = append(right, len(header))
+			header = append(header, column.name)
+		}
+	}
 	var rows [][]string
 	for _, c := range t.Rows() {
 		if err := a.out.Emit("bounces", c); err != nil {
 			return err
 		}
+	}
+	for _, c := range t.Folded(shownGroups) {
 		reason := c.Reason
 		if c.Hard {
 			reason += " (hard)"
 		}
-		rows = append(rows, []string{c.Kind, clean(reason), clean(c.Provider), fmt.Sprint(c.Mails), some(c.Deliveries), some(c.Suppressed), some(c.Held), some(c.Repeated)})
+		row := []string{c.Kind, clean(reason), clean(c.Provider), fmt.Sprint(c.Mails), some(c.Deliveries), some(c.Suppressed)}
+		if held {
+			row = append(row, some(c.Held))
+		}
+		if repeated {
+			row = append(row, some(c.Repeated))
+		}
+		rows = append(rows, row)
 	}
 	if len(rows) > 0 && !a.out.JSON {
-		a.out.Table([]string{"kind", "reason", "provider", "mails", "deliveries", "suppressed", "held back", "seen before"}, rows, 3, 4, 5, 6, 7)
+		a.out.List(4, header, rows, right...)
 		a.out.Println()
-	}
-	for _, f := range t.Frozen {
-		if err := a.out.Emit("freeze", a.freezeLine(f)); err != nil {
-			return err
-		}
-		a.out.Warnf("%s is frozen until %s: %s. None of them was suppressed; a block or a fault there says such things too. "+
-			"mailer bounces release %s --suppress, if they are dead; --keep, if not", f.Lane, a.stamp(f.Until), f.Why(), f.Lane)
 	}
 	for _, note := range t.Notes(ws.Config.Bounces.Signed()) {
 		a.out.Warnf("%s", note)

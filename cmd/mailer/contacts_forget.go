@@ -94,7 +94,7 @@ func tellLeft(a *app, gone store.Forgotten, rewritten bool) {
 		a.out.Warnf("the text of campaign %s names the address; it stays as it was sent", ui.Clean(name))
 	}
 	for _, file := range gone.Copies {
-		a.out.Warnf("%s is a copy of the database from before an update and may hold the person: delete it when you do not need it any more", file)
+		a.out.Warnf("%s is a copy of the database from before an update or a restore and may hold the person: delete it when you do not need it any more", file)
 	}
 }
 

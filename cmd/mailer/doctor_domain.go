@@ -32,7 +32,7 @@ Exit codes: 0 nothing failed; 2 wrong usage or configuration; 5 a check failed. 
   mailer doctor domain example.com --selector s2026 --ip 192.0.2.10 --markdown dns.md`
 
 // doctorPatience bounds all checks of a domain together.
-const doctorPatience = 60 * time.Second
+const doctorPatience = 30 * time.Second
 
 type doctorDomainOptions struct {
 	selectors     []string

@@ -160,3 +160,87 @@ func terminal(t *testing.T) (keyboard, screen *os.File) {
 	}
 	return keyboard, screen
 }
+
+// The disk is full at some moment of a backup or a restore: the old state stays, or the new one is there, nothing lies about, and with
+// room again it works.
+func TestDiskFullDuringBackupAndRestore(t *testing.T) {
+	w := backupWorkspace(t, 3000)
+	st, err := os.Stat(filepath.Join(w.dir, "mailer.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	small := t.TempDir()
+	if err := syscall.Mount("none", small, "tmpfs", 0, fmt.Sprintf("size=%d", 8*st.Size())); err != nil {
+		if os.Geteuid() == 0 {
+			t.Skipf("no small file system can be mounted, even by root: %v", err)
+		}
+		mailtest.Skip(t, fmt.Sprintf("no small file system can be mounted: %v (run as root)", err))
+	}
+	t.Cleanup(func() { syscall.Unmount(small, 0) })
+	for _, name := range w.files("") {
+		b, err := os.ReadFile(filepath.Join(w.dir, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(small, name), b, 0o600)
+		}
+		if err != nil && !strings.Contains(err.Error(), "is a directory") {
+			t.Fatal(err)
+		}
+	}
+	w.dir = small
+	before := dump(t, w.dir, true)
+	fill := filepath.Join(small, "fill")
+	leave := func(room int64) {
+		t.Helper()
+		os.Remove(fill)
+		var fs syscall.Statfs_t
+		if err := syscall.Statfs(small, &fs); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(fill, make([]byte, max(int64(fs.Bavail)*fs.Bsize-room, 0)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	try := func(args ...string) bool {
+		t.Helper()
+		cmd := w.command(args...)
+		out, _ := cmd.CombinedOutput()
+		code := cmd.ProcessState.ExitCode()
+		told := strings.Contains(string(out), "no space left") || strings.Contains(string(out), "is the disk full")
+		if code != exitDone && (code != exitError || !told) {
+			t.Errorf("%v: exit code %d\n%s", args, code, out)
+		}
+		return code == exitDone
+	}
+	for part := range int64(4) {
+		leave(st.Size() * part / 3)
+		done := try("backup", "copy.db")
+		if got := w.files("copy.db"); done != (len(got) == 1) || !done && len(got) > 0 {
+			t.Errorf("with room for %d/3: %v", part, got)
+		}
+		os.Remove(filepath.Join(small, "copy.db"))
+	}
+	failed := 0
+	for part := range int64(12) {
+		leave(st.Size() * part / 3)
+		if try("restore", "backup.db", "--yes") {
+			break
+		}
+		failed++
+		if got := w.files("mailer.db."); len(got) > 0 {
+			t.Errorf("with room for %d/3: %v", part, got)
+		}
+		os.Remove(fill)
+		if got := dump(t, w.dir, true); !sameDump(got, before) {
+			t.Fatalf("with room for %d/3 the database was changed", part)
+		}
+	}
+	if failed < 4 {
+		t.Errorf("only %d restores found no room", failed)
+	}
+	os.Remove(fill)
+	w.run(exitDone, "db", "check")
+	w.run(exitDone, "restore", "backup.db", "--yes")
+	if got := dump(t, w.dir, true); sameDump(got, before) {
+		t.Error("with room again nothing was restored")
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"mailer/internal/delivery"
 	"mailer/internal/report"
 	"mailer/internal/store"
+	"mailer/internal/ui"
 
 	"github.com/spf13/cobra"
 )
@@ -22,7 +23,7 @@ What the figures mean:
   planned        everybody in the frozen audience = accepted + deferred + failed + excluded + uncertain + remaining
   attempted      offered to a relay at least once (the excluded are not)
   delivered      accepted by the relay and not bounced; whether into the inbox nobody can know
-  delivery rate  delivered of attempted (到達率); while deferred mail waits it can only be too low
+  delivery rate  delivered of attempted (到達率 = 1 - errors / sent); while deferred mail waits it can only be too low
   bounce rate    bounced, hard (the address is dead) and soft, of attempted
   did not arrive returned by mail (bounced) or refused in the session (failed), by receiving provider and reason
   95% sure       between what the true share lies: of few messages a share says little. It is too high where even the lower end is over
@@ -30,10 +31,12 @@ What the figures mean:
   complaints, unsubscribes   of delivered
 
   mailer report
-  mailer report 2026-12-news --format html > report.html`
+  mailer report 2026-12-news --format html > report.html
+  mailer report --format csv --table growth > growth.csv      # the tables are: campaigns, growth, suppressed, health, returned`
 
 type reportOptions struct {
 	format string
+	table  string
 }
 
 func newReportCmd(a *app) *cobra.Command {
@@ -51,6 +54,7 @@ func newReportCmd(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return runReport(cmd.Context(), a, o, args) },
 	}
 	cmd.Flags().StringVar(&o.format, "format", "text", "print as `text|json|csv|html`")
+	cmd.Flags().StringVar(&o.table, "table", "", "with --format csv, of all campaigns: this `table` ("+strings.Join(report.Tables, ", ")+"; default "+report.Tables[0]+")")
 	return cmd
 }
 
@@ -60,6 +64,12 @@ func runReport(ctx context.Context, a *app, o reportOptions, args []string) erro
 	}
 	if a.out.JSON && o.format != "text" && o.format != "json" {
 		return usage("--json and --format %s exclude each other", o.format)
+	}
+	if o.table != "" && (o.format != "csv" || len(args) > 0) {
+		return usage("--table goes with --format csv and without a CAMPAIGN")
+	}
+	if o.table != "" && !slices.Contains(report.Tables, o.table) {
+		return usage("--table takes %s, not %q", strings.Join(report.Tables, ", "), o.table)
 	}
 	a.out.JSON = a.out.JSON || o.format == "json"
 	ws, st, err := a.open(ctx)
@@ -77,7 +87,7 @@ func runReport(ctx context.Context, a *app, o reportOptions, args []string) erro
 		if err != nil {
 			return err
 		}
-		return printOverview(a, all, o.format, now)
+		return printOverview(a, all, o, now)
 	}
 	found, err := findCampaign(ctx, st, args[0])
 	if err != nil {
@@ -90,19 +100,25 @@ func runReport(ctx context.Context, a *app, o reportOptions, args []string) erro
 	return printCampaignReport(a, c, o.format, now)
 }
 
-func printOverview(a *app, all report.Overview, format string, now time.Time) error {
+func printOverview(a *app, all report.Overview, o reportOptions, now time.Time) error {
 	switch {
 	case a.out.JSON:
 		return emitOverview(a, all)
-	case format == "csv":
-		return all.CSV(a.out.Data())
-	case format == "html":
+	case o.format == "csv":
+		return all.CSV(a.out.Data(), o.table)
+	case o.format == "html":
 		return all.HTML(a.out.Data(), now)
 	}
 	showCampaigns(a, all)
 	a.out.Println()
 	showList(a, all.List)
 	showHealth(a, all.Health)
+	for i, f := range all.Freezes {
+		if i == 0 {
+			a.out.Println()
+		}
+		a.out.Printf("%s\n", a.freezeText(f))
+	}
 	showReturns(a, all.Returns)
 	return nil
 }
@@ -130,6 +146,11 @@ func emitOverview(a *app, all report.Overview) error {
 	}
 	for _, h := range all.Health {
 		if err := a.out.Emit("health", h); err != nil {
+			return err
+		}
+	}
+	for _, f := range all.Freezes {
+		if err := a.out.Emit("freeze", a.freezeLine(f)); err != nil {
 			return err
 		}
 	}
@@ -187,7 +208,11 @@ func columns(first, end int) []int {
 }
 
 func showList(a *app, l report.List) {
-	a.out.Printf("The list: %d contacts, %d of them can be sent marketing mail; suppressed: %s\n", l.Contacts, l.Mailable, l.Unmailable())
+	if l.Contacts == 0 {
+		a.out.Println("The list: nobody is on it yet. mailer import FILE brings contacts.")
+	} else {
+		a.out.Printf("The list: %s, %d of them can be sent marketing mail; suppressed: %s\n", ui.Count(l.Contacts, "contact", "contacts"), l.Mailable, l.Unmailable())
+	}
 	if l.Domains > 0 {
 		a.out.Printf("Suppressed domains: %d\n", l.Domains)
 	}

@@ -45,7 +45,7 @@ func commands(a *app) []*cobra.Command {
 		newImportCmd(a), newContactsCmd(a), newListsCmd(a), newFieldsCmd(a), newSegmentsCmd(a),
 		newPreviewCmd(a), newCheckCmd(a), newTemplatesCmd(a), newDKIMCmd(a), newDoctorCmd(a),
 		newSendCmd(a), newRunCmd(a), newCampaignsCmd(a), newBouncesCmd(a), newSuppressionsCmd(a),
-		newReportCmd(a), newWhyCmd(a),
+		newReportCmd(a), newWhyCmd(a), newBackupCmd(a), newRestoreCmd(a), newDBCmd(a),
 		newManCmd(a), newVersionCmd(a), newWritingTopic(), newPacingTopic(), newCleaningTopic(),
 	}
 }

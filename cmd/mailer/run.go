@@ -110,7 +110,8 @@ func runOnce(ctx context.Context, a *app, bounces bool) error {
 			a.out.Warnf("%s", w)
 		}
 	})
-	s := &send.Sender{Workspace: ws, Store: st, Now: a.now, Listen: listen(a, ws, st), Warn: func(text string) { a.out.Notef("mailer: %s", text) }}
+	s := &send.Sender{Workspace: ws, Store: st, Now: a.now, Listen: listen(a, ws, st), Warn: func(text string) { a.out.Notef("mailer: %s", text) },
+		Froze: func(f store.Freeze) { a.tellFreeze(f, false) }}
 	var o worstCode
 	r := schedule.Runner{Store: st, Now: a.now, Holder: send.Holder(), Gone: send.Gone,
 		Begin: func(ctx context.Context, c store.Schedule) error {

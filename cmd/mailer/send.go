@@ -215,6 +215,7 @@ func runSend(ctx context.Context, a *app, o sendOptions) error {
 		return err
 	}
 	s.Warn, s.Listen = func(text string) { a.out.Warnf("%s", text) }, listen(a, ws, st)
+	s.Froze = func(f store.Freeze) { a.tellFreeze(f, false) }
 	if !o.yes || o.expect >= 0 {
 		plan.Audience.Exactly = plan.Counts.Sendable()
 	}
@@ -333,6 +334,9 @@ func tellSummary(a *app, sum send.Summary, failed error) {
 	}
 	if sum.Failed > 0 {
 		a.out.Printf("who failed and why: mailer campaigns recipients %s --state failed\n", sum.Campaign)
+	}
+	for _, f := range sum.Freezes {
+		a.out.Printf("%s\n", a.freezeText(f))
 	}
 	if sum.Uncertain > 0 {
 		a.out.Printf("whom the relay may or may not have taken: mailer campaigns recipients %s --state uncertain\n", sum.Campaign)

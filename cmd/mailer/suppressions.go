@@ -82,7 +82,7 @@ func runSuppressionsList(ctx context.Context, a *app, f store.SuppressionFilter)
 	err = st.Suppressions(ctx, f, func(r store.SuppressionRow) error {
 		count++
 		if !a.out.JSON {
-			rows = append(rows, []string{shownKey(r.Suppression), r.Reason, r.Blocks, a.stamp(r.Since), some(int(r.Bounce)), shorten(r.Evidence, 60)})
+			rows = append(rows, []string{shownKey(r.Suppression), r.Reason, r.Blocks, a.stamp(r.Since), some(int(r.Bounce)), shorten(clean(r.Evidence), 60)})
 		}
 		return a.out.Emit("suppression", suppressionLine(r))
 	})
@@ -92,11 +92,18 @@ func runSuppressionsList(ctx context.Context, a *app, f store.SuppressionFilter)
 	if a.out.JSON {
 		return a.out.Emit("summary", map[string]int{"suppressions": count})
 	}
-	if len(rows) == 0 {
+	switch {
+	case len(rows) == 0 && f.Key != "":
+		a.out.Println("Nothing of that is suppressed. mailer why ADDRESS tells all that happened with an address.")
+		return nil
+	case len(rows) == 0 && f.Reason != "":
+		a.out.Printf("Nothing is suppressed for %s.\n", f.Reason)
+		return nil
+	case len(rows) == 0:
 		a.out.Println("Nothing is suppressed.")
 		return nil
 	}
-	a.out.Table([]string{"address", "reason", "blocks", "since", "mail", "evidence"}, rows, 4)
+	a.out.List(4, []string{"address", "reason", "blocks", "since", "mail", "evidence"}, rows, 4)
 	return nil
 }
 

@@ -15,7 +15,7 @@ import (
 
 const whyHelp = `Say whether ADDRESS is mailed, and tell all that happened with it, the oldest first: from which line of which file it came,
 lists and consent, every campaign with each try and the relay's reply (and whether its receiving provider keeps it waiting), bounces,
-complaints, unsubscribes and suppressions.
+complaints, unsubscribes and suppressions, each with the recorded mail that it came from, and whether a freeze holds one back.
 
 ADDRESS may be written in any way: Taro <taro@example.jp>, ｔａｒｏ＠ＥＸＡＭＰＬＥ．ｊｐ. It need not be a contact any more.
 Exit code 1 when nothing is known of it; then similar addresses are named.
@@ -107,5 +107,7 @@ func emitStory(a *app, s report.Story) error {
 		Verdict     string   `json:"verdict"`
 		Near        []string `json:"near"`
 		Events      int      `json:"events"`
-	}{s.Address, s.Known, s.Contact, s.Marketing, s.Operational, s.Verdict, near, len(s.Entries)})
+		Held        string   `json:"held"`     // the provider whose freeze holds its suppression back
+		Evidence    []int64  `json:"evidence"` // recorded mails, for bounces show
+	}{s.Address, s.Known, s.Contact, s.Marketing, s.Operational, s.Verdict, near, len(s.Entries), s.Held, append([]int64{}, s.Evidence...)})
 }

@@ -242,7 +242,8 @@ var detailMeanings = map[string][2]string{
 	DetailAnswer:    {"an automatic reply, as of a ticket system", "Nothing: the address is alive."},
 	DetailReceipt:   {"a receipt: the mail was read, or deleted unread", "Nothing: the address is alive."},
 	DetailChallenge: {"the recipient's filter asks the sender to prove that he is a person", "Nothing by itself. A person may answer it; mail to this address is seen only after that."},
-	DetailRemoval:   {"a person seems to ask, in his own words, to be taken off the list", "A person decides: look at the mail, then mailer suppressions add ADDRESS. Anybody can write such a mail in another's name, so it changes nothing by itself."},
+	DetailRemoval: {"a person seems to ask, in his own words, to be taken off the list", "A person decides, as anybody can write such a mail in another's name. Read by mailer bounces sync, it waits under a number ID " +
+		"(mailer bounces list --waiting): mailer bounces confirm ID takes the person off, mailer bounces dismiss ID lets it be."},
 }
 
 func count(n int, one, many string) string {

@@ -67,14 +67,13 @@ type Counted struct {
 	Repeated   int `json:"repeated"` // known already, nothing was done
 }
 
-// Table counts mails by kind, reason and receiving provider, and notes which providers froze.
+// Table counts mails by kind, reason and receiving provider.
 type Table struct {
 	lane    func(domain string) string
 	groups  map[Group]*Counted
 	matched map[string]int // bounces by the place that led to their delivery
 	old     map[int]int    // tokens by the version of a key that signs no more
 	newest  int
-	Frozen  []store.Freeze
 }
 
 // NewTable is for a table of providers by domain; newest is the version of the key that signs now.
@@ -123,7 +122,6 @@ func (t *Table) Add(o Outcome) {
 		}
 	}
 	if o.Froze != nil {
-		t.Frozen = append(t.Frozen, *o.Froze)
 		t.takeBack(o.Froze)
 	}
 }
@@ -146,6 +144,34 @@ func (t *Table) Rows() []Counted {
 		all = append(all, *t.groups[g])
 	}
 	return all
+}
+
+// Folded are at most about n rows for people: what is left of them is added up by kind and reason, and Provider says of how many domains.
+func (t *Table) Folded(n int) []Counted {
+	all := t.Rows()
+	if len(all) <= n {
+		return all
+	}
+	rest := map[Group]*Counted{}
+	domains := map[Group]int{}
+	for _, c := range all[n:] {
+		g := c.Group
+		g.Provider = ""
+		sum := rest[g]
+		if sum == nil {
+			sum = &Counted{Group: g}
+			rest[g] = sum
+		}
+		domains[g]++
+		sum.Mails, sum.Deliveries, sum.Suppressed = sum.Mails+c.Mails, sum.Deliveries+c.Deliveries, sum.Suppressed+c.Suppressed
+		sum.Held, sum.Repeated = sum.Held+c.Held, sum.Repeated+c.Repeated
+		if domains[g] > 1 {
+			sum.Provider = fmt.Sprintf("%d other domains", domains[g])
+		} else {
+			sum.Provider = c.Provider
+		}
+	}
+	return append(all[:n:n], (&Table{groups: rest}).Rows()...)
 }
 
 // fewMatched bounces say nothing about a relay's habits.

@@ -131,14 +131,60 @@ func TestTableOfASync(t *testing.T) {
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
 	}
-	if len(table.Frozen) != 1 {
-		t.Errorf("frozen %+v", table.Frozen)
-	}
 	notes := strings.Join(table.Notes(true), "\n")
 	if !strings.Contains(notes, "none of 5 bounces came to a signed return path") || !strings.Contains(notes, "5 mails carry tokens of key 1") {
 		t.Errorf("notes: %s", notes)
 	}
 	if notes := strings.Join(table.Notes(false), "\n"); strings.Contains(notes, "return path") {
 		t.Errorf("notes of a fixed address: %s", notes)
+	}
+}
+
+// A freeze takes back what its provider's domains had suppressed in this reading, and nothing of others; what the session had refused
+// before was never counted here.
+func TestSummaryOfAFreeze(t *testing.T) {
+	var sum Summary
+	dead := map[string]int{}
+	add := func(domain string, suppressed bool, froze *store.Freeze) {
+		o := Outcome{Verdict: bounce.Verdict{Kind: bounce.KindBounce}}
+		o.Matched, o.Event, o.Domain, o.Suppressed, o.Froze, o.Held = true, "bounce", domain, suppressed, froze, froze
+		sum.add(o, dead)
+	}
+	add("b.example", true, nil)
+	for range 3 {
+		add("a.example", true, nil)
+	}
+	add("a.example", false, &store.Freeze{Lane: "a", Held: 40, Domains: []string{"a.example", "other.example"}})
+	if want := (Summary{Read: 5, Bounces: 5, Hard: 5, Suppressed: 1, Held: 4}); sum != want {
+		t.Errorf("got  %+v\nwant %+v", sum, want)
+	}
+}
+
+// TestFolded: the rows of many small domains are added up for people, and nothing is lost by that.
+func TestFolded(t *testing.T) {
+	table := NewTable(func(domain string) string { return domain }, 1)
+	for i := range 100 {
+		kind := bounce.KindBounce
+		if i == 99 {
+			kind = bounce.KindComplaint
+		}
+		o := Outcome{Verdict: bounce.Verdict{Kind: kind}, Recorded: store.Recorded{Matched: true, Suppressed: i%2 == 0, Domain: fmt.Sprintf("%02d.example", i)}}
+		table.Add(o)
+		if i < 3 {
+			table.Add(o)
+		}
+	}
+	rows, mails, suppressed := table.Folded(10), 0, 0
+	for _, r := range rows {
+		mails, suppressed = mails+r.Mails, suppressed+r.Suppressed
+	}
+	if len(rows) != 12 || mails != 103 || suppressed != 52 || rows[0].Mails != 2 {
+		t.Errorf("%d rows of %d mails, %d suppressed: %+v", len(rows), mails, suppressed, rows)
+	}
+	if rows[10].Provider != "89 other domains" || rows[11].Provider != "99.example" {
+		t.Errorf("the rest: %+v", rows[10:])
+	}
+	if got := len(table.Folded(100)); got != 100 {
+		t.Errorf("%d rows, want all 100", got)
 	}
 }

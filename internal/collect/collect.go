@@ -5,7 +5,7 @@
 //
 // The order is what makes it safe to interrupt and to repeat: a mail is recorded with all its consequences in one
 // transaction, and moved out of the mailbox afterwards. One that was recorded but not moved is known by its digest the
-// next time, changes nothing and is moved then.
+// next time, changes nothing and is moved then. What waits to be recorded shares a transaction (queue.go).
 package collect
 
 import (
@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"mailer/internal/bounce"
 	"mailer/internal/delivery"
@@ -29,10 +30,22 @@ type Source = mailbox.Box
 type Options struct {
 	DryRun bool          // tell only: nothing is written, nothing is moved
 	Limit  int           // at most so many mails; 0: all
-	Batch  int           // mails moved at a time; 200 when zero
-	Each   func(Outcome) // told of every mail, in order; may be nil
+	Batch  int           // mails fetched and moved at a time; 200 when zero
+	Each   func(Outcome) // told of every mail, in order, when it is recorded; may be nil
 
-	foresight *store.Foresight // of a dry run, over all folders
+	by   *store.MailRecorder // over all folders
+	dead map[string]int      // the suppressed dead addresses, by domain, likewise
+}
+
+// begun makes what records the mails, or in a dry run what only tells.
+func (o Options) begun(st *store.Store) Options {
+	o.dead = map[string]int{}
+	if o.DryRun {
+		o.by = st.Foresee()
+	} else {
+		o.by = st.MailRecorder()
+	}
+	return o
 }
 
 // Outcome is what became of one mail.
@@ -40,7 +53,6 @@ type Outcome struct {
 	Number   uint32 // in the mailbox
 	N, Total int    // this is mail N of Total
 	Verdict  bounce.Verdict
-	Address  string // of the delivery it is about; "" when it is about none of ours
 	store.Recorded
 	MatchedBy string // where the token stood that led to the delivery
 	Forged    bool
@@ -65,10 +77,10 @@ type Summary struct {
 }
 
 // Sync reads all new mails of a source. When ctx ends it returns what was done so far and ctx's error.
-func Sync(ctx context.Context, st *store.Store, src Source, keys delivery.Keys, o Options) (Summary, error) {
-	var sum Summary
-	o.foresight = st.Foresee()
-	err := readInto(ctx, st, src, keys, o, &sum)
+func Sync(ctx context.Context, st *store.Store, src Source, keys delivery.Keys, o Options) (sum Summary, err error) {
+	o = o.begun(st)
+	defer func() { err = errors.Join(err, o.by.Close()) }()
+	err = readInto(ctx, st, src, keys, o, &sum)
 	return sum, err
 }
 
@@ -86,27 +98,20 @@ func readInto(ctx context.Context, st *store.Store, src Source, keys delivery.Ke
 	if o.Limit > 0 && len(numbers) > o.Limit {
 		numbers = numbers[:o.Limit]
 	}
-	c := &collector{st: st, src: src, keys: keys, o: o, sum: sum, foresight: o.foresight, total: sum.Read + len(numbers)}
-	size := o.Batch
-	if size <= 0 {
-		size = 200
+	if len(numbers) == 0 {
+		return nil
 	}
-	for n := 1; len(numbers) > 0 && err == nil; n++ {
-		now := numbers[:min(size, len(numbers))]
-		numbers = numbers[len(now):]
-		err = c.batch(ctx, now)
-		if err == nil && n%markEvery == 0 && !o.DryRun {
-			err = st.SetMailboxMark(ctx, src.Name(), src.Mark())
-		}
-	}
+	c := &collector{st: st, src: src, keys: keys, o: o, sum: sum, total: sum.Read + len(numbers)}
+	err = c.all(ctx, numbers)
 	if o.DryRun {
 		return err
 	}
 	return errors.Join(err, st.SetMailboxMark(context.WithoutCancel(ctx), src.Name(), src.Mark()))
 }
 
-// markEvery is after how many batches the place to go on at is written. What lies between is read again after a kill, and known.
-const markEvery = 5
+// markEvery is how often the place to go on at is written. What lies between is read again after a kill, and known. Of a mailbox without an
+// order it is the names of all that is there, a megabyte of 100,000.
+const markEvery = 5 * time.Second
 
 type collector struct {
 	st    *store.Store
@@ -115,60 +120,69 @@ type collector struct {
 	o     Options
 	sum   *Summary
 	total int
-
-	foresight     *store.Foresight
-	filed, review []uint32 // recorded and not yet moved
 }
 
-// batch records mails and then moves those that are recorded, also when a later one could not be read.
-func (c *collector) batch(ctx context.Context, numbers []uint32) error {
-	c.filed, c.review = c.filed[:0], c.review[:0]
-	err := c.src.Read(ctx, numbers, func(m mailbox.Message) error { return c.one(ctx, m) })
-	if c.o.DryRun || ctx.Err() != nil {
-		return errors.Join(ctx.Err(), err)
+// all reads mails in batches. After each of them those of the batch before are moved, with what else is recorded; in the end all are,
+// also when a later one could not be read.
+func (c *collector) all(ctx context.Context, numbers []uint32) (err error) {
+	size := c.o.Batch
+	if size <= 0 {
+		size = 200
 	}
-	return errors.Join(err, c.src.Done(ctx, c.filed, c.review))
+	q := c.queue(ctx)
+	marked := time.Now()
+	for len(numbers) > 0 && err == nil {
+		now := numbers[:min(size, len(numbers))]
+		numbers = numbers[len(now):]
+		before := q.came()
+		err = c.src.Read(ctx, now, func(m mailbox.Message) error { return c.one(q, m) })
+		if err == nil && len(numbers) > 0 {
+			err = c.move(ctx, q, before)
+		}
+		if err == nil && !c.o.DryRun && time.Since(marked) > markEvery {
+			marked = time.Now()
+			err = c.st.SetMailboxMark(ctx, c.src.Name(), c.src.Mark())
+		}
+	}
+	if late := q.close(); late != nil && !errors.Is(err, late) {
+		err = errors.Join(err, late)
+	}
+	return errors.Join(err, c.move(ctx, q, 0))
 }
 
-func (c *collector) one(ctx context.Context, m mailbox.Message) error {
+// move moves what is recorded, the first n that came at least.
+func (c *collector) move(ctx context.Context, q *queue, n int) error {
+	filed, review := q.recorded(n)
+	if c.o.DryRun || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return c.src.Done(ctx, filed, review)
+}
+
+// one understands a mail and hands it over to be recorded.
+func (c *collector) one(q *queue, m mailbox.Message) error {
 	sum := sha256.Sum256(m.Raw)
 	mail := store.ReadMail{Source: c.src.Name(), Digest: hex.EncodeToString(sum[:]), Raw: m.Raw, Verdict: bounce.Parse(m.Raw)}
 	mail.Delivery, mail.MatchedBy, mail.Forged = prove(mail.Verdict, c.keys)
-	record := c.st.RecordMail
-	if c.o.DryRun {
-		record = c.foresight.Mail
-	}
-	r, err := record(ctx, mail)
+	packed, err := store.PackMail(mail)
 	if err != nil {
 		return fmt.Errorf("message %d of %s: %w", m.Number, c.src.Name(), err)
 	}
-	out := Outcome{Number: m.Number, Verdict: mail.Verdict, Recorded: r, MatchedBy: mail.MatchedBy, Forged: mail.Forged}
-	if r.Matched {
-		if _, out.Address, _, err = c.st.DeliveryAddress(ctx, mail.Delivery); err != nil {
-			return err
-		}
-	}
-	known := r.Matched
-	if r.Repeated && mail.Delivery != 0 {
-		if _, _, known, err = c.st.DeliveryAddress(ctx, mail.Delivery); err != nil {
-			return err
-		}
-	}
-	if forPerson(mail, known) {
-		c.review = append(c.review, m.Number)
-	} else {
-		c.filed = append(c.filed, m.Number)
-	}
-	c.sum.add(out)
+	return q.put(waiting{m.Number, len(m.Raw), packed})
+}
+
+// tell tells of a mail that was recorded.
+func (c *collector) tell(w waiting, r store.Recorded) {
+	out := Outcome{Number: w.number, Verdict: w.mail.Verdict, Recorded: r, MatchedBy: w.mail.MatchedBy, Forged: w.mail.Forged}
+	c.sum.add(out, c.o.dead)
 	out.N, out.Total = c.sum.Read, c.total
 	if c.o.Each != nil {
 		c.o.Each(out)
 	}
-	return nil
 }
 
-// add counts a mail.
-func (s *Summary) add(o Outcome) {
+// add counts a mail. dead is the suppressed dead addresses so far, by domain: a freeze takes back those of its provider.
+func (s *Summary) add(o Outcome, dead map[string]int) {
 	s.Read++
 	switch {
 	case o.Repeated:
@@ -201,9 +215,16 @@ func (s *Summary) add(o Outcome) {
 	switch {
 	case o.Suppressed:
 		s.Suppressed++
-	case o.Froze != nil: // takes back what was suppressed a moment ago
-		s.Held += int(o.Froze.Held)
-		s.Suppressed = max(0, s.Suppressed-int(o.Froze.Held)+1)
+		if o.Event == "bounce" {
+			dead[o.Domain]++
+		}
+	case o.Froze != nil:
+		s.Held++
+		for _, d := range o.Froze.Domains {
+			back := min(dead[d], s.Suppressed) // of a watch's earlier rounds nothing is taken back here
+			s.Held, s.Suppressed = s.Held+back, s.Suppressed-back
+			delete(dead, d)
+		}
 	case o.Held != nil:
 		s.Held++
 	}

@@ -329,7 +329,7 @@ func TestDryRun(t *testing.T) {
 // TestLostBetweenCommitAndMove: the connection goes at every command in turn, and the database fails at every write in
 // turn; after each the same command goes on, and in the end each mail was acted on once.
 func TestLostBetweenCommitAndMove(t *testing.T) {
-	const n = 7
+	const n = 20
 	w := newWorld(t, n)
 	for id := 1; id <= n; id++ {
 		w.deliver(w.hard(id))

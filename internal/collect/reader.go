@@ -33,9 +33,9 @@ const (
 
 // Once reads all new mails of all folders. A mailbox that cannot be reached at all is an error at once; a connection that is lost on the
 // way is made again.
-func (r *Reader) Once(ctx context.Context) (Summary, error) {
-	var sum Summary
-	r.foresight = r.Store.Foresee()
+func (r *Reader) Once(ctx context.Context) (sum Summary, err error) {
+	r.Options = r.begun(r.Store)
+	defer func() { err = errors.Join(err, r.by.Close()) }()
 	reached := false
 	for failed := 0; ; {
 		before := sum.Read
@@ -59,9 +59,9 @@ func (r *Reader) Once(ctx context.Context) (Summary, error) {
 
 // Watch reads what is there and then what comes, until ctx ends, which is no error unless it ends a reading. Only what a person has to
 // mend ends it before.
-func (r *Reader) Watch(ctx context.Context) (Summary, error) {
-	var sum Summary
-	r.foresight = r.Store.Foresee()
+func (r *Reader) Watch(ctx context.Context) (sum Summary, err error) {
+	r.Options = r.begun(r.Store)
+	defer func() { err = errors.Join(err, r.by.Close()) }()
 	for failed := 0; ; {
 		before := sum.Read
 		boxes, err := r.open(ctx)
@@ -212,12 +212,5 @@ func (r *Reader) wait(ctx context.Context, err error, failed int) error {
 	if r.Lost != nil {
 		r.Lost(err, d)
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return sleep(ctx, d)
 }

@@ -54,8 +54,9 @@ func WalkTree(ctx context.Context, r zone.Resolver, domain string) Walk {
 	for _, name := range targets(w.Start) {
 		p := Lookup(ctx, r, name)
 		w.Steps = append(w.Steps, p)
-		if p.Answer.State == zone.Unknown && w.Err == nil {
+		if p.Answer.State == zone.Unknown { // what lies above cannot decide any more
 			w.Err = fmt.Errorf("ask for _dmarc.%s: %w", name, p.Answer.Err)
+			break
 		}
 		if p.Record != nil && p.Record.PSD != "u" {
 			break

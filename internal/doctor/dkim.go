@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"mailer/internal/campaign"
@@ -50,17 +51,30 @@ func (d *Domain) dkimRecord(ctx context.Context) []Finding {
 // searchKeys looks where keys commonly are.
 func (d *Domain) searchKeys(ctx context.Context) []Finding {
 	const check = "dkim_record"
+	answers := make([]zone.Answer, len(commonSelectors))
+	var asked sync.WaitGroup
+	for i, s := range commonSelectors {
+		asked.Go(func() { answers[i] = d.Resolver.Lookup(ctx, dkim.Name(d.From, s), zone.TXT) })
+	}
+	asked.Wait()
 	var all []Finding
-	for _, s := range commonSelectors {
-		p := dkim.Published{Name: dkim.Name(d.From, s), Answer: d.Resolver.Lookup(ctx, dkim.Name(d.From, s), zone.TXT)}
-		if p.Answer.State != zone.Found { // a name of our own guess is not followed further
-			continue
+	var silent []Finding
+	for i, s := range commonSelectors {
+		switch answers[i].State {
+		case zone.Found:
+			// What stands there may be an old key that was revoked, or a wildcard's: that says nothing about the key that signs.
+			if p := dkim.Lookup(ctx, d.Resolver, d.From, s); p.Err == nil && p.Key != nil && !p.Key.Revoked {
+				all = append(all, d.judgeKey(ctx, Key{Domain: d.From, Selector: s}, p)...)
+			}
+		case zone.Unknown:
+			silent = d.unknown(check, d.From, answers[i].Err)
 		}
-		p = dkim.Lookup(ctx, d.Resolver, d.From, s)
-		all = append(all, d.judgeKey(ctx, Key{Domain: d.From, Selector: s}, p)...)
 	}
 	if len(all) > 0 {
 		return all
+	}
+	if silent != nil {
+		return silent
 	}
 	f := d.finding(check, d.From, Unknown, "No DKIM key is known: none is in mailer.yaml, none was named, and none is published under the usual selectors.")
 	f.Why = whyAuthenticate

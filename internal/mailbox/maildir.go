@@ -16,7 +16,7 @@ import (
 type maildirBox struct {
 	o     Options
 	dir   string
-	files []string // "new/name" or "cur/name:2,flags", the file of message n at n-1
+	files []string // "new/name" or "cur/name:2,flags", the file of message n at n-1; empty when it is done with
 	tally
 }
 
@@ -65,7 +65,6 @@ func (m *maildirBox) List(context.Context) ([]uint32, error) {
 	m.files = files
 	m.begin()
 	stays := m.o.After == AfterFlag || m.o.After == AfterLeave
-	var open []uint32
 	for i, f := range files {
 		n := uint32(i + 1)
 		name := ""
@@ -73,11 +72,8 @@ func (m *maildirBox) List(context.Context) ([]uint32, error) {
 			name = baseOf(f)
 		}
 		m.add(n, name)
-		if m.stateOf(n) == tallyNew {
-			open = append(open, n)
-		}
 	}
-	return open, nil
+	return m.in(tallyNew), nil
 }
 
 // scan reads the names in cur and new, a thousand at a time.
@@ -188,6 +184,7 @@ func (m *maildirBox) Done(_ context.Context, filed, review []uint32) error {
 				return &Error{m.dir, false, err}
 			}
 			m.set(n, batch.state)
+			m.files[n-1] = "" // of many, the names are most of what is kept
 		}
 	}
 	return nil

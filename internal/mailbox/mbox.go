@@ -132,7 +132,9 @@ func (m *mboxBox) Read(ctx context.Context, numbers []uint32, fn func(Message) e
 		if bytes.HasSuffix(raw, []byte("\n\n")) { // what separates it from the next
 			raw = raw[:len(raw)-1]
 		}
-		raw = quotedFrom.ReplaceAll(raw, []byte("$1"))
+		if bytes.Contains(raw, []byte(">From ")) { // few have it, and the expression takes as long as all the rest
+			raw = quotedFrom.ReplaceAll(raw, []byte("$1"))
+		}
 		if err := errors.Join(fn(Message{Number: n, Raw: wireLines(raw)}), ctx.Err()); err != nil {
 			return err
 		}

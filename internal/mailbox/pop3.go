@@ -209,20 +209,14 @@ func (p *pop3Box) list() ([]uint32, error) {
 			p.add(n, "")
 		}
 	}
-	var open []uint32
-	for _, n := range p.numbers() {
-		switch p.stateOf(n) {
-		case tallyNew:
-			open = append(open, n)
-		case tallyFiled:
-			if p.o.After == AfterDelete {
-				if err := p.delete(n); err != nil {
-					return nil, err
-				}
+	if p.o.After == AfterDelete {
+		for _, n := range p.in(tallyFiled) {
+			if err := p.delete(n); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return open, nil
+	return p.in(tallyNew), nil
 }
 
 // table runs a command whose answer has a message number and a word in each line.

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"hash/fnv"
@@ -11,10 +12,15 @@ import (
 // tally remembers what was done with the messages of a mailbox that has lasting names for them and no order. Of a name it keeps 63 bits:
 // that two of 100,000 share them happens once in two billion mailboxes.
 type tally struct {
-	known   []uint64 // of the mark, sorted; the lowest bit says that it is for a person
-	names   map[uint32]uint64
-	states  map[uint32]tallyState
-	ordered []uint32
+	known []uint64  // of the mark, sorted; the lowest bit says that it is for a person
+	all   []tallied // of the last listing, by number; nil before the first
+}
+
+// tallied is a message of the listing. There are as many as the mailbox has messages.
+type tallied struct {
+	name   uint64 // 0: it has none that lasts
+	number uint32
+	state  tallyState
 }
 
 type tallyState byte
@@ -44,44 +50,61 @@ func (t *tally) Resume(mark string) {
 
 // begin begins a new listing; what was done since the last one is known in it.
 func (t *tally) begin() {
-	if t.names != nil {
+	if t.all != nil {
 		t.known = t.done()
 	}
-	t.names, t.states, t.ordered = map[uint32]uint64{}, map[uint32]tallyState{}, nil
+	t.all = []tallied{}
 }
 
 // add tells of a message. Without a name it is new each time.
 func (t *tally) add(n uint32, name string) {
-	t.ordered = append(t.ordered, n)
-	if name == "" {
-		return
+	m := tallied{number: n}
+	if name != "" {
+		h := fnv.New64a()
+		h.Write([]byte(name))
+		m.name = h.Sum64() &^ 1
+		at, _ := slices.BinarySearch(t.known, m.name)
+		if at < len(t.known) && t.known[at]&^1 == m.name {
+			m.state = tallyFiled + tallyState(t.known[at]&1)
+		}
 	}
-	h := fnv.New64a()
-	h.Write([]byte(name))
-	sum := h.Sum64() &^ 1
-	t.names[n] = sum
-	at, _ := slices.BinarySearch(t.known, sum)
-	if at < len(t.known) && t.known[at]&^1 == sum {
-		t.states[n] = tallyFiled + tallyState(t.known[at]&1)
+	if at, there := t.find(n); there {
+		t.all[at] = m
+	} else {
+		t.all = slices.Insert(t.all, at, m) // at the end, but for a server that counts in an order of its own
 	}
 }
 
-func (t *tally) numbers() []uint32 { return t.ordered }
+func (t *tally) find(n uint32) (at int, there bool) {
+	if last := len(t.all); last == 0 || t.all[last-1].number < n {
+		return last, false
+	}
+	return slices.BinarySearchFunc(t.all, n, func(m tallied, n uint32) int { return cmp.Compare(m.number, n) })
+}
 
-func (t *tally) stateOf(n uint32) tallyState { return t.states[n] }
+// in are the messages in a state.
+func (t *tally) in(s tallyState) []uint32 {
+	var numbers []uint32
+	for _, m := range t.all {
+		if m.state == s {
+			numbers = append(numbers, m.number)
+		}
+	}
+	return numbers
+}
 
 func (t *tally) set(n uint32, s tallyState) {
-	if t.states != nil {
-		t.states[n] = s
+	if at, there := t.find(n); there {
+		t.all[at].state = s
 	}
 }
 
 // done are the names of what is there and done with, sorted.
 func (t *tally) done() []uint64 {
 	var all []uint64
-	for n, s := range t.states {
-		if name, ok := t.names[n]; ok && s != tallyNew {
-			all = append(all, name|uint64(s-tallyFiled))
+	for _, m := range t.all {
+		if m.name != 0 && m.state != tallyNew {
+			all = append(all, m.name|uint64(m.state-tallyFiled))
 		}
 	}
 	slices.Sort(all)

@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,20 +15,65 @@ var countColumns = []string{"planned", "attempted", "accepted", "delivered", "bo
 	"failed", "deferred", "excluded", "uncertain", "remaining", "delivery_rate"}
 
 func (c Counts) cells() []string {
-	var cells []string
-	for _, n := range []int64{c.Planned, c.Attempted, c.Accepted, c.Delivered(), c.BouncedHard, c.BouncedSoft, c.Complaints, c.Unsubscribes,
-		c.Failed, c.Deferred, c.Excluded, c.Uncertain, c.Remaining} {
-		cells = append(cells, strconv.FormatInt(n, 10))
-	}
-	rate := ""
-	if share, ok := c.Rates().Delivery.Share(); ok {
-		rate = fmt.Sprintf("%.4f", share)
-	}
-	return append(cells, rate)
+	return append(decimals(c.Planned, c.Attempted, c.Accepted, c.Delivered(), c.BouncedHard, c.BouncedSoft, c.Complaints, c.Unsubscribes,
+		c.Failed, c.Deferred, c.Excluded, c.Uncertain, c.Remaining), share(c.Rates().Delivery))
 }
 
-// CSV writes a row a campaign.
-func (o Overview) CSV(w io.Writer) error {
+// Tables are the tables of an overview as CSV, the usual one first.
+var Tables = []string{"campaigns", "growth", "suppressed", "health", "returned"}
+
+// CSV writes one of the tables.
+func (o Overview) CSV(w io.Writer, table string) error {
+	switch table {
+	case "growth":
+		rows := [][]string{{"month", "new_contacts", "suppressed", "dead", "complained", "unsubscribed", "contacts"}}
+		for _, m := range o.List.Months {
+			rows = append(rows, append([]string{m.Name}, decimals(m.Added, m.Suppressed, m.Dead, m.Complained, m.Unsubscribed, m.Total)...))
+		}
+		return writeCSV(w, rows)
+	case "suppressed":
+		rows := [][]string{{"reason", "addresses"}}
+		for _, s := range o.List.Suppressed {
+			rows = append(rows, append([]string{s.Reason}, decimals(s.Count)...))
+		}
+		return writeCSV(w, rows)
+	case "health":
+		rows := [][]string{{"name", "count", "of", "rate", "low", "high", "warn", "limit", "verdict"}}
+		for _, h := range o.Health {
+			low, high := h.Interval()
+			rows = append(rows, slices.Concat([]string{h.Name}, decimals(h.Rate.Count, h.Rate.Of), []string{share(h.Rate), fraction(low), fraction(high), fraction(h.Warn), fraction(h.Limit), h.Verdict}))
+		}
+		return writeCSV(w, rows)
+	case "returned":
+		rows := [][]string{{"provider", "state", "reason", "hard", "recipients", "attempted", "rate"}}
+		for _, r := range o.Returns {
+			rows = append(rows, slices.Concat([]string{contact.Guard(r.Provider), string(r.State), contact.Guard(r.Reason), strconv.FormatBool(r.Hard)}, decimals(r.Count, r.Of), []string{share(r.Rate())}))
+		}
+		return writeCSV(w, rows)
+	}
+	return o.campaigns(w)
+}
+
+func decimals(all ...int64) []string {
+	var cells []string
+	for _, n := range all {
+		cells = append(cells, strconv.FormatInt(n, 10))
+	}
+	return cells
+}
+
+func fraction(f float64) string { return fmt.Sprintf("%.4f", f) }
+
+// share is empty for the rate of nothing.
+func share(r Rate) string {
+	if s, ok := r.Share(); ok {
+		return fraction(s)
+	}
+	return ""
+}
+
+// campaigns writes a row a campaign.
+func (o Overview) campaigns(w io.Writer) error {
 	rows := [][]string{append([]string{"campaign", "state", "begun", "finished"}, countColumns...)}
 	for _, c := range o.Campaigns {
 		finished := ""

@@ -64,8 +64,9 @@ type Overview struct {
 	Campaigns []Campaign // the newest first
 	Total     Counts
 	List      List
-	Returns   []Returned // of the campaigns of the last recentDays, by receiving provider and reason
-	Health    []Health   // of the same
+	Returns   []Returned     // of the campaigns of the last recentDays, by receiving provider and reason
+	Health    []Health       // of the same
+	Freezes   []store.Freeze // providers whose dead addresses are not believed, or wait for a person's word
 }
 
 // List is the health of the list.
@@ -126,7 +127,8 @@ func All(ctx context.Context, st *store.Store, lanes Lanes) (Overview, error) {
 		return o, err
 	}
 	o.Returns, o.Health = returns(recent, lanes.table.Lane), health(recent)
-	return o, nil
+	o.Freezes, err = st.Freezes(ctx, false)
+	return o, err
 }
 
 // One reports on one campaign, with times of the time zone of the lanes.

@@ -247,7 +247,7 @@ func TestCSV(t *testing.T) {
 		func(b *bytes.Buffer) error {
 			o, err := All(t.Context(), w.st, Lanes{now: w.now.In(tokyo)})
 			w.must(err)
-			return o.CSV(b)
+			return o.CSV(b, "")
 		},
 	} {
 		var b bytes.Buffer

@@ -25,6 +25,8 @@ type Story struct {
 	Marketing   bool // nothing keeps it from marketing mail
 	Operational bool // nothing keeps it from operational mail
 	Verdict     string
+	Held        string  // the provider whose freeze holds a suppression of it back; "": none
+	Evidence    []int64 // the recorded mails that its suppressions, or the one held back, came from
 	Entries     []Entry
 	Near        []string // of an unknown address: contacts that may be meant
 }
@@ -54,8 +56,12 @@ func tell(t store.Traces, a address.Address, lanes Lanes) Story {
 	text, zone := a.Text, lanes.now.Location()
 	s := Story{Address: text, Known: !t.Empty(), Contact: t.Contact.ID != 0}
 	s.Marketing, s.Operational = allowed(t)
-	s.Verdict = verdict(t, text, zone)
-	s.Entries = slices.Concat(changes(t.Changes), memberships(t.Memberships, zone), deliveries(t.Deliveries, lanes.waits(a.Domain()), zone), mails(t), events(t), silent(t))
+	s.Verdict = verdict(t, text, lanes.now)
+	if t.Held != nil {
+		s.Held = t.Held.Freeze.Lane
+	}
+	s.Evidence = evidence(t)
+	s.Entries = slices.Concat(changes(t.Changes), memberships(t.Memberships, zone), deliveries(t.Deliveries, lanes.waits(a.Domain()), zone), mails(t), events(t), silent(t), held(t, lanes.now))
 	for i := range s.Entries {
 		s.Entries[i].At = s.Entries[i].At.In(zone)
 	}
@@ -88,7 +94,8 @@ var because = map[string]string{
 }
 
 // verdict is one plain sentence: may the address be mailed, and if not, why.
-func verdict(t store.Traces, text string, zone *time.Location) string {
+func verdict(t store.Traces, text string, now time.Time) string {
+	zone := now.Location()
 	switch {
 	case len(t.Suppressions) > 0:
 		return suppressed(t.Suppressions[0], text, zone)
@@ -99,7 +106,48 @@ func verdict(t store.Traces, text string, zone *time.Location) string {
 	case t.Contact.ID == 0:
 		return fmt.Sprintf("%s is not among the contacts, so no new campaign reaches it; nothing is held against it.", text)
 	}
+	if t.Held != nil {
+		return heldBack(*t.Held, text, now)
+	}
 	return text + " can be mailed."
+}
+
+// heldBack tells of an address that came back dead from a provider that is not believed, and how a person decides.
+func heldBack(h store.Held, text string, now time.Time) string {
+	lane, until := h.Freeze.Lane, "until "+stamp(h.Freeze.Until, now.Location())
+	if !h.Freeze.Active(now) {
+		until = "up to " + stamp(h.Freeze.Until, now.Location()) + ", and nobody has decided yet"
+	}
+	return fmt.Sprintf("%s can be mailed: it came back dead, but its suppression is held back, because %s (cleaning there is frozen %s). "+
+		"If they are dead: mailer bounces release %s --suppress; if it was a block or a fault there: mailer bounces release %s --keep. "+
+		"Only this one: mailer suppressions add %s.%s", text, h.Freeze.Why(), until, lane, lane, text, evident(h.Evidence, h.Bounce))
+}
+
+// evident is the evidence of a suppression, with the command that shows the mail it came from.
+func evident(words string, mail int64) string {
+	text := ""
+	if words != "" {
+		text = fmt.Sprintf(" Evidence: %q", oneLine(words))
+	}
+	if mail != 0 {
+		text += fmt.Sprintf(" (mailer bounces show %d)", mail)
+	}
+	return text
+}
+
+// evidence is the recorded mails that suppressions came from, the oldest first.
+func evidence(t store.Traces) []int64 {
+	mails := []int64{}
+	for _, p := range t.Suppressions {
+		if p.Bounce != 0 {
+			mails = append(mails, p.Bounce)
+		}
+	}
+	if t.Held != nil && t.Held.Bounce != 0 {
+		mails = append(mails, t.Held.Bounce)
+	}
+	slices.Sort(mails)
+	return slices.Compact(mails)
 }
 
 // suppressed tells the suppression that blocks most; the others stand in the history.
@@ -113,10 +161,7 @@ func suppressed(p store.SuppressionRow, text string, zone *time.Location) string
 		effect = "no marketing mail is sent to it, only operational mail"
 	}
 	sentence := fmt.Sprintf("%s is suppressed %ssince %s because %s, %s.", text, whose, stamp(p.Since, zone), because[p.Reason], effect)
-	if p.Evidence != "" {
-		sentence += fmt.Sprintf(" Evidence: %q", oneLine(p.Evidence))
-	}
-	return sentence
+	return sentence + evident(p.Evidence, p.Bounce)
 }
 
 // changes tells which line of which file brought the contact and its values. A file that is imported every night says
@@ -291,7 +336,7 @@ func mails(t store.Traces) []Entry {
 		if m.Changed {
 			effect = "proves that the message was accepted"
 		}
-		entries = append(entries, Entry{m.At, "mail", fmt.Sprintf("a mail (%s) came to %s and %s", m.Kind, m.Source, effect),
+		entries = append(entries, Entry{m.At, "mail", fmt.Sprintf("a mail (%s) came to %s and %s (mailer bounces show %d)", m.Kind, m.Source, effect, m.ID),
 			map[string]any{"bounce": m.ID, "source": m.Source, "kind": m.Kind}})
 	}
 	return entries
@@ -346,6 +391,7 @@ func events(t store.Traces) []Entry {
 		fields := map[string]any{"campaign": e.Campaign, "reason": d.Reason, "status": d.Status, "text": cmp.Or(d.Text, d.Evidence), "key": e.Key}
 		if e.Bounce != 0 {
 			fields["bounce"] = e.Bounce
+			text += fmt.Sprintf(" (mailer bounces show %d)", e.Bounce)
 		}
 		entries = append(entries, Entry{e.At, e.Kind, text, fields})
 	}
@@ -377,10 +423,31 @@ func silent(t store.Traces) []Entry {
 			return e.Kind == "suppress" && e.Key == p.Key && detailOf(e).Reason == p.Reason
 		}) {
 			text := verdictOf(store.TracedEvent{Key: p.Key}, eventWords["suppress"], detail{Reason: p.Reason, Blocks: p.Blocks, Evidence: p.Evidence})
+			if p.Bounce != 0 {
+				text += fmt.Sprintf(" (mailer bounces show %d)", p.Bounce)
+			}
 			entries = append(entries, Entry{p.Since, "suppress", text, map[string]any{"reason": p.Reason, "blocks": p.Blocks, "text": p.Evidence, "key": p.Key}})
 		}
 	}
 	return entries
+}
+
+// held is the suppression that was held back from the first, of which no event tells. One that stood before the freeze was lifted by it,
+// and that is an event.
+func held(t store.Traces, now time.Time) []Entry {
+	if t.Held == nil || slices.ContainsFunc(t.Events, func(e store.TracedEvent) bool { return e.Kind == "unsuppress" && !e.At.Before(t.Held.Freeze.Began) }) {
+		return nil
+	}
+	h := *t.Held
+	text := fmt.Sprintf("hard_bounce is held back: %s is frozen until %s (mailer bounces freezes)", h.Freeze.Lane, stamp(h.Freeze.Until, now.Location()))
+	if h.Campaign != "" {
+		text = h.Campaign + ": " + text
+	}
+	fields := map[string]any{"campaign": h.Campaign, "provider": h.Freeze.Lane, "reason": suppression.HardBounce, "text": h.Evidence}
+	if h.Bounce != 0 {
+		fields["bounce"] = h.Bounce
+	}
+	return []Entry{{h.At, "held", text, fields}}
 }
 
 func stamp(t time.Time, zone *time.Location) string { return t.In(zone).Format("2006-01-02 15:04") }

@@ -42,15 +42,15 @@ func (w *world) told(s Story, verdict, want string) {
 func TestStoryOfABounce(t *testing.T) {
 	w := december(t)
 	w.told(w.why("Taro <ＴＡＲＯ＠example.jp>"),
-		`TARO@example.jp is suppressed since 2026-12-01 02:02 because the address is dead (hard bounce), no mail is sent to it. Evidence: "550 5.1.1 no such user taro@example.jp"`,
+		`TARO@example.jp is suppressed since 2026-12-01 02:02 because the address is dead (hard bounce), no mail is sent to it. Evidence: "550 5.1.1 no such user taro@example.jp" (mailer bounces show 1)`,
 		`12-01 01:00 import | members.csv, line 2 brought the contact
 12-01 01:00 list | joined the list 会員; consent: the form on the site on 2026-12-01 01:00
 12-01 02:00 planned | 2026-12-news: planned
 12-01 02:01 accepted | 2026-12-news: try 1 accepted through relay main, Message-ID <m1@example.com>: 250 ok
-12-01 02:02 bounce | 2026-12-news: came back, the address is dead: userunknown (there is no such mailbox): 550 5.1.1 no such user taro@example.jp
-12-01 02:02 suppress | 2026-12-news: suppressed: hard_bounce, "550 5.1.1 no such user taro@example.jp"
+12-01 02:02 bounce | 2026-12-news: came back, the address is dead: userunknown (there is no such mailbox): 550 5.1.1 no such user taro@example.jp (mailer bounces show 1)
+12-01 02:02 suppress | 2026-12-news: suppressed: hard_bounce, "550 5.1.1 no such user taro@example.jp" (mailer bounces show 1)
 `)
-	if s := w.why("taro@example.jp"); s.Marketing || s.Operational || !s.Contact || !s.Known {
+	if s := w.why("taro@example.jp"); s.Marketing || s.Operational || !s.Contact || !s.Known || !slices.Equal(s.Evidence, []int64{1}) || s.Held != "" {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -73,7 +73,7 @@ func TestStoryOfARefusalAndADeferral(t *testing.T) {
 func TestStoryOfAnUnsubscribe(t *testing.T) {
 	w := december(t)
 	s := w.why("shiro@example.jp")
-	if !strings.HasSuffix(s.Verdict, "because the person unsubscribed, no marketing mail is sent to it, only operational mail. Evidence: \"mail to the unsubscribe address\"") || s.Marketing || !s.Operational {
+	if !strings.HasSuffix(s.Verdict, "because the person unsubscribed, no marketing mail is sent to it, only operational mail. Evidence: \"mail to the unsubscribe address\" (mailer bounces show 3)") || s.Marketing || !s.Operational {
 		t.Errorf("got %s", s.Verdict)
 	}
 	if got := s.lines(); !strings.Contains(got, "accepted | 2026-12-news: accepted by relay main, Message-ID <m5@example.com>: 250 ok") || !strings.Contains(got, "unsubscribe | 2026-12-news: the person unsubscribed") {
@@ -169,11 +169,49 @@ func TestStandingAndMails(t *testing.T) {
 		"uncertain | news: try 1 uncertain through relay main: connection lost after the final dot: connection reset\n",
 		"resolved | news: try 1 resolved through relay main: settled by a mail: report\n",
 		"accepted | news: accepted by relay main",
-		"mail | a mail (bounce) came to imap://box/INBOX and proves that the message was accepted\n",
-		"mail | a mail (bounce) came to imap://box/INBOX and changed nothing\n",
+		"mail | a mail (bounce) came to imap://box/INBOX and proves that the message was accepted (mailer bounces show 1)\n",
+		"mail | a mail (bounce) came to imap://box/INBOX and changed nothing (mailer bounces show 2)\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in\n%s", want, got)
+		}
+	}
+}
+
+// A freeze holds a suppression back: one that stood already and was lifted by it, or one that never was. Either way the story says so, with
+// the commands that decide, also when the freeze is over and nobody has.
+func TestStoryOfWhatIsHeldBack(t *testing.T) {
+	a, err := address.Parse("taro@docomo.ne.jp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	freeze := store.Freeze{Lane: "docomo", Began: lanesNow, Until: lanesNow.Add(24 * time.Hour), Dead: 11, Of: 12}
+	lifted := store.TracedEvent{At: lanesNow, Kind: "unsuppress", Key: a.Key, Detail: `{"reason":"hard_bounce","why":"held back: so it is"}`}
+	for _, c := range []struct {
+		name   string
+		traces store.Traces
+		after  time.Duration
+		want   string // in the verdict
+		told   int    // entries of the kind held
+	}{
+		{"from the first", store.Traces{Held: &store.Held{Freeze: freeze, At: lanesNow, Evidence: "550 gone", Campaign: "news", Bounce: 7}}, 0,
+			`because 11 of 12 recipients at docomo turned out dead within a short time (cleaning there is frozen until 2026-11-27 09:01). If they are dead: mailer bounces release docomo --suppress; ` +
+				`if it was a block or a fault there: mailer bounces release docomo --keep. Only this one: mailer suppressions add taro@docomo.ne.jp. Evidence: "550 gone" (mailer bounces show 7)`, 1},
+		{"lifted", store.Traces{Held: &store.Held{Freeze: freeze, At: lanesNow.Add(-time.Minute)}, Events: []store.TracedEvent{lifted}}, 0, "is held back", 0},
+		{"over", store.Traces{Held: &store.Held{Freeze: freeze, At: lanesNow}}, 48 * time.Hour, "frozen up to 2026-11-27 09:01, and nobody has decided yet", 1},
+	} {
+		l := someLanes(t, nil)
+		l.now = l.now.Add(c.after)
+		c.traces.Contact.ID = 1
+		s := tell(c.traces, a, l)
+		told := 0
+		for _, e := range s.Entries {
+			if e.Kind == "held" {
+				told++
+			}
+		}
+		if !strings.Contains(s.Verdict, c.want) || told != c.told || s.Held != "docomo" || !s.Marketing {
+			t.Errorf("%s: told %d times, held %q: %s", c.name, told, s.Held, s.Verdict)
 		}
 	}
 }

@@ -44,9 +44,10 @@ type engine struct {
 	counts       *Counts
 	now          func() time.Time
 	warn         func(string)
-	firstPause   time.Duration // after a relay's wish for one, doubled each time up to maxPause
-	fresh        time.Duration // a claim that is older is made again: the lease may have gone to another process since
-	idle         time.Duration // a connection that stood still for longer is tried before it carries a message
+	froze        func(store.Freeze) // nil: nobody listens
+	firstPause   time.Duration      // after a relay's wish for one, doubled each time up to maxPause
+	fresh        time.Duration      // a claim that is older is made again: the lease may have gone to another process since
+	idle         time.Duration      // a connection that stood still for longer is tried before it carries a message
 
 	rec       *recorder
 	retriesAt time.Time // when the deferred are looked at again

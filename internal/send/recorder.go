@@ -157,6 +157,7 @@ func (r *recorder) commit(batch []request) {
 		r.e.gate.settled(o)
 	}
 	r.unsaved = r.unsaved[:0]
+	r.e.tellFroze()
 	r.e.obey(state)
 }
 
@@ -212,7 +213,17 @@ func (r *recorder) save(outcomes ...store.Outcome) error {
 	for _, o := range outcomes {
 		r.e.gate.settled(o)
 	}
+	r.e.tellFroze()
 	return nil
+}
+
+// tellFroze tells of providers that refuse everybody, and whose cleaning froze in the commit just made.
+func (e *engine) tellFroze() {
+	for _, f := range e.run.Froze() {
+		if e.froze != nil {
+			e.froze(f)
+		}
+	}
 }
 
 // obey follows what another terminal said about the campaign.

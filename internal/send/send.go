@@ -31,6 +31,7 @@ type Sender struct {
 	Store     *store.Store
 	Now       func() time.Time
 	Warn      func(text string)               // told of what goes on otherwise than planned; nil: nobody listens
+	Froze     func(store.Freeze)              // told of a provider that refuses everybody, as soon as it is not believed; nil: nobody listens
 	Listen    func(ctx context.Context) error // reads the bounce mailbox when a canary's hold is over; nil: nobody does
 
 	net func(ctx context.Context, network, addr string) (net.Conn, error) // how relays are reached; nil: by TCP
@@ -39,6 +40,12 @@ type Sender struct {
 func (s *Sender) warn(text string) {
 	if s.Warn != nil {
 		s.Warn(text)
+	}
+}
+
+func (s *Sender) froze(f store.Freeze) {
+	if s.Froze != nil {
+		s.Froze(f)
 	}
 }
 
@@ -100,6 +107,9 @@ type Summary struct {
 	TooLate  int64   `json:"-"` // were given up, because not_after has passed
 	Resolved int64   `json:"-"` // uncertain or failed ones that this run reopened or settled
 
+	Frozen  []string       `json:"frozen,omitempty"` // providers at which dead addresses of this run are held back
+	Freezes []store.Freeze `json:"-"`                // the same, with what is known of them
+
 	limited   bool   // the limit of this run ended it
 	Shortfall string `json:"-"` // what the relay did not do although it offers PIPELINING
 }
@@ -138,6 +148,9 @@ func (s *Sender) Run(soft, hard context.Context, p *Plan, counts *Counts) (Summa
 	if keeping := s.keepWord(ctx, soft, p, run, sum); err == nil {
 		err = keeping
 	}
+	if looking := sum.lookFrozen(ctx, run); err == nil {
+		err = looking
+	}
 	if closing := run.Close(ctx); err == nil {
 		err = closing
 	}
@@ -147,6 +160,15 @@ func (s *Sender) Run(soft, hard context.Context, p *Plan, counts *Counts) (Summa
 	}
 	sum.Balance, sum.Seconds = balance, time.Since(begin).Seconds()
 	return sum, err
+}
+
+// lookFrozen notes which providers are not believed any more, for the closing words.
+func (s *Summary) lookFrozen(ctx context.Context, run *store.Run) (err error) {
+	s.Freezes, err = run.Frozen(ctx)
+	for _, f := range s.Freezes {
+		s.Frozen = append(s.Frozen, f.Lane)
+	}
+	return err
 }
 
 // keepWord notes whether a person ended the run, by a signal or with a limit: mailer run then leaves those alone who were never tried.
@@ -254,7 +276,7 @@ func (s *Sender) engine(ctx context.Context, p *Plan, run *store.Run, rates *boo
 	e := &engine{
 		resumed: resumed, run: run, campaign: p.Campaign, fields: fields, compose: c.compose, release: c.template.Release, judge: judge, sample: sample, onlyDeferred: p.Request.OnlyDeferred,
 		retry: s.Workspace.Config.Retry, waitUntil: s.Now().Add(p.Request.Wait), expires: p.Campaign.Expires, notAfter: p.Content.NotAfter(), counts: counts,
-		now: s.Now, warn: s.warn, firstPause: p.Request.FirstBackoff, fresh: leaseTime / 2, idle: idleTime,
+		now: s.Now, warn: s.warn, froze: s.froze, firstPause: p.Request.FirstBackoff, fresh: leaseTime / 2, idle: idleTime,
 		guard: &guard{breaker: pace.NewBreaker(s.Workspace.Config.Breakers())},
 	}
 	if e.firstPause == 0 {

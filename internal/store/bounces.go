@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,97 +34,190 @@ type ReadMail struct {
 type Recorded struct {
 	ID         int64
 	Repeated   bool    // seen before, nothing was changed
-	Matched    bool    // the delivery is there
+	Matched    bool    // it is recorded with its delivery
+	Known      bool    // the delivery is there, also for a mail that was seen before
 	Suppressed bool    // a suppression was added
 	Held       *Freeze // its suppression is held back
 	Froze      *Freeze // this mail was one too many: the suppressions of before are held back too
-	Domain     string  // of the delivery
+	Address    string  // of the delivery
+	Domain     string  // likewise
 	suppression.Consequence
 	Changed []string
+
+	key string // of the delivery
 }
 
-// RecordMail writes a mail and all that follows from it in one transaction: the history, the delivery's state and the
-// suppression. Only a delivery proven by a signature is touched, and the address that is suppressed is the delivery's.
-func (s *Store) RecordMail(ctx context.Context, m ReadMail) (Recorded, error) {
-	row, err := mailRow(m)
+// PackedMail is a mail that is ready to be recorded: what takes time is done before the transaction.
+type PackedMail struct {
+	ReadMail // without Raw
+	verdict  string
+	packed   []byte
+}
+
+// PackMail prepares a mail for MailRecorder.
+func PackMail(m ReadMail) (PackedMail, error) {
+	verdict, err := json.Marshal(m.Verdict)
 	if err != nil {
-		return Recorded{}, fmt.Errorf("record mail: %w", err)
+		return PackedMail{}, fmt.Errorf("pack mail: %w", err)
 	}
-	var r Recorded
-	err = s.update(ctx, func(tx *sql.Tx) error {
-		r, err = s.recordMail(ctx, tx, m, row)
-		return err
+	packed, err := deflate(m.Raw)
+	m.Raw = nil
+	return PackedMail{m, string(verdict), packed}, wrap("pack mail", err)
+}
+
+// MailRecorder records mails on a connection of its own. It is for one goroutine.
+type MailRecorder struct {
+	s    *Store
+	d    *direct
+	told *foresight // of a dry run
+	held time.Duration
+}
+
+// MailRecorder makes one. Close it.
+func (s *Store) MailRecorder() *MailRecorder { return &MailRecorder{s: s, d: s.direct(patience)} }
+
+// Close closes the connection.
+func (r *MailRecorder) Close() error { return r.d.Close() }
+
+// Record writes mails, and all that follows from each: the history, the delivery's state and the suppression. Only a delivery proven by a
+// signature is touched, and the address that is suppressed is the delivery's.
+//
+// They share a transaction, because its end waits for the disk. Where one of them cannot be recorded, those before it are, each in a
+// transaction of its own: with an error, what is returned is about them, and the error about the mail that follows.
+func (r *MailRecorder) Record(ctx context.Context, mails []PackedMail) ([]Recorded, error) {
+	if r.told != nil {
+		return r.tell(ctx, mails)
+	}
+	all, err := r.together(ctx, mails)
+	if err == nil || len(mails) == 1 || ctx.Err() != nil || errors.Is(err, ErrLocked) {
+		return all, wrap("record mails", err)
+	}
+	r.s.bursts.forget()
+	for i := range mails {
+		one, err := r.together(ctx, mails[i:i+1])
+		if err != nil {
+			return all, wrap("record mail", err)
+		}
+		all = append(all, one...)
+	}
+	return all, nil
+}
+
+// together records mails in one transaction: all of them or none.
+func (r *MailRecorder) together(ctx context.Context, mails []PackedMail) ([]Recorded, error) {
+	all := make([]Recorded, len(mails))
+	var began time.Time
+	err := r.d.update(ctx, func() error {
+		began = time.Now()
+		for i, m := range mails {
+			var err error
+			if all[i], err = r.s.recordMail(ctx, r.cleaner(), m); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
-		return Recorded{}, fmt.Errorf("record mail: %w", err)
+		return nil, err
 	}
-	return r, nil
+	r.held = time.Since(began)
+	return all, nil
 }
 
-// mailRow is the part of a row that takes time to make: it is made before the transaction.
-func mailRow(m ReadMail) (row struct{ verdict, raw []byte }, err error) {
-	if row.verdict, err = json.Marshal(m.Verdict); err == nil {
-		row.raw, err = deflate(m.Raw)
+// Held is how long the last transaction kept the lock. The wait for it is not in it.
+func (r *MailRecorder) Held() time.Duration { return r.held }
+
+// tell is Record of a dry run.
+func (r *MailRecorder) tell(ctx context.Context, mails []PackedMail) ([]Recorded, error) {
+	var all []Recorded
+	for _, m := range mails {
+		one, err := r.told.mail(ctx, r, m)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, one)
 	}
-	return row, err
+	return all, nil
 }
 
-func (s *Store) recordMail(ctx context.Context, tx *sql.Tx, m ReadMail, row struct{ verdict, raw []byte }) (Recorded, error) {
+func (r *MailRecorder) cleaner() cleaner { return cleaner{r.d, r.d.query} }
+
+// RecordMail records one mail.
+func (s *Store) RecordMail(ctx context.Context, m ReadMail) (Recorded, error) {
+	packed, err := PackMail(m)
+	if err != nil {
+		return Recorded{}, err
+	}
+	r := s.MailRecorder()
+	all, err := r.Record(ctx, []PackedMail{packed})
+	if err = errors.Join(err, r.Close()); err != nil {
+		return Recorded{}, err
+	}
+	return all[0], nil
+}
+
+func (s *Store) recordMail(ctx context.Context, c cleaner, m PackedMail) (Recorded, error) {
 	var r Recorded
-	err := tx.QueryRowContext(ctx, `INSERT INTO bounces (source, digest, message_id, raw, kind, verdict, matched_by, forged, asks, read_at)
+	var err error
+	r.ID, err = c.number(`INSERT INTO bounces (source, digest, message_id, raw, kind, verdict, matched_by, forged, asks, read_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING RETURNING id`,
-		m.Source, m.Digest, m.Verdict.MessageID, row.raw, m.Verdict.Kind, string(row.verdict), m.MatchedBy, m.Forged, suppression.Asks(m.Verdict), s.millis()).Scan(&r.ID)
-	if errors.Is(err, sql.ErrNoRows) {
-		r.Repeated = true
-		return r, nil
-	}
+		m.Source, m.Digest, m.Verdict.MessageID, m.packed, m.Verdict.Kind, m.verdict, m.MatchedBy, m.Forged, suppression.Asks(m.Verdict), s.millis())
+	r.Repeated = r.ID == 0
 	if err != nil || m.Delivery == 0 {
 		return r, err
 	}
-	err = s.follow(ctx, tx, m, &r)
-	return r, err
+	if r.Repeated {
+		_, err = about(c, m.ReadMail)
+		r.Known = err == nil
+		return r, ignore(err, sql.ErrNoRows)
+	}
+	return r, s.follow(ctx, c, m.ReadMail, &r)
+}
+
+// ignore is nil for an error that is none here.
+func ignore(err, none error) error {
+	if errors.Is(err, none) {
+		return nil
+	}
+	return err
 }
 
 // follow applies the consequence of a recorded mail to its delivery.
-func (s *Store) follow(ctx context.Context, tx *sql.Tx, m ReadMail, r *Recorded) error {
-	d, err := settleable(ctx, tx, m.Delivery)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
+func (s *Store) follow(ctx context.Context, c cleaner, m ReadMail, r *Recorded) error {
+	d, err := about(c, m)
 	if err != nil {
-		return err
+		return ignore(err, sql.ErrNoRows)
 	}
-	r.Matched, r.Domain = true, d.domain()
+	r.Known, r.Matched, r.Domain, r.Address, r.key = true, true, d.domain(), d.address, d.key
 	r.Consequence = suppression.Decide(m.Verdict, d.address)
 	if IsForgotten(d.key) { // the mail still counts; what it says of the person is not kept
 		r.Text = ""
-		if _, err := tx.ExecContext(ctx, "UPDATE bounces SET raw = x'', verdict = '{}' WHERE id = ?", r.ID); err != nil {
+		if _, err := c.ExecContext(ctx, "UPDATE bounces SET raw = x'', verdict = '{}' WHERE id = ?", r.ID); err != nil {
 			return err
 		}
 	}
-	if twin, err := s.twin(ctx, tx, m, r.ID); err != nil {
+	if twin, err := s.twin(c, m, r.ID); err != nil {
 		return err
 	} else if twin {
 		r.Consequence, r.Repeated = suppression.Consequence{}, true
-	} else if err := s.apply(ctx, tx, d, r); err != nil {
+	} else if err := s.apply(ctx, c, d, r); err != nil {
 		return err
 	}
 	changed, err := json.Marshal(append([]string{}, r.Changed...))
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "UPDATE bounces SET delivery = ?, changed = ? WHERE id = ?", m.Delivery, string(changed), r.ID)
+	_, err = c.ExecContext(ctx, "UPDATE bounces SET delivery = ?, changed = ? WHERE id = ?", m.Delivery, string(changed), r.ID)
 	return err
 }
 
 // twin reports whether the same mail was recorded before with other trace fields: a copy by another way.
-func (s *Store) twin(ctx context.Context, tx *sql.Tx, m ReadMail, id int64) (bool, error) {
+func (s *Store) twin(c cleaner, m ReadMail, id int64) (bool, error) {
 	if m.Verdict.MessageID == "" {
 		return false, nil
 	}
-	var n int
-	err := tx.QueryRowContext(ctx, "SELECT count(*) FROM bounces WHERE delivery = ? AND message_id = ? AND kind = ? AND id <> ?",
-		m.Delivery, m.Verdict.MessageID, m.Verdict.Kind, id).Scan(&n)
+	n, err := c.number("SELECT count(*) FROM bounces WHERE delivery = ? AND message_id = ? AND kind = ? AND id <> ?",
+		m.Delivery, m.Verdict.MessageID, m.Verdict.Kind, id)
 	return n > 0, err
 }
 
@@ -141,30 +235,54 @@ func (d settled) domain() string {
 	return domain
 }
 
-func settleable(ctx context.Context, tx *sql.Tx, id int64) (settled, error) {
-	d := settled{id: id}
-	err := tx.QueryRowContext(ctx, "SELECT campaign, attempts, key, address, state, relay FROM deliveries WHERE id = ?", id).
-		Scan(&d.campaign, &d.attempts, &d.key, &d.address, &d.state, &d.relay)
+// settleable reads a delivery; sql.ErrNoRows: there is none.
+func settleable(c cleaner, id int64) (settled, error) {
+	d, found := settled{id: id}, false
+	err := c.ask(func(row []driver.Value) error {
+		found = true
+		d.campaign, _ = row[0].(int64)
+		d.attempts, _ = row[1].(int64)
+		d.key, _ = row[2].(string)
+		d.address, _ = row[3].(string)
+		state, _ := row[4].(string)
+		d.state = delivery.State(state)
+		d.relay, _ = row[5].(string)
+		return nil
+	}, "SELECT campaign, attempts, key, address, state, relay FROM deliveries WHERE id = ?", id)
+	if err == nil && !found {
+		err = sql.ErrNoRows
+	}
 	return d, err
 }
 
-func (s *Store) apply(ctx context.Context, tx *sql.Tx, d settled, r *Recorded) error {
-	c := r.Consequence
-	if err := s.settleByMail(ctx, tx, d, r); err != nil {
+// about reads the delivery that a mail is about; sql.ErrNoRows: there is none, or another one has its id by now.
+func about(c cleaner, m ReadMail) (settled, error) {
+	gone, err := lost(c, m)
+	if err != nil {
+		return settled{}, err
+	}
+	if gone {
+		return settled{}, sql.ErrNoRows
+	}
+	return settleable(c, m.Delivery)
+}
+
+func (s *Store) apply(ctx context.Context, c cleaner, d settled, r *Recorded) error {
+	if err := s.settleByMail(ctx, c, d, r); err != nil {
 		return err
 	}
-	if c.Event != "" {
-		detail, err := json.Marshal(map[string]any{"reason": c.Reason, "status": c.Enhanced, "code": c.Code, "text": c.Text})
+	if r.Event != "" {
+		detail, err := json.Marshal(map[string]any{"reason": r.Reason, "status": r.Enhanced, "code": r.Code, "text": r.Text})
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO events (at, kind, key, delivery, campaign, bounce, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
-			s.millis(), c.Event, d.key, d.id, d.campaign, r.ID, string(detail))
+		_, err = c.ExecContext(ctx, "INSERT INTO events (at, kind, key, delivery, campaign, bounce, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
+			s.millis(), r.Event, d.key, d.id, d.campaign, r.ID, string(detail))
 		if err != nil {
 			return err
 		}
 	}
-	did, err := s.clean(ctx, cleanerOf(ctx, tx), d, r)
+	did, err := s.clean(ctx, c, d, r)
 	if err != nil {
 		return err
 	}
@@ -199,15 +317,14 @@ func (s *Store) clean(ctx context.Context, c cleaner, d settled, r *Recorded) (c
 }
 
 // settleByMail moves the delivery to the state that the mail proves.
-func (s *Store) settleByMail(ctx context.Context, tx *sql.Tx, d settled, r *Recorded) error {
-	c := r.Consequence
-	next := suppression.Next(d.state, c.State)
+func (s *Store) settleByMail(ctx context.Context, c cleaner, d settled, r *Recorded) error {
+	next := suppression.Next(d.state, r.State)
 	if next == d.state {
 		return nil
 	}
 	r.Changed = append(r.Changed, fmt.Sprintf("delivery: %s -> %s", d.state, next))
 	if d.state == delivery.Uncertain || d.state == delivery.Sending {
-		_, err := tx.ExecContext(ctx, "INSERT INTO attempts (delivery, number, at, relay, outcome, reason) VALUES (?, ?, ?, ?, 'resolved', ?)",
+		_, err := c.ExecContext(ctx, "INSERT INTO attempts (delivery, number, at, relay, outcome, reason) VALUES (?, ?, ?, ?, 'resolved', ?)",
 			d.id, d.attempts, s.millis(), d.relay, "settled by a mail: "+r.kind())
 		if err != nil {
 			return err
@@ -215,18 +332,18 @@ func (s *Store) settleByMail(ctx context.Context, tx *sql.Tx, d settled, r *Reco
 	}
 	if d.state == delivery.Accepted {
 		// When the relay took it, and in what words, is evidence: the delivery's own columns are about to tell of the bounce.
-		_, err := tx.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, phase, outcome, code, enhanced, reply)
+		_, err := c.ExecContext(ctx, `INSERT INTO attempts (delivery, number, at, relay, phase, outcome, code, enhanced, reply)
 			SELECT id, attempts, updated_at, relay, 'dot', 'accepted', code, enhanced, reply FROM deliveries WHERE id = ?`, d.id)
 		if err != nil {
 			return err
 		}
 	}
 	if next == delivery.Accepted {
-		_, err := tx.ExecContext(ctx, "UPDATE deliveries SET state = ?, reason = '', updated_at = ? WHERE id = ?", string(next), s.millis(), d.id)
+		_, err := c.ExecContext(ctx, "UPDATE deliveries SET state = ?, reason = '', updated_at = ? WHERE id = ?", string(next), s.millis(), d.id)
 		return err
 	}
-	_, err := tx.ExecContext(ctx, "UPDATE deliveries SET state = ?, reason = ?, code = ?, enhanced = ?, reply = ?, updated_at = ? WHERE id = ?",
-		string(next), c.Reason, c.Code, c.Enhanced, c.Text, s.millis(), d.id)
+	_, err := c.ExecContext(ctx, "UPDATE deliveries SET state = ?, reason = ?, code = ?, enhanced = ?, reply = ?, updated_at = ? WHERE id = ?",
+		string(next), r.Reason, r.Code, r.Enhanced, r.Text, s.millis(), d.id)
 	return err
 }
 

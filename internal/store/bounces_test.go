@@ -2,8 +2,12 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"mailer/internal/bounce"
 )
@@ -59,5 +63,95 @@ func TestRecordedMailsAreListedWithTheirBytes(t *testing.T) {
 	}
 	if _, err := s.BounceMail(ctx, 99); err == nil {
 		t.Error("mail 99 is there")
+	}
+}
+
+// Mails that share a transaction do what they do one by one: each sees what those before it did.
+func TestTogetherAsOneByOne(t *testing.T) {
+	var results, contents [2]string
+	for i, together := range []bool{false, true} {
+		s, now := openClean(t, nil)
+		mailNumber = 0
+		var dead []string
+		for n := range 14 {
+			dead = append(dead, fmt.Sprintf("d%02d@docomo.ne.jp", n))
+		}
+		ids := sent(t, s, 1, append(dead, "a@x.example", "b@x.example")...)
+		*now = now.Add(time.Hour)
+		var mails []ReadMail
+		for n, a := range dead {
+			mails = append(mails, came(ids[n], a, bounce.UserUnknown, true))
+		}
+		mails = append(mails, came(ids[14], "a@x.example", bounce.MailboxFull, false), came(ids[14], "a@x.example", bounce.UserUnknown, true), mails[3], came(999, "n@x.example", bounce.UserUnknown, true))
+		twin := mails[14]
+		twin.Digest = "another way"
+		complaint := came(ids[15], "b@x.example", "", false)
+		complaint.Verdict.Kind, complaint.Verdict.Bounces = bounce.KindComplaint, nil
+		mails = append(mails, twin, complaint)
+		r := s.MailRecorder()
+		defer r.Close()
+		size := 1
+		if together {
+			size = len(mails)
+		}
+		for some := range slices.Chunk(packed(t, mails...), size) {
+			all, err := r.Record(t.Context(), some)
+			if err != nil || len(all) != len(some) {
+				t.Fatalf("%d recorded, %v", len(all), err)
+			}
+			for _, r := range all {
+				text, err := json.Marshal(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				results[i] += string(text) + "\n"
+			}
+		}
+		for _, query := range []string{
+			"SELECT group_concat(id || digest || coalesce(delivery, 0) || changed) FROM bounces", "SELECT group_concat(id || kind || key || coalesce(bounce, 0) || detail) FROM events",
+			"SELECT group_concat(id || key || reason || blocks || coalesce(bounce, 0)) FROM suppressions", "SELECT group_concat(key || bounce) FROM held",
+			"SELECT group_concat(lane || dead || ' ' || of) FROM freezes", "SELECT group_concat(id || state || reason || reply) FROM deliveries", "SELECT group_concat(delivery || outcome) FROM attempts",
+		} {
+			var text string
+			if err := s.read.QueryRow("SELECT coalesce((" + query + "), 'none')").Scan(&text); err != nil {
+				t.Fatal(err)
+			}
+			contents[i] += text + "\n"
+		}
+	}
+	if results[0] != results[1] {
+		t.Errorf("one by one:\n%stogether:\n%s", results[0], results[1])
+	}
+	if contents[0] != contents[1] || !strings.Contains(contents[0], "docomo") {
+		t.Errorf("one by one:\n%stogether:\n%s", contents[0], contents[1])
+	}
+}
+
+// A freeze that is taken back with its transaction, because another mail of it could not be recorded, comes with the same mail again.
+func TestFreezeAfterABrokenBatch(t *testing.T) {
+	s, _ := openClean(t, nil)
+	var dead []string
+	for n := range 14 {
+		dead = append(dead, fmt.Sprintf("d%02d@docomo.ne.jp", n))
+	}
+	ids := sent(t, s, 1, dead...)
+	var mails []ReadMail
+	for n, a := range dead {
+		mails = append(mails, came(ids[n], a, bounce.UserUnknown, true))
+	}
+	broken := mails[0]
+	broken.Digest, broken.MatchedBy = "broken", "nonsense" // a CHECK refuses it
+	r := s.MailRecorder()
+	defer r.Close()
+	all, err := r.Record(t.Context(), packed(t, append(mails, broken)...))
+	if err == nil || len(all) != len(mails) {
+		t.Fatalf("%d recorded, %v", len(all), err)
+	}
+	at := slices.IndexFunc(all, func(r Recorded) bool { return r.Froze != nil })
+	other, _ := openClean(t, nil)
+	sent(t, other, 1, dead...)
+	want := slices.IndexFunc(mails, func(m ReadMail) bool { return record(t, other, m).Froze != nil })
+	if at < 0 || at != want {
+		t.Errorf("mail %d froze the provider, want %d", at, want)
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -71,6 +73,7 @@ type Freeze struct {
 	Word     string    // what the person said: suppress or keep
 	Dead, Of int64     // when it began: so many of so many recipients
 	Held     int64     // suppressions that are held back
+	Domains  []string  // when it begins: whose suppressions of the window were taken back
 }
 
 // Active reports whether it holds at a time.
@@ -107,7 +110,7 @@ func (s *Store) died(ctx context.Context, c cleaner, who subject, evidence strin
 	if _, err := c.ExecContext(ctx, "DELETE FROM held WHERE key = ?", who.key); err != nil { // of a freeze that is over
 		return out, err
 	}
-	if out.froze, err = s.burst(ctx, c, lane); out.froze != nil {
+	if out.froze, err = s.burst(ctx, c, lane, who.campaign); out.froze != nil {
 		out.suppressed, out.held = "", out.froze
 	}
 	return out, err
@@ -133,31 +136,43 @@ func (s *Store) frozen(c cleaner, lane string) (f *Freeze, err error) {
 // deadSlots is into how many slots the window of a freeze is cut.
 const deadSlots = 12
 
-// burst counts a dead address of a lane, and freezes the lane when there are too many of them.
-func (s *Store) burst(ctx context.Context, c cleaner, lane string) (*Freeze, error) {
+// slot is that of now.
+func (s *Store) slot() int64 {
+	return s.millis() / max(s.policy.Freeze.Window.Milliseconds()/deadSlots, 1)
+}
+
+// burst counts a dead address of a lane, of a message of a campaign, and freezes the lane when there are too many of them.
+func (s *Store) burst(ctx context.Context, c cleaner, lane string, campaign int64) (*Freeze, error) {
 	rule := s.policy.Freeze
 	if rule.Share <= 0 || lane == "" { // a person who was forgotten has no domain
 		return nil, nil
 	}
-	now := s.now()
-	width := max(rule.Window.Milliseconds()/deadSlots, 1)
-	slot := now.UnixMilli() / width
-	if _, err := c.ExecContext(ctx, "DELETE FROM dead_counts WHERE slot <= ? OR slot > ?", slot-deadSlots, slot+1); err != nil {
-		return nil, err
+	slot := s.slot()
+	if s.bursts.turned(slot) {
+		if _, err := c.ExecContext(ctx, "DELETE FROM dead_counts WHERE slot <= ? OR slot > ?", slot-deadSlots, slot+1); err != nil {
+			return nil, err
+		}
 	}
 	if _, err := c.ExecContext(ctx, `INSERT INTO dead_counts (lane, slot, dead) VALUES (?, ?, 1)
 		ON CONFLICT (lane, slot) DO UPDATE SET dead = dead_counts.dead + 1`, lane, slot); err != nil {
 		return nil, err
 	}
-	dead, err := c.number("SELECT sum(dead) FROM dead_counts WHERE lane = ?", lane)
+	dead, err := c.number("SELECT sum(dead) FROM dead_counts WHERE lane = ? AND slot > ? AND slot <= ?", lane, slot-deadSlots, slot+1)
 	if err != nil || dead < rule.Least || !s.bursts.look(lane, dead) {
 		return nil, err
 	}
+	_, known := s.providers.Provider(lane)
+	if most, ok := s.bursts.most(lane, campaign, slot, dead); ok {
+		if most.known = known; !most.bursts(rule) {
+			return nil, nil
+		}
+	}
+	now := s.now()
 	trusted, since, err := s.released(c, lane, now)
 	if err != nil || trusted {
 		return nil, err
 	}
-	b, err := s.countBurst(c, lane, max(since, now.Add(-rule.Window).UnixMilli()))
+	b, err := s.countBurst(c, lane, since)
 	if err != nil || !b.bursts(rule) {
 		return nil, err
 	}
@@ -197,18 +212,24 @@ const (
 	hadArrived = `CASE WHEN EXISTS (SELECT 1 FROM deliveries AS e WHERE e.key = d.key AND e.id < d.id AND e.state = 'accepted') THEN 1 ELSE 0 END`
 )
 
-// countBurst counts the dead of a lane since a time, more of them that stand nowhere yet, and the recipients there of the campaigns
-// that they are of.
-func (s *Store) countBurst(c cleaner, lane string, since int64, more ...subject) (burstCount, error) {
-	b := burstCount{since: since}
+// countBurst counts the dead of a lane in the window, and not before since; more of them that stand nowhere yet (rows as of deadThere);
+// and the recipients there of the campaigns that they are of.
+func (s *Store) countBurst(c cleaner, lane string, since int64, more ...[]driver.Value) (burstCount, error) {
+	window := s.now().Add(-s.policy.Freeze.Window).UnixMilli()
+	b := burstCount{since: max(since, window)}
 	_, b.known = s.providers.Provider(lane)
 	var campaigns []int64
+	all := map[string]scanned{}
 	count := func(row []driver.Value) error {
 		domain, _ := row[0].(string)
 		campaign, _ := row[1].(int64)
 		dead, _ := row[2].(int64)
 		turned, _ := row[3].(int64)
-		if s.providers.Lane(domain) != lane {
+		its := s.providers.Lane(domain)
+		one := all[its]
+		one.dead, one.turned = one.dead+dead, one.turned+turned
+		all[its] = one
+		if its != lane {
 			return nil
 		}
 		b.dead, b.turned = b.dead+dead, b.turned+turned
@@ -220,41 +241,85 @@ func (s *Store) countBurst(c cleaner, lane string, since int64, more ...subject)
 		}
 		return nil
 	}
-	err := c.ask(count, deadSince, since)
-	for _, who := range more {
-		if err == nil {
-			err = c.ask(count, deadThere, who.delivery)
-		}
+	err := c.ask(count, deadSince, b.since)
+	if err == nil && b.since == window {
+		err = s.remember(c, all)
 	}
-	slices.Sort(campaigns)
-	name := fmt.Sprint(lane, campaigns)
-	if b.of = s.bursts.recipients(name); b.of > 0 && !s.policy.Freeze.Bursts(b.dead, b.of) {
-		return b, err // there are more of them by now, if anything
+	for _, row := range more {
+		err = errors.Join(err, count(row))
+	}
+	b.of = s.bursts.recipients(lane, campaigns...)
+	if err != nil || !b.bursts(s.policy.Freeze) {
+		return b, err // there are more recipients by now, if anything
 	}
 	b.of = 0
 	for _, campaign := range campaigns {
+		answered, err := s.answered(c, campaign)
 		if err != nil {
 			return b, err
 		}
-		err = c.ask(func(row []driver.Value) error {
-			domain, _ := row[0].(string)
-			n, _ := row[1].(int64)
-			if s.providers.Lane(domain) == lane {
-				b.of += n
-			}
-			return nil
-		}, answeredByDomain, campaign)
+		b.of += answered[lane]
 	}
-	s.bursts.counted(name, b.of)
-	return b, err
+	return b, nil
 }
 
-// bursts is what this process knows of the dead at each lane: to count a lane's recipients takes a look at a whole campaign, so it is
-// done at every tenth dead address more, and not where it can say nothing new.
+// remember notes what was found of all lanes in the window.
+func (s *Store) remember(c cleaner, all map[string]scanned) error {
+	slot := s.slot()
+	err := c.ask(func(row []driver.Value) error {
+		lane, _ := row[0].(string)
+		one := all[lane]
+		one.counted, _ = row[1].(int64)
+		all[lane] = one
+		return nil
+	}, "SELECT lane, sum(dead) FROM dead_counts WHERE slot > ? AND slot <= ? GROUP BY lane", slot-deadSlots, slot+1)
+	if err == nil {
+		s.bursts.found(slot, maps.Clone(all)) // what stands nowhere yet is not in it
+	}
+	return err
+}
+
+// answered counts by lane who of a campaign had an answer from the relay.
+func (s *Store) answered(c cleaner, campaign int64) (map[string]int64, error) {
+	all := map[string]int64{}
+	err := c.ask(func(row []driver.Value) error {
+		domain, _ := row[0].(string)
+		n, _ := row[1].(int64)
+		all[s.providers.Lane(domain)] += n
+		return nil
+	}, answeredByDomain, campaign)
+	if err == nil {
+		few := func(_ string, n int64) bool { return n < s.policy.Freeze.Least }
+		large := maps.Clone(all)
+		maps.DeleteFunc(large, few)
+		s.bursts.counted(campaign, large)
+	}
+	return all, err
+}
+
+// bursts is what this process knows of the dead at each lane. To count them takes a look at all that died in the window, and to count a
+// lane's recipients one at a whole campaign; a transaction that does that holds up a running send. So a lane is looked at at every
+// tenth dead address more, what is found of the other lanes is kept, and it is not done where it can say nothing new.
 type bursts struct {
 	mu   sync.Mutex
+	slot int64 // the last one in which old counts were deleted
 	next map[string]int64
-	of   map[string]int64
+	of   map[int64]map[string]int64 // recipients by campaign and lane, when they were counted: by now there may be more
+
+	scan     map[string]scanned // the window, when it was looked through
+	scanSlot int64
+}
+
+// scanned is what the window held of a lane, and what dead_counts said at that time.
+type scanned struct{ dead, turned, counted int64 }
+
+// turned reports whether a slot is a new one.
+func (b *bursts) turned(slot int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := b.slot
+	b.slot = slot
+	return before != slot
 }
 
 func (b *bursts) look(lane string, dead int64) bool {
@@ -264,22 +329,56 @@ func (b *bursts) look(lane string, dead int64) bool {
 		return false
 	}
 	if b.next == nil {
-		b.next, b.of = map[string]int64{}, map[string]int64{}
+		b.next = map[string]int64{}
 	}
 	b.next[lane] = dead + max(1, dead/10)
 	return true
 }
 
-func (b *bursts) recipients(name string) int64 {
+// most is what a lane can have come to at most, since the window was looked through: dead_counts says how many died since, as long as no
+// slot of it went out of the window.
+func (b *bursts) most(lane string, campaign, slot, dead int64) (burstCount, bool) {
+	of := b.recipients(lane, campaign)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.of[name]
+	if b.scan == nil || b.scanSlot != slot {
+		return burstCount{}, false
+	}
+	then := b.scan[lane]
+	return burstCount{dead: then.dead + dead - then.counted, turned: then.turned + dead - then.counted, of: of}, true
 }
 
-func (b *bursts) counted(name string, of int64) {
+func (b *bursts) found(slot int64, all map[string]scanned) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.of[name] = of
+	b.scan, b.scanSlot = all, slot
+}
+
+// forget makes the next dead address of each lane be looked at: what was seen in a transaction that was taken back did not happen.
+func (b *bursts) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.next)
+	b.scan, b.slot = nil, 0
+}
+
+// recipients is how many a lane has in campaigns, at least.
+func (b *bursts) recipients(lane string, campaigns ...int64) (n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, campaign := range campaigns {
+		n += b.of[campaign][lane]
+	}
+	return n
+}
+
+func (b *bursts) counted(campaign int64, lanes map[string]int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.of == nil {
+		b.of = map[int64]map[string]int64{}
+	}
+	b.of[campaign] = lanes
 }
 
 // deadRow is the suppression of a dead address from id, key, evidence, delivery, bounce and created_at.
@@ -298,7 +397,7 @@ func deadRow(row []driver.Value) SuppressionRow {
 // freeze begins a freeze, and takes back what the lane's dead addresses suppressed in the window.
 func (s *Store) freeze(ctx context.Context, c cleaner, lane string, b burstCount) (*Freeze, error) {
 	now := s.now()
-	f := &Freeze{Lane: lane, Began: now, Until: now.Add(s.policy.Freeze.For), Dead: b.dead, Of: max(b.of, b.dead)}
+	f := &Freeze{Lane: lane, Began: now, Until: now.Add(s.policy.Freeze.For), Dead: b.dead, Of: max(b.of, b.dead), Domains: b.domains}
 	_, err := c.ExecContext(ctx, "INSERT INTO freezes (lane, began, until, dead, of) VALUES (?, ?, ?, ?, ?)", lane, now.UnixMilli(), f.Until.UnixMilli(), f.Dead, f.Of)
 	if err != nil {
 		return nil, err

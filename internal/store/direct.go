@@ -74,7 +74,7 @@ func (d *direct) open() error {
 	if d.conn != nil {
 		return nil
 	}
-	conn, err := d.s.write.Driver().Open(dsn(d.s.path, roomInMemory, ""))
+	conn, err := d.s.write.Driver().Open(dsn(d.s.path, roomOnDisk, "")) // the burst of a provider is counted by sorting all recipients
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type Forgotten struct {
 	Events     int64    `json:"events"`
 	Mentions   int64    `json:"mentions"`  // replies, reports and evidence about others that named the address
 	Campaigns  []string `json:"campaigns"` // whose frozen text names the address; they stay
-	Copies     []string `json:"copies"`    // files beside the database, made before a migration, that may hold the person
+	Copies     []string `json:"copies"`    // files beside the database, made before a migration or a restore, that may hold the person
 	Log        bool     `json:"log"`       // the write-ahead log could not be emptied: another process reads
 }
 
@@ -161,7 +161,7 @@ func forgetLanes(ctx context.Context, tx *sql.Tx, key, domain string) error {
 	return err
 }
 
-// copies are the files that migrations left beside the database.
+// copies are the files that migrations and restores left beside the database.
 func (s *Store) copies() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Dir(s.path))
 	if err != nil {
@@ -169,7 +169,8 @@ func (s *Store) copies() ([]string, error) {
 	}
 	names := []string{}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), filepath.Base(s.path)+".schema") {
+		base := filepath.Base(s.path)
+		if strings.HasPrefix(e.Name(), base+".schema") || strings.HasPrefix(e.Name(), base+keptMark) {
 			names = append(names, filepath.Join(filepath.Dir(s.path), e.Name()))
 		}
 	}

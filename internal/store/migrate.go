@@ -27,7 +27,7 @@ func (s *Store) migrate(ctx context.Context, files fs.FS, version int64) error {
 	if version == int64(len(names)) {
 		return nil
 	}
-	if version > 0 {
+	if version > 0 && !s.noCopy {
 		if err := s.copyBefore(ctx, version); err != nil {
 			return err
 		}

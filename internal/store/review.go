@@ -78,7 +78,7 @@ func (s *Store) decide(ctx context.Context, tx *sql.Tx, id int64, word string) e
 // message they answer, and so whose wish it is.
 func (s *Store) grant(ctx context.Context, tx *sql.Tx, b BounceRow, keys []string) ([]Recorded, error) {
 	if b.Delivery != 0 {
-		d, err := settleable(ctx, tx, b.Delivery)
+		d, err := settleable(cleanerOf(ctx, tx), b.Delivery)
 		if err != nil {
 			return nil, err
 		}
@@ -122,18 +122,19 @@ func (s *Store) confirmOne(ctx context.Context, tx *sql.Tx, b BounceRow, key str
 	if err != nil {
 		return r, err
 	}
-	d, err := settleable(ctx, tx, last)
+	c := cleanerOf(ctx, tx)
+	d, err := settleable(c, last)
 	if err != nil {
 		return r, err
 	}
 	r.Matched, r.Domain, r.Consequence = true, d.domain(), suppression.Decide(b.Verdict, d.address)
-	if err := s.apply(ctx, tx, d, &r); err != nil {
+	if err := s.apply(ctx, c, d, &r); err != nil {
 		return r, err
 	}
 	if _, err := tx.ExecContext(ctx, "UPDATE bounces SET delivery = ?, matched_by = 'person' WHERE id = ?", last, b.ID); err != nil {
 		return r, err
 	}
-	return r, cleanerOf(ctx, tx).noteChanged(ctx, b.ID, r.Changed...)
+	return r, c.noteChanged(ctx, b.ID, r.Changed...)
 }
 
 // DismissMail notes that a mail is to do nothing.
@@ -362,7 +363,7 @@ func (s *Store) rejudge(ctx context.Context, tx *sql.Tx, was BounceRow, m ReadMa
 		return err
 	}
 	if m.Delivery != 0 {
-		if err := s.follow(ctx, tx, m, &r.Recorded); err != nil {
+		if err := s.follow(ctx, cleanerOf(ctx, tx), m, &r.Recorded); err != nil {
 			return err
 		}
 	}

@@ -37,6 +37,9 @@ type Run struct {
 	d      *direct
 	claim  []sized
 	accept []sized
+	now    []cleaned       // what frozen providers have to do with, in the commit under way
+	froze  []Freeze        // providers whose cleaning froze, and nobody was told yet
+	frozen map[string]bool // providers at which dead addresses of this run are held back
 }
 
 // HolderName is the holder of a lease for people. The whole says more ("host/namespace/boot pid 7 start 9"), so that another process
@@ -203,6 +206,7 @@ func acceptText(n int) string {
 func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (claimed []Claimed, state string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.now = nil
 	err = r.d.update(ctx, func() error {
 		m := r.meters()
 		var err error
@@ -211,6 +215,9 @@ func (r *Run) Commit(ctx context.Context, claims []Claim, outcomes []Outcome) (c
 		}
 		return m.save()
 	})
+	if err == nil {
+		r.keepFrozen()
+	}
 	return claimed, state, err
 }
 
@@ -441,12 +448,16 @@ func (r *Run) clean(ctx context.Context, o Outcome, reply string) error {
 		return nil
 	}
 	c := cleaner{r.d, r.d.query}
+	did := cleaned{}
 	who := subject{delivery: o.Delivery, campaign: r.campaign, key: o.Key, domain: o.Key[strings.LastIndexByte(o.Key, '@')+1:]}
 	var err error
 	if o.Decision.Hard {
-		_, err = r.s.died(ctx, c, who, reply)
+		did, err = r.s.died(ctx, c, who, reply)
 	} else {
-		_, err = r.s.softened(ctx, c, who)
+		did, err = r.s.softened(ctx, c, who)
+	}
+	if did.held != nil {
+		r.now = append(r.now, did)
 	}
 	return err
 }

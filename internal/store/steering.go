@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -80,6 +81,40 @@ func (r *Run) Heard(ctx context.Context, after int64) ([]Heard, int64, error) {
 // Events are found by their ids: the new ones are few, whichever campaign they are of.
 const heard = `SELECT e.at, d.domain, CASE e.kind WHEN 'bounce' THEN 'hard' ELSE e.kind END FROM events AS e JOIN deliveries AS d ON d.id = e.delivery
 	WHERE e.id > ? AND e.id <= ? AND e.campaign = ? AND e.kind IN ('bounce','complaint') ORDER BY e.id`
+
+// keepFrozen notes what a commit, now that it is one, said of frozen providers.
+func (r *Run) keepFrozen() {
+	for _, did := range r.now {
+		if did.froze != nil {
+			r.froze = append(r.froze, *did.froze)
+		}
+		if r.frozen == nil {
+			r.frozen = map[string]bool{}
+		}
+		r.frozen[did.held.Lane] = true
+	}
+}
+
+// Froze hands over, once, the providers whose cleaning froze because they refused too many in this run.
+func (r *Run) Froze() []Freeze {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	news := r.froze
+	r.froze = nil
+	return news
+}
+
+// Frozen lists the freezes that hold back what was refused in this run, as they stand now.
+func (r *Run) Frozen(ctx context.Context) ([]Freeze, error) {
+	r.mu.Lock()
+	lanes := maps.Clone(r.frozen)
+	r.mu.Unlock()
+	if len(lanes) == 0 {
+		return nil, nil
+	}
+	all, err := r.s.Freezes(ctx, false)
+	return slices.DeleteFunc(all, func(f Freeze) bool { return !lanes[f.Lane] }), err
+}
 
 // The stages of a campaign with a canary.
 const (

@@ -47,6 +47,8 @@ type Options struct {
 
 	Policy    *suppression.Policy // how the list is cleaned; nil: suppression.DefaultPolicy
 	Providers provider.Table      // whose domains are one provider's
+
+	noCopy bool // no copy before a migration: the file is a copy itself
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -61,6 +63,7 @@ type Store struct {
 	policy    suppression.Policy
 	providers provider.Table
 	bursts    bursts
+	noCopy    bool
 
 	mu      sync.Mutex
 	directs map[*direct]bool
@@ -91,7 +94,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err := createPrivate(path); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	s := &Store{path: path, clock: o.Now, actor: o.Actor, sizes: usual, policy: suppression.DefaultPolicy(), providers: o.Providers}
+	s := &Store{path: path, clock: o.Now, actor: o.Actor, sizes: usual, policy: suppression.DefaultPolicy(), providers: o.Providers, noCopy: o.noCopy}
 	if o.Policy != nil {
 		s.policy = *o.Policy
 	}

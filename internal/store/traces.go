@@ -22,7 +22,17 @@ type Traces struct {
 	Events       []TracedEvent
 	Mails        []TracedMail
 	Suppressions []SuppressionRow // of the address and of its domain, what blocks most first
+	Held         *Held            // a suppression that is held back; nil: none
 	Forgotten    time.Time        // when the person was forgotten; zero: never
+}
+
+// Held is the suppression of a dead address that is held back by a freeze of its provider.
+type Held struct {
+	Freeze   Freeze
+	At       time.Time // when the address was found dead
+	Evidence string
+	Campaign string
+	Bounce   int64 // the mail that showed it; 0: a refusal in the session
 }
 
 // Empty reports whether nothing is known.
@@ -91,7 +101,7 @@ func (s *Store) Traces(ctx context.Context, key string) (Traces, error) {
 	}
 	err = s.snapshot(ctx, func(tx *sql.Tx) error {
 		for _, step := range []func(context.Context, *sql.Tx, string) error{
-			t.readDeliveries, t.readEvents, t.readMails, t.readSuppressions, t.readForgotten,
+			t.readDeliveries, t.readEvents, t.readMails, t.readSuppressions, t.readHeld, t.readForgotten,
 		} {
 			if err := step(ctx, tx, key); err != nil {
 				return err
@@ -241,6 +251,21 @@ func (t *Traces) readSuppressions(ctx context.Context, tx *sql.Tx, key string) e
 		t.Suppressions = append(t.Suppressions, r)
 	}
 	return rows.Err()
+}
+
+func (t *Traces) readHeld(ctx context.Context, tx *sql.Tx, key string) error {
+	var h Held
+	var at, began, until, released int64
+	err := tx.QueryRowContext(ctx, `SELECT h.evidence, coalesce(c.name, ''), coalesce(h.bounce, 0), h.created_at, `+freezeColumns+`
+		FROM held AS h JOIN freezes AS f ON f.id = h.freeze LEFT JOIN deliveries AS d ON d.id = h.delivery LEFT JOIN campaigns AS c ON c.id = d.campaign
+		WHERE h.key = ?`, key).Scan(&h.Evidence, &h.Campaign, &h.Bounce, &at,
+		&h.Freeze.ID, &h.Freeze.Lane, &began, &until, &released, &h.Freeze.Word, &h.Freeze.Dead, &h.Freeze.Of)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	h.At, h.Freeze.Began, h.Freeze.Until, h.Freeze.Released = timeOf(at), timeOf(began), timeOf(until), timeOf(released)
+	t.Held = &h
+	return err
 }
 
 // readForgotten looks for the address among the people who were forgotten, of whom only a hash is kept.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -150,6 +151,10 @@ func (o *Out) write(w io.Writer, text string) error {
 // Table writes rows under a header, columns aligned by display width so that full-width characters line up. Columns
 // named in right are aligned to the right.
 func (o *Out) Table(header []string, rows [][]string, right ...int) {
+	o.Println(strings.Join(tableLines(header, rows, right), "\n"))
+}
+
+func tableLines(header []string, rows [][]string, right []int) []string {
 	t := table.NewWriter()
 	style := table.StyleDefault
 	style.Options = table.Options{SeparateHeader: false}
@@ -172,7 +177,47 @@ func (o *Out) Table(header []string, rows [][]string, right ...int) {
 	for _, line := range strings.Split(t.Render(), "\n") {
 		lines = append(lines, strings.TrimRight(line, " "))
 	}
+	return lines
+}
+
+// List is Table for rows that a narrow terminal cannot hold: there each is folded into two lines, the first columns in a table, the others
+// below them.
+func (o *Out) List(first int, header []string, rows [][]string, right ...int) {
+	lines := tableLines(header, rows, right)
+	if w := o.People(); Terminal(w) {
+		columns, _ := sizeOf(w)
+		if slices.ContainsFunc(lines, func(l string) bool { return Width(l) > columns }) {
+			lines = folded(first, header, rows, right)
+		}
+	}
 	o.Println(strings.Join(lines, "\n"))
+}
+
+// folded is a table of the first columns, with the other cells of each row below it. A number has its column's name with it.
+func folded(first int, header []string, rows [][]string, right []int) []string {
+	var heads [][]string
+	for _, r := range rows {
+		heads = append(heads, r[:first])
+	}
+	table := tableLines(header[:first], heads, slices.DeleteFunc(slices.Clone(right), func(c int) bool { return c >= first }))
+	lines := []string{table[0]}
+	for i, r := range rows {
+		var rest []string
+		for c, cell := range r[first:] {
+			switch {
+			case cell == "":
+			case slices.Contains(right, first+c):
+				rest = append(rest, header[first+c]+" "+Clean(cell))
+			default:
+				rest = append(rest, Clean(cell))
+			}
+		}
+		lines = append(lines, table[i+1])
+		if len(rest) > 0 {
+			lines = append(lines, "    "+strings.Join(rest, ", "))
+		}
+	}
+	return lines
 }
 
 func row(cells []string) table.Row {

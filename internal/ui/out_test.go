@@ -51,6 +51,14 @@ func TestTableLinesUpFullWidthCharacters(t *testing.T) {
 	}
 }
 
+func TestFoldedRows(t *testing.T) {
+	got := folded(2, []string{"id", "address", "mail", "evidence"}, [][]string{{"1", "次郎@example.jp", "7", "550 no\x1b[31m"}, {"12", "a@b.jp", "", ""}}, []int{0, 2})
+	want := []string{"id  address", " 1  次郎@example.jp", "    mail 7, 550 no [31m", "12  a@b.jp"}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 func TestBarIsSilentWithoutATerminal(t *testing.T) {
 	var stderr bytes.Buffer
 	o := New(&bytes.Buffer{}, &stderr)
