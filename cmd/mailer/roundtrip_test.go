@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,6 +107,14 @@ bounces:
 		"arrival_list_unsubscribe": "pass covers them", "arrival_tls": "pass TLS 1.3", "arrival_return_path": "pass bounce+", "arrival_delay": "pass ", "arrival_results": "info ", "relay_login": "pass PLAIN"})
 	check(trip(exitSafety, "filtered"), map[string]string{"arrival": "pass INBOX", "arrival_dkim": "fail a footer was added to text/html: \"<p> Checked by a filter. </p>\"", "arrival_alignment": "fail ",
 		"arrival_list_unsubscribe": "fail no valid signature covers", "arrival_headers": "pass ", "arrival_return_path": "pass "})
+	if dovecot.POP3S != 0 { // another mailbox, which is looked into by one session after the other, and left as it is
+		who := url.UserPassword("news@"+ourDomain, relayPassword)
+		check(run(exitDone, "doctor", "relay", "main", "--roundtrip", "--wait", "60s", "--resolver", ns.Addr(), "--to", "news@"+ourDomain,
+			"--source", fmt.Sprintf("pop3s://%s@127.0.0.1:%d", who, dovecot.POP3S)), map[string]string{"arrival": "pass left in the mailbox", "arrival_dkim": "pass "})
+		if n := len(dovecot.Mail(t)["news@"+ourDomain]); n != 1 {
+			t.Errorf("%d messages are in the other mailbox, want the one of the round trip", n)
+		}
+	}
 	if left := len(dovecot.Mail(t)["bounce@"+ourDomain]); left != 0 {
 		t.Errorf("%d messages are left in the INBOX: they should be in Processed", left)
 	}

@@ -301,6 +301,9 @@ func (c *Carrier) offers(p relay.Profile, doubts map[string][]relay.Doubt) []Fin
 			"If the relay is yours, turn it on there; else nothing needs to be done.", Info, doubts...)
 	}
 	f.Detail = append(f.Detail, missing...)
+	if c.Largest > 0 {
+		f.Detail = append(f.Detail, fmt.Sprintf("the largest message of the newest campaigns has %d bytes: %s", c.Largest, c.LargestOf))
+	}
 	all := []Finding{f}
 	if hello := doubts["hello"]; len(hello) > 0 {
 		f := c.weigh("relay_offers", good, "Relays that look at the name refuse the mail or count it as a sign of spam.", "Set hello: of the relay in mailer.yaml to this host's full name.", Info, hello...)
