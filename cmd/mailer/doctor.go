@@ -18,6 +18,6 @@ func newDoctorCmd(a *app) *cobra.Command {
 		Short: "Find out whether mail will arrive, and why not",
 		Long:  doctorHelp,
 	}
-	cmd.AddCommand(newDoctorDomainCmd(a), newDoctorRelayCmd(a))
+	cmd.AddCommand(newDoctorDomainCmd(a), newDoctorRelayCmd(a), newDoctorListCmd(a))
 	return cmd
 }
