@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 
 	"mailer/internal/message"
 	"mailer/internal/zone"
@@ -51,17 +50,8 @@ func (d *Domain) Check(ctx context.Context) []Finding {
 		d.oneClick, d.trackingHost,
 		d.mtaSTS, d.tlsReports, d.bimi,
 	}
-	found := make([][]Finding, len(checks))
-	var all sync.WaitGroup
-	for i, check := range checks {
-		all.Go(func() { found[i] = check(ctx) })
-	}
-	all.Wait()
-	var flat []Finding
-	for _, f := range found {
-		flat = append(flat, f...)
-	}
-	return append(flat, d.bulk(flat)...)
+	found := sideBySide(ctx, checks)
+	return append(found, d.bulk(found)...)
 }
 
 // Who asks for what, as of November 2026: Google's sender guidelines (support.google.com/mail/answer/81126), Yahoo's
