@@ -152,13 +152,17 @@ func (p patient) domains(ctx context.Context) ([]doctor.Finding, error) {
 }
 
 func (p patient) domain(ctx context.Context, from string) ([]doctor.Finding, error) {
+	if doctor.Reserved(from) {
+		f := doctor.Finding{Area: "domain", Check: "from_domain", Subject: from, Level: doctor.Warn, Found: from + " is a domain for examples, and nobody's.",
+			Why: "That is right for a rehearsal; mail of it to anybody else is refused.", Do: "Before you mail people set sender: from: in mailer.yaml to an address in a domain of your own."}
+		if f.Own = slices.ContainsFunc(p.ws.Config.Relays, func(r config.Relay) bool { return !onThisMachine(r.Host) }); f.Own {
+			f.Level = doctor.Fail
+		}
+		return []doctor.Finding{f}, nil
+	}
 	d := &doctor.Domain{Resolver: p.resolver, Client: doctor.WebClient(p.resolver), From: from}
 	domainOfConfig(d, p.ws, p.ws.Config.Relays)
 	d.Envelope = cmp.Or(d.Envelope, from)
-	if doctor.Reserved(from) {
-		return []doctor.Finding{{Area: "domain", Check: "from_domain", Subject: from, Level: doctor.Info, Found: from + " is a domain for examples, and nobody's: there is nothing to look at.",
-			Do: "Before you mail anybody set sender: from: in mailer.yaml to an address in a domain of your own."}}, nil
-	}
 	var err error
 	if p.store != nil {
 		d.Daily, err = doctor.FullestDay(ctx, p.store, p.resolver, from)

@@ -43,9 +43,10 @@ func tellAll(a *app, subject string, all []doctor.Finding) error {
 	}
 	rest, silent := doctor.Together(worth)
 	tellFindingsOf(a, rest, silent)
+	a.out.Println()
 	for _, area := range doctor.Areas {
 		if len(passed[area]) > 0 {
-			a.out.Printf("%s\n", wrap("", "PASS     "+area+": "+strings.Join(passed[area], ", ")))
+			a.out.Printf("PASS     %s\n", strings.TrimSpace(wrap("         ", area+": "+strings.Join(passed[area], ", "))))
 		}
 	}
 	return doctorExit(all)

@@ -238,7 +238,7 @@ func checkNew(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o sendO
 	if p.Counts.All == 0 {
 		return usage("nobody is in the audience: %s; mailer segments count --where '...' tells how many an expression matches", p.Spec)
 	}
-	findings, err := preflight(ctx, a, s, p, send.Looking{})
+	findings, err := preflight(ctx, a, s, p, send.Looking{}, o.dryRun)
 	if err != nil {
 		return err
 	}
@@ -260,11 +260,11 @@ func checkNew(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o sendO
 	return nil
 }
 
-func preflight(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o send.Looking) ([]send.Finding, error) {
+func preflight(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o send.Looking, dryRun bool) ([]send.Finding, error) {
 	bar := a.out.Bar("checking", "messages", p.Counts.Sendable())
 	defer bar.Close()
 	o.Progress = bar.Set
-	dns := askDNS(ctx, s, p)
+	dns := askDNS(ctx, s, p, dryRun)
 	findings, err := s.Check(ctx, p, o)
 	asked := dns()
 	if err == nil {

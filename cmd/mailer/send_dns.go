@@ -19,8 +19,8 @@ import (
 
 // askDNS begins to find out whether mail of a new campaign will arrive, while its messages are looked at. Call what it returns for the
 // findings, once. It asks nothing for a rehearsal: a domain that is nobody's, or a relay on this machine, unless dns: servers: says
-// whom to ask about that one's mail.
-func askDNS(ctx context.Context, s *send.Sender, p *send.Plan) (findings func() []send.Finding) {
+// whom to ask about that one's mail. A dry run keeps nothing, so its answers are asked for again.
+func askDNS(ctx context.Context, s *send.Sender, p *send.Plan, dryRun bool) (findings func() []send.Finding) {
 	level := s.Workspace.Config.Checks.DNS
 	relays := carriers(s.Workspace.Config, p)
 	if level == config.LevelOff || len(relays) == 0 || rehearsal(s.Workspace.Config, relays) {
@@ -35,7 +35,7 @@ func askDNS(ctx context.Context, s *send.Sender, p *send.Plan) (findings func() 
 	for i, from := range froms {
 		all.Go(func() {
 			if failed[i] = err; err == nil {
-				asked[i], failed[i] = askDomain(ctx, s, r, from, relays)
+				asked[i], failed[i] = askDomain(ctx, s, r, from, relays, dryRun)
 			}
 		})
 	}
@@ -62,7 +62,7 @@ func askDNS(ctx context.Context, s *send.Sender, p *send.Plan) (findings func() 
 }
 
 // askDomain asks about one domain, or knows it from a short while ago.
-func askDomain(ctx context.Context, s *send.Sender, r zone.Resolver, from string, relays config.Relays) (doctor.Asked, error) {
+func askDomain(ctx context.Context, s *send.Sender, r zone.Resolver, from string, relays config.Relays, dryRun bool) (doctor.Asked, error) {
 	d := &doctor.Domain{From: from}
 	domainOfConfig(d, s.Workspace, relays)
 	d.Envelope = cmp.Or(d.Envelope, from)
@@ -75,7 +75,7 @@ func askDomain(ctx context.Context, s *send.Sender, r zone.Resolver, from string
 	}
 	d.Resolver = r
 	asked := d.Preflight(ctx)
-	if asked.Keep() {
+	if asked.Keep() && !dryRun {
 		text, err := json.Marshal(asked)
 		if err != nil {
 			return asked, err
@@ -85,6 +85,9 @@ func askDomain(ctx context.Context, s *send.Sender, r zone.Resolver, from string
 	}
 	return asked, nil
 }
+
+// elsewhere says where the records are that findings speak of: there is no room for them in a line.
+var elsewhere = strings.NewReplacer(" The right record is below.", "", "the record below", "the record that mailer doctor domain shows", "the one below", "the one that mailer doctor domain shows")
 
 // dnsFindings are the failures as the check before a send has them: our own stop it, those of others warn. What is not as good as it
 // could be is for mailer doctor.
@@ -98,7 +101,7 @@ func dnsFindings(a doctor.Asked, level config.Level) []send.Finding {
 		if f.Subject != "" {
 			text = append(text, "("+f.Subject+"):")
 		}
-		one := send.Finding{Level: message.LevelWarning, Rule: message.RuleDNS, Message: strings.Join(append(text, f.Found, f.Do), " ")}
+		one := send.Finding{Level: message.LevelWarning, Rule: message.RuleDNS, Message: strings.Join(append(text, f.Found, elsewhere.Replace(f.Do)), " ")}
 		if f.Own && level == config.LevelError {
 			one.Level = message.LevelError
 		}

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // Level is how a check went.
@@ -136,9 +137,13 @@ func silenceOf(same []Finding) Silence {
 			s.Checks = append(s.Checks, name)
 		}
 	}
+	slices.SortStableFunc(reasons, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
+	_, cause, _ := strings.Cut(reasons[0], ": ")
 	s.Check, s.Subject, s.Found, s.Detail = "", "", reasons[0], nil
-	if more := reasons[1:]; len(more) > 0 {
-		s.Detail = more[:min(few, len(more))]
+	for _, r := range reasons[1:] {
+		if !strings.HasSuffix(r, cause) && len(s.Detail) < few { // else it says besides what was asked
+			s.Detail = append(s.Detail, r)
+		}
 	}
 	return s
 }
