@@ -138,12 +138,13 @@ func silenceOf(same []Finding) Silence {
 		}
 	}
 	slices.SortStableFunc(reasons, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
-	_, cause, _ := strings.Cut(reasons[0], ": ")
-	s.Check, s.Subject, s.Found, s.Detail = "", "", reasons[0], nil
-	for _, r := range reasons[1:] {
-		if !strings.HasSuffix(r, cause) && len(s.Detail) < few { // else it says besides what was asked
-			s.Detail = append(s.Detail, r)
+	var told []string
+	for _, r := range reasons {
+		// One that ends in another says besides what was asked.
+		if !slices.ContainsFunc(told, func(t string) bool { _, cause, ok := strings.Cut(t, ": "); return ok && strings.HasSuffix(r, cause) }) {
+			told = append(told, r)
 		}
 	}
+	s.Check, s.Subject, s.Found, s.Detail = "", "", told[0], told[1:min(1+few, len(told))]
 	return s
 }

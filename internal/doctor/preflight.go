@@ -62,21 +62,23 @@ func sideBySide(ctx context.Context, checks []func(context.Context) []Finding) [
 
 // unproven is mail for which nothing stands: no key of ours, none that the relay may sign with, and no SPF.
 func (d *Domain) unproven(ctx context.Context, w *witness, found []Finding) []Finding {
-	covered := false // or perhaps
+	record, relays := false, 0
 	for _, f := range found {
-		covered = covered || f.Check == "spf" && f.Level != Fail
-		if f.Check == "spf" && f.Level == Fail && f.Subject == d.Envelope { // the record itself
-			covered = false
-			break
+		switch {
+		case f.Check != "spf":
+		case f.Subject == d.Envelope:
+			record = f.Level != Fail
+		case f.Level != Fail:
+			relays++ // covered, or perhaps
 		}
+	}
+	if record && relays > 0 || len(d.Relays) == 0 {
+		return nil
 	}
 	for _, r := range d.Relays {
 		if s, known := serviceOf(r.Host); known && s.own {
 			return nil // it sends with a return path of its own
 		}
-	}
-	if covered || len(d.Relays) == 0 {
-		return nil
 	}
 	for _, f := range d.searchKeys(ctx) {
 		if f.Level != Unknown {
