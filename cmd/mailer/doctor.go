@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"mailer/internal/config"
 	"mailer/internal/doctor"
@@ -35,6 +36,9 @@ check failed.
 
   mailer doctor
   mailer doctor --skip list --markdown dns.md`
+
+// doctorGlance bounds what has to do with the network where everything is looked at; an area alone has more time.
+const doctorGlance = 10 * time.Second
 
 type doctorOptions struct {
 	skip     []string
@@ -142,7 +146,7 @@ func (p patient) domains(ctx context.Context) ([]doctor.Finding, error) {
 		return []doctor.Finding{{Area: "domain", Check: "from_domain", Level: doctor.Unknown, Found: "mailer.yaml names no sender, so no domain is looked at.",
 			Do: "Set sender: from:, or name a domain: mailer doctor domain example.com"}}, nil
 	}
-	ctx, stop := context.WithTimeout(ctx, doctorPatience)
+	ctx, stop := context.WithTimeout(ctx, doctorGlance)
 	defer stop()
 	var areas []doctor.Area
 	for _, from := range froms {
