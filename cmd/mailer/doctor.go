@@ -59,7 +59,7 @@ func newDoctorCmd(a *app) *cobra.Command {
 	f.StringSliceVar(&o.skip, "skip", nil, "leave out this `area`: "+strings.Join(doctor.Areas, ", ")+" (repeat it for several)")
 	f.StringSliceVar(&o.resolver, "resolver", nil, "name server to ask, `host` or host:port (default: that of mailer.yaml, else the system's)")
 	f.StringVar(&o.markdown, "markdown", "", "write what to do in the DNS as a report into this `file`; - is standard output, and nothing else")
-	cmd.AddCommand(newDoctorDomainCmd(a))
+	cmd.AddCommand(newDoctorDomainCmd(a), newDoctorListCmd(a))
 	return cmd
 }
 

@@ -17,7 +17,9 @@ import (
 // FullestDay is how many messages the fullest 24 hours had at each provider, in all of history: who was a bulk sender once is one for
 // good at Gmail. Receivers count all mail of an organizational domain together, so its subdomains and sisters count as well.
 func FullestDay(ctx context.Context, st *store.Store, r zone.Resolver, from string) (map[string]int64, error) {
-	top := cmp.Or(dmarc.WalkTree(ctx, r, from).Organizational(), from)
+	walk, stop := context.WithTimeout(ctx, Patience) // what the database knows does not hang on the DNS
+	defer stop()
+	top := cmp.Or(dmarc.WalkTree(walk, r, from).Organizational(), from)
 	var campaigns []int64
 	err := st.Froms(ctx, func(id int64, froms []string) {
 		if slices.ContainsFunc(froms, func(text string) bool {
