@@ -22,9 +22,10 @@ import (
 const doctorHelp = `Find out whether mail will arrive, and if not, why, and say what to do about it.
 
 Without a word behind it everything of the workspace is looked at, side by side: the domain of every sender, how close you are to what
-Gmail, Yahoo and Microsoft call a bulk sender, the ways to unsubscribe, and the workspace itself (modes of files, passwords, clock, disk,
-database, backups, what cron starts). Nothing is sent and nothing is changed. Without a network what needs it is unknown. --skip leaves
-an area out.
+Gmail, Yahoo and Microsoft call a bulk sender, the ways to unsubscribe, the relays, what is bad about the list of all contacts, and the
+workspace itself (modes of files, passwords, clock, disk, database, backups, what cron starts). Nothing is sent and nothing is changed.
+Without a network what needs it is unknown. An area alone (mailer doctor domain, relay, list) says more and has more patience; --skip
+leaves one out.
 
 Each finding has a level: pass, info, unknown (it could not be found out: never a reason to stop), warn (mail arrives today, at some
 receivers, or not as well as it could) and fail (mail does not arrive, or will not for long). The first line answers the question.
@@ -59,7 +60,7 @@ func newDoctorCmd(a *app) *cobra.Command {
 	f.StringSliceVar(&o.skip, "skip", nil, "leave out this `area`: "+strings.Join(doctor.Areas, ", ")+" (repeat it for several)")
 	f.StringSliceVar(&o.resolver, "resolver", nil, "name server to ask, `host` or host:port (default: that of mailer.yaml, else the system's)")
 	f.StringVar(&o.markdown, "markdown", "", "write what to do in the DNS as a report into this `file`; - is standard output, and nothing else")
-	cmd.AddCommand(newDoctorDomainCmd(a), newDoctorListCmd(a))
+	cmd.AddCommand(newDoctorDomainCmd(a), newDoctorRelayCmd(a), newDoctorListCmd(a))
 	return cmd
 }
 
@@ -135,6 +136,8 @@ type patient struct {
 func (p patient) areas() []doctor.Area {
 	return []doctor.Area{
 		{Name: "domain", Check: p.domains},
+		{Name: "relay", Check: p.relays},
+		{Name: "list", Check: p.list},
 		{Name: "workspace", Check: p.workspace},
 	}
 }
@@ -172,6 +175,61 @@ func (p patient) domain(ctx context.Context, from string) ([]doctor.Finding, err
 		d.Daily, err = doctor.FullestDay(ctx, p.store, p.resolver, from)
 	}
 	return d.Check(ctx), err
+}
+
+// relays connects to each. One that is away, or this machine without a network, is not known to be wrong.
+func (p patient) relays(ctx context.Context) ([]doctor.Finding, error) {
+	s := &send.Sender{Workspace: p.ws, Store: p.store, Now: p.app.now}
+	var largest int64
+	var of string
+	if p.store != nil {
+		var err error
+		if largest, of, err = s.Largest(ctx); err != nil {
+			return nil, err
+		}
+	}
+	ctx, stop := context.WithTimeout(ctx, doctorGlance)
+	defer stop()
+	var areas []doctor.Area
+	for _, way := range p.ws.Config.Relays {
+		areas = append(areas, doctor.Area{Name: "relay", Check: func(ctx context.Context) ([]doctor.Finding, error) {
+			c := doctor.Carrier{Relay: way, Largest: largest, LargestOf: of, Now: p.app.now}
+			var err error
+			if c.Server, err = s.Server(way); err != nil {
+				return nil, err
+			}
+			found, err := c.Check(ctx)
+			if len(found) > 0 && ctx.Err() == nil {
+				err = nil // one of them says it
+			}
+			for i := range found {
+				if f := &found[i]; f.Check == "relay_reach" && f.Level == doctor.Fail && !f.Own {
+					f.Level = doctor.Unknown
+				}
+			}
+			return found, err
+		}})
+	}
+	return doctor.All(ctx, areas, func([]string) {}), nil
+}
+
+// list looks at all contacts, and keeps what is worth a word where everything is looked at.
+func (p patient) list(ctx context.Context) ([]doctor.Finding, error) {
+	if p.store == nil {
+		return nil, nil
+	}
+	l := &doctor.List{Store: p.store, Disposables: p.ws.Config.Disposables(), Resolver: p.resolver, Patience: doctorGlance / 2, Step: func(int64, int64) {}}
+	var err error
+	if l.Providers, err = p.ws.Providers(); err != nil {
+		return nil, err
+	}
+	if l.Schema, err = segmentSchema(ctx, p.app, p.ws, p.store); err != nil {
+		return nil, err
+	}
+	all, err := l.Check(ctx)
+	return slices.DeleteFunc(all, func(f doctor.Finding) bool {
+		return f.Check == "verdict" && f.Level != doctor.Pass || f.Level == doctor.Info // the verdict sums up what is told anyway
+	}), err
 }
 
 func (p patient) workspace(ctx context.Context) ([]doctor.Finding, error) {
