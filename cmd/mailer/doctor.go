@@ -218,7 +218,10 @@ func (p patient) list(ctx context.Context) ([]doctor.Finding, error) {
 	if p.store == nil {
 		return nil, nil
 	}
-	l := &doctor.List{Store: p.store, Disposables: p.ws.Config.Disposables(), Resolver: p.resolver, Patience: doctorGlance / 2, Step: func(int64, int64) {}}
+	l := &doctor.List{Store: p.store, Disposables: p.ws.Config.Disposables(), Patience: doctorGlance / 2, Step: func(int64, int64) {}}
+	if slices.ContainsFunc(domainsOf(p.ws.Config), func(from string) bool { return !doctor.Reserved(from) }) {
+		l.Resolver = p.resolver // else it is a rehearsal, whose people are nobody's as well
+	}
 	var err error
 	if l.Providers, err = p.ws.Providers(); err != nil {
 		return nil, err

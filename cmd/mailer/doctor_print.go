@@ -43,7 +43,9 @@ func tellAll(a *app, subject string, all []doctor.Finding) error {
 	}
 	rest, silent := doctor.Together(worth)
 	tellFindingsOf(a, rest, silent)
-	a.out.Println()
+	if len(rest) > 0 && !rest[len(rest)-1].Level.Worse(doctor.Info) { // the others have a line after them
+		a.out.Println()
+	}
 	for _, area := range doctor.Areas {
 		if len(passed[area]) > 0 {
 			a.out.Printf("PASS     %s\n", strings.TrimSpace(wrap("         ", area+": "+strings.Join(passed[area], ", "))))
