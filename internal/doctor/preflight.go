@@ -118,7 +118,10 @@ func (w *witness) why() string {
 
 // Hash names what Preflight looks at: whoever edits one of it asks again.
 func (d *Domain) Hash(servers []string) string {
-	type key struct{ Domain, Selector, Public, Err string }
+	type key struct {
+		Domain, Selector, Err string
+		Public                []byte
+	}
 	of := struct {
 		Version        int // of the checks: raise it when they judge otherwise
 		From, Envelope string
@@ -132,11 +135,10 @@ func (d *Domain) Hash(servers []string) string {
 			one.Err = k.Err.Error()
 		}
 		if k.Private != nil {
-			public, err := x509.MarshalPKIXPublicKey(k.Private.Public())
-			if err != nil {
+			var err error
+			if one.Public, err = x509.MarshalPKIXPublicKey(k.Private.Public()); err != nil {
 				one.Err = err.Error()
 			}
-			one.Public = string(public)
 		}
 		of.Keys = append(of.Keys, one)
 	}
