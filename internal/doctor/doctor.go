@@ -132,7 +132,7 @@ func silenceOf(same []Finding) Silence {
 	}
 	for _, f := range same {
 		name := f.Check
-		if count[f.Check] > 1 {
+		if count[f.Check] > 1 && f.Subject != "" {
 			name += " (" + f.Subject + ")"
 		}
 		if !slices.Contains(s.Checks, name) {
