@@ -175,7 +175,11 @@ func newRoundTrip(ctx context.Context, a *app, s *send.Sender, c doctor.Carrier,
 	if o.to == "" && o.source != "" {
 		return nil, usage("--source needs --to: the address whose mail comes there")
 	}
-	options, folders, err := mailboxOptions(ws, bouncesSyncOptions{source: o.source})
+	where := bouncesSyncOptions{source: o.source}
+	if o.source != "" {
+		where.after = mailbox.AfterLeave // it may be a person's own
+	}
+	options, folders, err := mailboxOptions(ws, where)
 	if err != nil {
 		return nil, err
 	}

@@ -313,7 +313,7 @@ func (j *judgement) tls() Finding {
 			}
 		}
 	}
-	f := j.t.finding(check, Pass, "%s over a network encrypted; none in clear.", count(encrypted, "hop", "hops"))
+	f := j.t.finding(check, Pass, "%d of %d hops encrypted, none over a network in clear.", encrypted, len(hops))
 	switch {
 	case len(clear) > 0:
 		f.Level, f.Found = Warn, "In clear: "+strings.Join(clear, ", ")+"."

@@ -168,7 +168,7 @@ func TestRoundTripFindsTheDamage(t *testing.T) {
 		want   map[string]string // check -> level and words; all others are pass or info
 	}{
 		"nothing": {want: map[string]string{"arrival": "pass arrived in INBOX", "arrival_dkim": "pass d=example.com", "arrival_alignment": "pass by DKIM", "arrival_headers": "pass ",
-			"arrival_list_unsubscribe": "pass covers them", "arrival_tls": "pass 1 hop", "arrival_return_path": "pass as it was sent", "arrival_delay": "pass ", "arrival_results": "pass mx.example.jp says spf=pass"}},
+			"arrival_list_unsubscribe": "pass covers them", "arrival_tls": "pass 1 of 1 hops", "arrival_return_path": "pass as it was sent", "arrival_delay": "pass ", "arrival_results": "pass mx.example.jp says spf=pass"}},
 		"a footer": {damage: edit("Content-Transfer-Encoding: base64\r\n\r\n", "Content-Transfer-Encoding: base64\r\n\r\nWA==\r\n"),
 			want: map[string]string{"arrival_dkim": "fail Our signature broke on the way", "arrival_alignment": "warn by SPF alone", "arrival_list_unsubscribe": "fail no valid signature covers"}},
 		"a header marked": {damage: edit("Subject: ", "Subject: [extern] "),
