@@ -170,11 +170,12 @@ func (p patient) domain(ctx context.Context, from string) ([]doctor.Finding, err
 	d := &doctor.Domain{Resolver: p.resolver, Client: doctor.WebClient(p.resolver), From: from}
 	domainOfConfig(d, p.ws, p.ws.Config.Relays)
 	d.Envelope = cmp.Or(d.Envelope, from)
-	var err error
 	if p.store != nil {
-		d.Daily, err = doctor.FullestDay(ctx, p.store, p.resolver, from)
+		d.Volume = func(ctx context.Context) (map[string]int64, error) {
+			return doctor.FullestDay(ctx, p.store, p.resolver, from)
+		}
 	}
-	return d.Check(ctx), err
+	return d.Check(ctx), nil
 }
 
 // relays connects to each. One that is away, or this machine without a network, is not known to be wrong.

@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -188,5 +189,25 @@ func TestTogether(t *testing.T) {
 	told := append([]string{quiet[0].Found}, quiet[0].Detail...)
 	if strings.Contains(strings.Join(told, ""), "4000") || len(told) != 2 || quiet[0].Why != why || quiet[0].Do != do {
 		t.Errorf("told: %q", told)
+	}
+}
+
+// What was sent is counted beside the other checks; a count that fails is told.
+func TestVolume(t *testing.T) {
+	ns := mailtest.NewNameserver(t)
+	r, err := resolver.New(resolver.Options{Servers: []string{ns.Addr()}, Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, volume := range map[doctor.Level]func(context.Context) (map[string]int64, error){
+		doctor.Info:    func(context.Context) (map[string]int64, error) { return map[string]int64{"gmail": 3000}, nil },
+		doctor.Unknown: func(context.Context) (map[string]int64, error) { return nil, errors.New("the database is locked") },
+	} {
+		d := doctor.Domain{From: "kiku.jp", Envelope: "kiku.jp", Resolver: r, Volume: volume}
+		all := d.Check(t.Context())
+		i := slices.IndexFunc(all, func(f doctor.Finding) bool { return f.Check == "bulk" })
+		if i < 0 || all[i].Level != want || want == doctor.Info && !strings.Contains(all[i].Found, "3000") {
+			t.Errorf("want %s: %+v", want, all[max(0, i):])
+		}
 	}
 }
