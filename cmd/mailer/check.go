@@ -132,7 +132,7 @@ func checkCampaign(ctx context.Context, a *app, s *send.Sender, o checkOptions) 
 			return nil, 0, err
 		}
 	}
-	findings, err := preflight(ctx, a, s, plan, o.looking)
+	findings, err := preflight(ctx, a, s, plan, o.looking, false)
 	if err != nil {
 		return asFinding(err)
 	}

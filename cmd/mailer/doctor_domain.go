@@ -212,6 +212,19 @@ func identityFroms(c config.Config) []string {
 
 // domainOfWorkspace takes what mailer.yaml says about mail of a From domain.
 func domainOfWorkspace(d *doctor.Domain, ws *config.Workspace, o doctorDomainOptions) error {
+	relays := ws.Config.Relays
+	if o.relay != "" {
+		one, err := ws.Relay(o.relay)
+		if err != nil {
+			return err
+		}
+		relays = config.Relays{one}
+	}
+	domainOfConfig(d, ws, relays)
+	return nil
+}
+
+func domainOfConfig(d *doctor.Domain, ws *config.Workspace, relays config.Relays) {
 	var others []doctor.Key
 	for _, k := range ws.Config.DKIM {
 		key := doctor.Key{Domain: k.Domain, Selector: k.Selector, File: k.KeyFile}
@@ -233,18 +246,9 @@ func domainOfWorkspace(d *doctor.Domain, ws *config.Workspace, o doctorDomainOpt
 		d.Envelope = path.Domain()
 	}
 	d.OneClick = ws.Config.Sender.UnsubscribeURL
-	relays := ws.Config.Relays
-	if o.relay != "" {
-		one, err := ws.Relay(o.relay)
-		if err != nil {
-			return err
-		}
-		relays = config.Relays{one}
-	}
 	for _, r := range relays {
 		d.Relays = append(d.Relays, doctor.Relay{Name: r.Name, Host: r.Host, Hello: r.Hello})
 	}
-	return nil
 }
 
 func writeReport(a *app, file, text string) error {

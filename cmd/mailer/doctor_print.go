@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,15 +16,93 @@ const pageWidth = 80
 // tellDiagnosis prints findings, the worst first, as people read them or a line each for scripts, then a summary. Its error is the
 // exit code.
 func tellDiagnosis(a *app, subject string, all []doctor.Finding) error {
+	if err := emitDiagnosis(a, subject, all); err != nil {
+		return err
+	}
+	rest, silent := doctor.Together(all)
+	tellFindingsOf(a, rest, silent)
+	a.out.Printf("\n%s\n", wrap("", willArrive(doctor.Count(all))))
+	return doctorExit(all)
+}
+
+// tellAll is tellDiagnosis for all that there is: the answer comes first, and what went well is told in a line for each area.
+func tellAll(a *app, subject string, all []doctor.Finding) error {
+	if err := emitDiagnosis(a, subject, all); err != nil {
+		return err
+	}
+	a.out.Printf("%s\n\n", wrap("", mailArrives(all)))
+	var worth []doctor.Finding
+	passed := map[string][]string{}
+	for _, f := range all {
+		switch {
+		case f.Level != doctor.Pass || len(f.Publish) > 0:
+			worth = append(worth, f)
+		case !slices.Contains(passed[f.Area], f.Check):
+			passed[f.Area] = append(passed[f.Area], f.Check)
+		}
+	}
+	rest, silent := doctor.Together(worth)
+	tellFindingsOf(a, rest, silent)
+	if len(rest) > 0 && !rest[len(rest)-1].Level.Worse(doctor.Info) { // the others have a line after them
+		a.out.Println()
+	}
+	for _, area := range doctor.Areas {
+		if len(passed[area]) > 0 {
+			a.out.Printf("PASS     %s\n", strings.TrimSpace(wrap("         ", area+": "+strings.Join(passed[area], ", "))))
+		}
+	}
+	return doctorExit(all)
+}
+
+// mailArrives is the answer, with what speaks against it.
+func mailArrives(all []doctor.Finding) string {
+	var names []string
+	for _, f := range all {
+		if f.Level == doctor.Fail && !slices.Contains(names, f.Check) {
+			names = append(names, f.Check)
+		}
+	}
+	n := doctor.Count(all)
+	text := map[string]string{
+		"no":      "No, or not for long: " + strings.Join(names, ", ") + " failed.",
+		"unknown": "Nothing that could be looked at speaks against it; not all could.",
+		"yes":     "Nothing that was looked at speaks against it.",
+	}[arrives(n)]
+	return "Will my mail arrive? " + text + " (" + counted(n) + ")"
+}
+
+// tellFindingsOf prints the failures and warnings, then what nobody answered, then the rest.
+func tellFindingsOf(a *app, rest []doctor.Finding, silent []doctor.Silence) {
+	for _, f := range rest {
+		if !f.Level.Worse(doctor.Unknown) {
+			for _, s := range silent {
+				tellSilence(a, s)
+			}
+			silent = nil
+		}
+		tellFinding(a, f)
+	}
+	for _, s := range silent {
+		tellSilence(a, s)
+	}
+}
+
+// tellSilence prints what is not known for one cause.
+func tellSilence(a *app, s doctor.Silence) {
+	a.out.Printf("UNKNOWN  %d checks\n%s\n", len(s.Checks), wrap("  ", ui.Clean(strings.Join(s.Checks, ", "))))
+	tellText(a, s.Finding)
+	a.out.Println()
+}
+
+// emitDiagnosis is for scripts: each finding, and the summary.
+func emitDiagnosis(a *app, subject string, all []doctor.Finding) error {
 	for _, f := range all {
 		if err := a.out.Emit("finding", f); err != nil {
 			return err
 		}
-		tellFinding(a, f)
 	}
 	n := doctor.Count(all)
-	a.out.Printf("\n%s\n", wrap("", willArrive(n)))
-	if err := a.out.Emit("summary", struct {
+	return a.out.Emit("summary", struct {
 		Subject string       `json:"subject"`
 		Worst   doctor.Level `json:"worst"`
 		Arrives string       `json:"arrives"`
@@ -32,10 +111,7 @@ func tellDiagnosis(a *app, subject string, all []doctor.Finding) error {
 		Unknown int          `json:"unknown"`
 		Info    int          `json:"info"`
 		Pass    int          `json:"pass"`
-	}{subject, doctor.Worst(all), arrives(n), n[doctor.Fail], n[doctor.Warn], n[doctor.Unknown], n[doctor.Info], n[doctor.Pass]}); err != nil {
-		return err
-	}
-	return doctorExit(all)
+	}{subject, doctor.Worst(all), arrives(n), n[doctor.Fail], n[doctor.Warn], n[doctor.Unknown], n[doctor.Info], n[doctor.Pass]})
 }
 
 // doctorExit is 5 where a check failed. What is not known is no failure.
@@ -64,13 +140,18 @@ func willArrive(n map[doctor.Level]int) string {
 		"unknown": "Nothing speaks against it, but not all could be found out.",
 		"yes":     "Nothing that was checked speaks against it.",
 	}[arrives(n)]
+	return "Will it arrive? " + text + " (" + counted(n) + ")"
+}
+
+// counted is how many findings there are of each level.
+func counted(n map[doctor.Level]int) string {
 	var counts []string
 	for _, l := range []doctor.Level{doctor.Fail, doctor.Warn, doctor.Unknown, doctor.Info, doctor.Pass} {
 		if n[l] > 0 {
 			counts = append(counts, fmt.Sprintf("%d %s", n[l], l))
 		}
 	}
-	return "Will it arrive? " + text + " (" + strings.Join(counts, ", ") + ")"
+	return strings.Join(counts, ", ")
 }
 
 // tellFinding prints one: a line of verdict, then why, what to do and what to publish. What went well is a line.
@@ -79,7 +160,19 @@ func tellFinding(a *app, f doctor.Finding) {
 	if f.Subject != "" {
 		a.out.Printf("  %s", ui.Clean(f.Subject))
 	}
-	a.out.Printf("\n%s\n", wrap("  ", ui.Clean(f.Found)))
+	a.out.Println()
+	tellText(a, f)
+	for _, r := range f.Publish {
+		tellRecord(a, r)
+	}
+	if f.Level.Worse(doctor.Info) {
+		a.out.Println()
+	}
+}
+
+// tellText prints what was found, why it matters and what to do.
+func tellText(a *app, f doctor.Finding) {
+	a.out.Printf("%s\n", wrap("  ", ui.Clean(f.Found)))
 	if f.Level.Worse(doctor.Info) || len(f.Publish) > 0 || f.Where != "" {
 		for _, part := range []struct{ word, text string }{{"Why: ", f.Why}, {"Do:  ", f.Do}} {
 			if part.text != "" {
@@ -92,12 +185,6 @@ func tellFinding(a *app, f doctor.Finding) {
 	}
 	if f.Where != "" { // whole in a line, to be copied
 		a.out.Printf("  Who: %s\n", ui.Clean(f.Where))
-	}
-	for _, r := range f.Publish {
-		tellRecord(a, r)
-	}
-	if f.Level.Worse(doctor.Info) {
-		a.out.Println()
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,7 +64,7 @@ func (m tidyMain) Run() int {
 // TestScripts runs testdata/script/*.txtar, each one a user's session with what must come out.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireUniqueNames: true, WorkdirRoot: t.TempDir(),
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sandbox": sandboxFor, "workbook": workbookOf, "nameserver": nameserverFor}})
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sandbox": sandboxFor, "workbook": workbookOf, "nameserver": nameserverFor, "dns": changeNameserver}})
 }
 
 // sandboxFor is the script command `sandbox SCENARIO`: a mail world for the rest of the script, which a workspace of
@@ -97,6 +98,38 @@ func nameserverFor(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(ns.Zone(origin, ts.ReadFile(file)))
 	}
 	ts.Setenv("DNS", ns.Addr())
+	nameservers.Store(ns.Addr(), &askedServer{Nameserver: ns})
+}
+
+// nameservers are those of scripts, by their address.
+var nameservers sync.Map
+
+// askedServer is a name server of which a script has seen some of the questions already.
+type askedServer struct {
+	*mailtest.Nameserver
+	seen int
+}
+
+// changeNameserver is the script command `dns asked FILE | forget | zone ORIGIN FILE | silent NAME`: write the questions to $DNS since
+// the last `dns forget` into a file; answer from another zone, or not at all from now on.
+func changeNameserver(ts *testscript.TestScript, neg bool, args []string) {
+	found, ok := nameservers.Load(ts.Getenv("DNS"))
+	if neg || !ok || len(args) == 0 {
+		ts.Fatalf("usage: dns asked FILE | forget | zone ORIGIN FILE | silent NAME, after nameserver")
+	}
+	ns := found.(*askedServer)
+	switch verb := args[0]; {
+	case verb == "asked" && len(args) == 2:
+		ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Join(append(ns.Asked()[ns.seen:], ""), "\n")), 0o600))
+	case verb == "forget" && len(args) == 1:
+		ns.seen = len(ns.Asked())
+	case verb == "zone" && len(args) == 3:
+		ts.Check(ns.Zone(args[1], ts.ReadFile(args[2])))
+	case verb == "silent" && len(args) == 2:
+		ns.Fail(args[1], mailtest.Silent)
+	default:
+		ts.Fatalf("unknown: dns %s", strings.Join(args, " "))
+	}
 }
 
 // scriptTB is as much of a test as mailtest's servers need.

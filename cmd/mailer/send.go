@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mailer/internal/config"
+	"mailer/internal/message"
 	"mailer/internal/pace"
 	"mailer/internal/relay"
 	"mailer/internal/send"
@@ -34,6 +35,11 @@ options until mailer run begins it at that time. Who is in the audience is seen 
 nothing. The same command again replaces the plan; mailer send CAMPAIGN without --at begins it at once; mailer campaigns
 list shows what is planned, mailer campaigns cancel takes it off.
 
+The first send asks the DNS, two seconds at most: what does not fit your own configuration (a key that is not the published one, a From that
+cannot be answered, DMARC that refuses what nothing stands for) stops it, what is not known stops nothing. --force sends all the
+same, checks: dns: warn or off in mailer.yaml does so always. Answers without a failure hold for an hour. Nothing is asked where all
+relays are on this machine, unless dns: servers: in mailer.yaml says whom.
+
 With --canary 500 five hundred go first, of every provider in proportion; the rest waits 30 minutes (--hold) for what comes back, and
 goes only if bounces, refusals and complaints are below the levels of breakers: in mailer.yaml.
 
@@ -49,6 +55,7 @@ type sendOptions struct {
 	hold    string
 	dryRun  bool
 	yes     bool
+	force   bool
 	expect  int64
 	test    string
 	as      string
@@ -79,6 +86,7 @@ func newSendCmd(a *app) *cobra.Command {
 	f.StringVar(&o.test, "test", "", "send one message to this `address` only; nothing is recorded")
 	f.StringVar(&o.as, "as", "", "with --test: fill it in as for the contact with this `address`")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
+	f.BoolVar(&o.force, "force", false, "send although the DNS says that the mail will not arrive")
 	f.Int64Var(&o.expect, "expect", -1, "at the first send: stop unless exactly this `number` of recipients would be sent a message")
 	f.Lookup("expect").DefValue = "0" // -1 is none, and no default to show
 	f.Int64Var(&o.request.Limit, "limit", 0, "send at most this `number` of messages in this run (mailer run goes on with the rest)")
@@ -230,21 +238,39 @@ func checkNew(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o sendO
 	if p.Counts.All == 0 {
 		return usage("nobody is in the audience: %s; mailer segments count --where '...' tells how many an expression matches", p.Spec)
 	}
-	findings, err := preflight(ctx, a, s, p, send.Looking{})
+	findings, err := preflight(ctx, a, s, p, send.Looking{}, o.dryRun)
 	if err != nil {
 		return err
 	}
-	if n := tellFindings(a, findings); n > 0 {
+	dns := 0 // errors that --force passes over
+	for i, f := range findings {
+		if f.Rule != message.RuleDNS || f.Level != message.LevelError {
+			continue
+		}
+		if dns++; o.force {
+			findings[i].Level = message.LevelWarning
+		}
+	}
+	switch n := tellFindings(a, findings); {
+	case n > 0 && n == dns:
+		return &exit{exitSafety, fmt.Errorf("%s: nothing was sent; mailer doctor domain says what to publish, --force sends all the same", ui.Count(n, "error", "errors"))}
+	case n > 0:
 		return &exit{exitSafety, fmt.Errorf("%s: nothing was sent; mend them, or set their level under checks: in mailer.yaml", ui.Count(n, "error", "errors"))}
 	}
 	return nil
 }
 
-func preflight(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o send.Looking) ([]send.Finding, error) {
+func preflight(ctx context.Context, a *app, s *send.Sender, p *send.Plan, o send.Looking, dryRun bool) ([]send.Finding, error) {
 	bar := a.out.Bar("checking", "messages", p.Counts.Sendable())
 	defer bar.Close()
 	o.Progress = bar.Set
-	return s.Check(ctx, p, o)
+	dns := askDNS(ctx, s, p, dryRun)
+	findings, err := s.Check(ctx, p, o)
+	asked := dns()
+	if err == nil {
+		err = ctx.Err() // what was not asked for want of time is one thing, Ctrl-C another
+	}
+	return append(findings, asked...), err
 }
 
 // tellFindings prints what the check found and returns the number of errors.

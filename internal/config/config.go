@@ -218,7 +218,8 @@ func (c Checks) Levels() map[string]string {
 	return all
 }
 
-// defaultChecks: an error is what goes wrong for a recipient or breaks the law, everything else warns.
+// defaultChecks: an error is what goes wrong for a recipient or breaks the law, everything else warns. Of what the DNS says only that is
+// an error which does not fit this very configuration.
 func defaultChecks() Checks {
 	var c Checks
 	for _, f := range fields(reflect.ValueOf(&c).Elem()) {
@@ -226,7 +227,7 @@ func defaultChecks() Checks {
 	}
 	c.MissingField, c.Template, c.Attachment = LevelError, LevelError, LevelError
 	c.Sender, c.PostalAddress, c.Unsubscribe = LevelError, LevelError, LevelError
-	c.EmptySubject, c.EmptyBody = LevelError, LevelError
+	c.EmptySubject, c.EmptyBody, c.DNS = LevelError, LevelError, LevelError
 	return c
 }
 

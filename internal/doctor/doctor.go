@@ -6,7 +6,9 @@ package doctor
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
+	"strings"
 )
 
 // Level is how a check went.
@@ -77,4 +79,74 @@ func Sort(all []Finding) {
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Compare(slices.Index(order, b.Level), slices.Index(order, a.Level))
 	})
+}
+
+// socket is what an error of the network says of the port on this side: another one each time.
+var socket = regexp.MustCompile(`\S+:\d+->`)
+
+// Reason is an error's text without what differs each time.
+func Reason(text string) string { return socket.ReplaceAllString(text, "") }
+
+// Silence is findings that are Unknown for one cause: told once, and not once for each.
+type Silence struct {
+	Finding          // the first of them; Found is what they have in common
+	Checks  []string // their names, and their subjects where a check is there more than once
+}
+
+// few is how many findings are still told one by one.
+const few = 2
+
+// Together takes out those findings that say no more than that nobody answered, where there are many.
+func Together(all []Finding) (rest []Finding, silent []Silence) {
+	by := map[string][]Finding{}
+	cause := func(f Finding) string { return f.Area + "\x00" + f.Why + "\x00" + f.Do }
+	for _, f := range all {
+		if f.Level == Unknown && f.Why != "" && len(f.Publish) == 0 {
+			by[cause(f)] = append(by[cause(f)], f)
+		}
+	}
+	told := map[string]bool{}
+	for _, f := range all {
+		same := by[cause(f)]
+		if f.Level != Unknown || len(same) <= few {
+			rest = append(rest, f)
+			continue
+		}
+		if !told[cause(f)] {
+			told[cause(f)] = true
+			silent = append(silent, silenceOf(same))
+		}
+	}
+	return rest, silent
+}
+
+func silenceOf(same []Finding) Silence {
+	s := Silence{Finding: same[0]}
+	count := map[string]int{}
+	var reasons []string
+	for _, f := range same {
+		count[f.Check]++
+		if r := Reason(f.Found); !slices.Contains(reasons, r) {
+			reasons = append(reasons, r)
+		}
+	}
+	for _, f := range same {
+		name := f.Check
+		if count[f.Check] > 1 && f.Subject != "" {
+			name += " (" + f.Subject + ")"
+		}
+		if !slices.Contains(s.Checks, name) {
+			s.Checks = append(s.Checks, name)
+		}
+	}
+	slices.SortStableFunc(reasons, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
+	var told []string
+	for _, r := range reasons {
+		// One that ends in another says besides what was asked.
+		if !slices.ContainsFunc(told, func(t string) bool { _, cause, ok := strings.Cut(t, ": "); return ok && strings.HasSuffix(r, cause) }) {
+			told = append(told, r)
+		}
+	}
+	s.Check, s.Subject, s.Found, s.Detail = "", "", told[0], told[1:min(1+few, len(told))]
+	return s
 }

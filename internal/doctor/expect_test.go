@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"mailer/internal/store"
 )
 
 func TestExpect(t *testing.T) {
@@ -64,5 +66,23 @@ func TestExpectKeepsItsWord(t *testing.T) {
 		t.Errorf("the interval held in %.1f%%", 100*share)
 	} else {
 		t.Logf("the interval held in %.1f%%", 100*share)
+	}
+}
+
+// A list that was mailed a few times is not condemned for it, and one that is known to be bad is.
+func TestExpectedLevel(t *testing.T) {
+	for _, c := range []struct {
+		tried, dead int64
+		want        Level
+	}{
+		{3, 0, Info}, {20, 1, Info}, {30, 2, Info}, {100, 0, Pass}, {100, 3, Warn}, {200, 30, Fail}, {10_000, 100, Pass}, {10_000, 300, Warn}, {10_000, 700, Fail},
+	} {
+		strata := make([]stratum, store.NoProof+1)
+		strata[0] = stratum{people: 1000, tried: c.tried, dead: c.dead}
+		l := &List{mailable: 1000}
+		got := l.expected(history{lanes: map[string][]stratum{"gmail": strata}, tried: c.tried, nth: 1})
+		if len(got) != 1 || got[0].Level != c.want {
+			t.Errorf("%d dead of %d: %+v, want %s", c.dead, c.tried, got, c.want)
+		}
 	}
 }

@@ -157,10 +157,10 @@ func (l *List) expected(past history) []Finding {
 		f.People = e.people
 		f.Found = fmt.Sprintf("Of the %s whom mail reached before, %s will find the address dead (95 %% sure: %s to %s), from %s of the last year.",
 			people(e.people), percent(e.rate), percent(e.low), percent(e.high), tries(e.tried, past.nth))
-		switch {
-		case e.rate >= bounceFail:
+		switch { // a handful of messages proves nothing
+		case e.rate >= bounceFail && e.low >= bounceWarn:
 			f.Level = Fail
-		case e.rate >= bounceWarn:
+		case e.rate >= bounceWarn && e.tried >= leaning:
 			f.Level = Warn
 		case e.high >= bounceFail:
 			f.Level = Info

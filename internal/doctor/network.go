@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -279,12 +280,15 @@ func (l list) listed(a zone.Answer) (what []string, err error) {
 func (d *Domain) blocklist(ctx context.Context) []Finding {
 	var all []Finding
 	var unknown []string
-	asked := 0
+	asked, silent := 0, 0
 	ask := func(l list, subject, name string) {
 		asked++
-		what, err := l.listed(d.Resolver.Lookup(ctx, name+"."+l.zone, zone.A))
+		a := d.Resolver.Lookup(ctx, name+"."+l.zone, zone.A)
+		what, err := l.listed(a)
 		if err != nil {
-			unknown = append(unknown, err.Error())
+			if unknown = append(unknown, Reason(err.Error())); a.State == zone.Unknown {
+				silent++
+			}
 			return
 		}
 		if len(what) == 0 {
@@ -316,6 +320,9 @@ func (d *Domain) blocklist(ctx context.Context) []Finding {
 	}
 	if asked == 0 {
 		return nil
+	}
+	if silent == asked { // then it is not the lists
+		return d.unknown("blocklist", "", errors.New(unknown[0]))
 	}
 	if len(unknown) > 0 {
 		slices.Sort(unknown)

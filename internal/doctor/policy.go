@@ -252,21 +252,21 @@ func (d *Domain) bulk(all []Finding) []Finding {
 		if n == 0 {
 			continue
 		}
-		f := d.finding("bulk", bulkProviders[p], Pass, fmt.Sprintf("The fullest day had %d messages; from 5,000 a day on you are a bulk sender there.", n))
+		f := d.finding("bulk", bulkProviders[p], Pass, fmt.Sprintf("The fullest day of %s had %d messages; from 5,000 a day on you are a bulk sender there.", d.From, n))
 		switch {
 		case n < bulkNear:
 			f.Level = Info
 		case len(failed) > 0 && n >= bulkFrom:
 			f.Level = Fail
-			f.Found = fmt.Sprintf("The fullest day had %d messages, and what is wanted of bulk senders is not all there: %s.", n, strings.Join(failed, ", "))
+			f.Found = fmt.Sprintf("The fullest day of %s had %d messages, and what is wanted of bulk senders is not all there: %s.", d.From, n, strings.Join(failed, ", "))
 		case len(failed) > 0:
 			f.Level = Warn
-			f.Found = fmt.Sprintf("The fullest day had %d messages, close to 5,000, and what is wanted of bulk senders is not all there: %s.", n, strings.Join(failed, ", "))
+			f.Found = fmt.Sprintf("The fullest day of %s had %d messages, close to 5,000, and what is wanted of bulk senders is not all there: %s.", d.From, n, strings.Join(failed, ", "))
 		case len(unknown) > 0:
 			f.Level = Unknown
-			f.Found = fmt.Sprintf("The fullest day had %d messages; whether all that is wanted of bulk senders is there is not known: %s.", n, strings.Join(unknown, ", "))
+			f.Found = fmt.Sprintf("The fullest day of %s had %d messages; whether all that is wanted of bulk senders is there is not known: %s.", d.From, n, strings.Join(unknown, ", "))
 		default:
-			f.Found = fmt.Sprintf("The fullest day had %d messages, and all that is wanted of bulk senders is there.", n)
+			f.Found = fmt.Sprintf("The fullest day of %s had %d messages, and all that is wanted of bulk senders is there.", d.From, n)
 		}
 		f.Why = bulkWhy[p]
 		if f.Level.Worse(Info) {

@@ -76,6 +76,7 @@ const (
 	RuleFromDomain      = "from_domain"
 	RuleConsent         = "consent"
 	RuleBounceMailbox   = "bounce_mailbox"
+	RuleDNS             = "dns"
 )
 
 // Facts are what the rules cannot see in the campaign.
@@ -103,6 +104,7 @@ func Rules() []Rule {
 		{RuleSender, LevelError, "marketing mail that does not name the sender in both"},
 		{RulePostalAddress, LevelError, "marketing mail without the postal address in both"},
 		{RuleContact, LevelWarning, "marketing mail that does not say how the sender is reached"},
+		{RuleDNS, LevelError, "what is published does not fit your keys, relay and From"},
 		{RuleUnsubscribeText, LevelWarning, "Japanese marketing mail without a word beside the way out"},
 		{RuleConsent, LevelWarning, "recipients of marketing mail without a consent record"},
 		{RuleMark, LevelWarning, "未承諾広告※, the mark of the law before 2008"},

@@ -1,0 +1,162 @@
+package doctor
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mailer/internal/zone"
+)
+
+// Patience is how long a send waits for the DNS, whatever the DNS does.
+const Patience = 2 * time.Second
+
+// Asked is what the checks before a send found out about a domain.
+type Asked struct {
+	Findings []Finding `json:"findings"`
+	Silent   string    `json:"-"` // why some of it is not known: a name server failed, or time was up
+}
+
+// Keep reports whether the same need not be asked again for a while. Who mends a failure wants to see that it is mended.
+func (a Asked) Keep() bool { return a.Silent == "" && Worst(a.Findings) != Fail }
+
+// Preflight is the part of Check that decides whether mail of this From arrives at all: can From be answered, does SPF cover the
+// relay, do the keys that sign match their records, does DMARC let the mail pass. It takes no longer than Patience.
+func (d *Domain) Preflight(ctx context.Context) Asked {
+	ctx, stop := context.WithTimeout(ctx, Patience)
+	defer stop()
+	w := &witness{Resolver: d.Resolver}
+	e := *d
+	e.Resolver, e.Client = w, nil
+	checks := []func(context.Context) []Finding{e.fromDomain, e.envelopeMX, e.dmarc, e.dmarcAlignment}
+	if len(e.Relays) > 0 {
+		checks = append(checks, e.spf)
+	}
+	if len(e.Keys) > 0 {
+		checks = append(checks, e.dkimRecord, e.dkimAlignment)
+	}
+	found := sideBySide(ctx, checks)
+	if len(e.Keys) == 0 {
+		found = append(found, e.unproven(ctx, w, found)...)
+	}
+	return Asked{found, w.why()}
+}
+
+// sideBySide runs checks at once, and returns what they found in their order.
+func sideBySide(ctx context.Context, checks []func(context.Context) []Finding) []Finding {
+	found := make([][]Finding, len(checks))
+	var all sync.WaitGroup
+	for i, check := range checks {
+		all.Go(func() { found[i] = check(ctx) })
+	}
+	all.Wait()
+	return slices.Concat(found...)
+}
+
+// unproven is mail for which nothing stands: no key of ours, none that the relay may sign with, and no SPF.
+func (d *Domain) unproven(ctx context.Context, w *witness, found []Finding) []Finding {
+	record, relays := false, 0
+	for _, f := range found {
+		switch {
+		case f.Check != "spf":
+		case f.Subject == d.Envelope:
+			record = f.Level != Fail
+		case f.Level != Fail:
+			relays++ // covered, or perhaps
+		}
+	}
+	if record && relays > 0 || len(d.Relays) == 0 {
+		return nil
+	}
+	for _, r := range d.Relays {
+		if s, known := serviceOf(r.Host); known && s.own {
+			return nil // it sends with a return path of its own
+		}
+	}
+	for _, f := range d.searchKeys(ctx) {
+		if f.Level != Unknown {
+			return nil
+		}
+	}
+	if w.why() != "" {
+		return nil
+	}
+	f := d.finding("authentication", d.From, Fail, "Nothing shows that this mail is yours: SPF does not cover the relay, mailer.yaml has no DKIM key, and none is published under a usual name.")
+	f.Why, f.Own = whyAuthenticate, true
+	f.Do = "Make a key with mailer dkim keygen, and mend SPF. Where the relay signs with a key of another name, --force sends."
+	return []Finding{f}
+}
+
+// witness notes whether an answer was missing.
+type witness struct {
+	zone.Resolver
+	silent atomic.Pointer[string]
+}
+
+func (w *witness) Lookup(ctx context.Context, name string, t zone.Type) zone.Answer {
+	a := w.Resolver.Lookup(ctx, name, t)
+	if a.State == zone.Unknown {
+		why := errText(a.Err)
+		w.silent.CompareAndSwap(nil, &why)
+	}
+	return a
+}
+
+func (w *witness) why() string {
+	if s := w.silent.Load(); s != nil {
+		return Reason(*s)
+	}
+	return ""
+}
+
+// Hash names what Preflight looks at: whoever edits one of it asks again.
+func (d *Domain) Hash(servers []string) string {
+	type key struct {
+		Domain, Selector, Err string
+		Public                []byte
+	}
+	of := struct {
+		Version        int // of the checks: raise it when they judge otherwise
+		From, Envelope string
+		Keys           []key
+		Relays         []Relay
+		Servers        []string
+	}{1, d.From, d.Envelope, nil, d.Relays, servers}
+	for _, k := range d.Keys {
+		one := key{Domain: k.Domain, Selector: k.Selector}
+		if k.Err != nil {
+			one.Err = k.Err.Error()
+		}
+		if k.Private != nil {
+			var err error
+			if one.Public, err = x509.MarshalPKIXPublicKey(k.Private.Public()); err != nil {
+				one.Err = err.Error()
+			}
+		}
+		of.Keys = append(of.Keys, one)
+	}
+	text, err := json.Marshal(of)
+	if err != nil { // strings and addresses only
+		panic(err)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
+}
+
+// Reserved reports whether a domain belongs to nobody: those for examples and tests (RFC 2606, RFC 6761; the registry of jp has some
+// too). Mail of them never leaves a rehearsal.
+func Reserved(domain string) bool {
+	for _, r := range []string{"example.com", "example.net", "example.org", "example.jp", "example.co.jp", "example.ne.jp", "example.or.jp", "example", "test", "invalid", "localhost"} {
+		if domain = zone.Clean(domain); domain == r || strings.HasSuffix(domain, "."+r) {
+			return true
+		}
+	}
+	return domain == ""
+}
