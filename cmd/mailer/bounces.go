@@ -161,6 +161,9 @@ func syncBounces(ctx context.Context, a *app, ws *config.Workspace, st *store.St
 			tellSync(a, sum, false)
 		}
 	}
+	if a.out.Watched() {
+		a.out.Notef("watching the bounce mailbox; Ctrl-C ends it")
+	}
 	return r.Watch(ctx)
 }
 
