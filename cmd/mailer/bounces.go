@@ -34,9 +34,12 @@ func newBouncesCmd(a *app) *cobra.Command {
 
 const bouncesSyncHelp = `Read the bounce mailbox: failed deliveries, complaints, unsubscribe mails, automatic replies.
 
-Each mail is recorded with all that follows from it, and then moved to the processed folder. Dead addresses,
-complaints and unsubscribes are suppressed at once, soft bounces when they add up (mailer help cleaning). Only a mail that carries the signed address or id of one of our
-deliveries changes anything; others are counted as unmatched, those with a wrong signature as forged.
+Each mail is recorded with all that follows from it, and then moved to the processed folder. Dead addresses, complaints and
+unsubscribes are suppressed at once, soft bounces when they add up (mailer help cleaning). Only a mail that carries the signed address
+or id of one of our deliveries changes anything; others are counted as unmatched, those with a wrong signature as forged.
+
+The summary of --json counts each mail that was read once: as one of bounces (hard + soft), complaints, unsubscribes, autoreplies,
+unmatched, forged, asking (a person asks to be left alone), delayed, repeated (seen before) and others.
 
 It can be interrupted at any moment and run again: each mail is acted on once.
 
