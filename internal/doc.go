@@ -24,6 +24,7 @@
 //	  spf          may this address send for that domain, and what the record costs
 //	  dkim         key records: what verifiers make of them, and what went wrong
 //	  dmarc        which policy holds for a domain, and whether two names are aligned
+//	  arrival      a mail as it came into a mailbox: its way, what the receiver found, what became of it
 //	machines  touch the world, know no campaign
 //	  config       mailer.yaml, environment, secrets
 //	  relay        SMTP with the user's relay

@@ -80,7 +80,7 @@ func tellFinding(a *app, f doctor.Finding) {
 		a.out.Printf("  %s", ui.Clean(f.Subject))
 	}
 	a.out.Printf("\n%s\n", wrap("  ", ui.Clean(f.Found)))
-	if f.Level.Worse(doctor.Info) || len(f.Publish) > 0 {
+	if f.Level.Worse(doctor.Info) || len(f.Publish) > 0 || f.Where != "" {
 		for _, part := range []struct{ word, text string }{{"Why: ", f.Why}, {"Do:  ", f.Do}} {
 			if part.text != "" {
 				a.out.Printf("%s\n", wrap("  ", part.word+ui.Clean(part.text)))
@@ -89,6 +89,9 @@ func tellFinding(a *app, f doctor.Finding) {
 	}
 	for _, line := range f.Detail {
 		a.out.Printf("%s\n", wrap("    ", ui.Clean(line)))
+	}
+	if f.Where != "" { // whole in a line, to be copied
+		a.out.Printf("  Who: %s\n", ui.Clean(f.Where))
 	}
 	for _, r := range f.Publish {
 		tellRecord(a, r)

@@ -37,6 +37,9 @@ A contact that is there already is updated: columns of the file win, an empty ce
 address stays suppressed, whatever is imported. A row that cannot be read costs that row only: it is told with its line,
 column and reason, --rejects keeps it in a file, and the exit code is 3. --dry-run shows what would change.
 
+Addresses that look odd are told and imported: slips of the finger, addresses of no person, mailboxes to throw away. --check tells them
+and writes nothing; with --dns 10s it also asks the DNS, for ten seconds at most, which domains take no mail.
+
 --unlist-missing makes the list mirror the file. Nobody leaves it where the file has no row that can be imported (exit code
 5 if it has no row at all), or one of which it cannot be told whose it is.
 
@@ -59,6 +62,9 @@ type importOptions struct {
 	unlist      bool
 	rejects     string
 	dryRun      bool
+	check       bool
+	dns         time.Duration
+	resolver    []string
 
 	consentSource string
 	consentAt     string
@@ -97,6 +103,9 @@ func newImportCmd(a *app) *cobra.Command {
 	f.BoolVar(&o.unlist, "unlist-missing", false, "take those off the list whom the file does not name")
 	f.StringVar(&o.rejects, "rejects", "", "write rejected rows, with line, column and reason, to this CSV `file`")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would happen and write nothing")
+	f.BoolVar(&o.check, "check", false, "say what would happen and what is odd about the addresses, and write nothing")
+	f.DurationVar(&o.dns, "dns", 0, "with --check: ask the DNS which domains take no mail, for this `duration` at most")
+	f.StringSliceVar(&o.resolver, "resolver", nil, "with --dns: name server to ask, `host` or host:port")
 	f.StringVar(&o.consentSource, "consent-source", "", "where the consent to be on the list comes from (a form, a fair), kept as `evidence`")
 	f.StringVar(&o.consentAt, "consent-at", "", "when the consent was given: `YYYY-MM-DD`, with a time or without")
 	f.StringVar(&o.consentText, "consent-text", "", "the `wording` that was agreed to")
@@ -119,6 +128,14 @@ func (o importOptions) settle(zone *time.Location) (ingest.Options, error) {
 		if o.given(f.flag) && f.value == "" && (f.flag != "list" || o.profile == "") { // --list "" leaves out the list of a profile
 			return out, usage("--%s is empty: is a variable not set?", f.flag)
 		}
+	}
+	switch {
+	case o.dns < 0:
+		return out, usage("--dns %s: a time cannot be negative", o.dns)
+	case o.dns > 0 && !o.check:
+		return out, usage("--dns belongs to --check: an import does not wait for the DNS")
+	case len(o.resolver) > 0 && o.dns == 0:
+		return out, usage("--resolver belongs to --dns, which says how long it is asked")
 	}
 	if o.noHeader && o.given("header") {
 		return out, usage("--header and --no-header exclude each other")
@@ -187,6 +204,7 @@ func runImport(ctx context.Context, a *app, o importOptions, files []string) (er
 	if o, err = o.withProfile(ws.Dir); err != nil {
 		return err
 	}
+	o.dryRun = o.dryRun || o.check
 	opts, err := o.settle(ws.Config.Location())
 	if err != nil {
 		return err
@@ -202,7 +220,13 @@ func runImport(ctx context.Context, a *app, o importOptions, files []string) (er
 			return usage("%w", err)
 		}
 	}
-	opts.Stdin, opts.TempDir = a.stdin, ws.Dir
+	opts.Stdin, opts.TempDir, opts.Disposables = a.stdin, ws.Dir, ws.Config.Disposables()
+	if o.dns > 0 {
+		opts.Patience = o.dns
+		if opts.Resolver, err = doctorResolver(ws, doctorDomainOptions{resolver: o.resolver}); err != nil {
+			return err
+		}
+	}
 	r := &importRun{a: a, st: st, o: o, opts: opts, several: len(files) > 1}
 	if o.rejects != "" {
 		if r.rejects, err = createRejects(o.rejects, files, a.stdin, r.several); err != nil {

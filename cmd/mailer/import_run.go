@@ -117,6 +117,9 @@ func (r *importRun) found(f ingest.Found) {
 		out.Warnf("%s: %s", ui.Clean(r.name), ui.Clean(note))
 	}
 	tellAddresses(r.a, r.name, f.Findings)
+	if r.o.check && len(f.Findings) == 0 {
+		out.Printf("  no address looks odd\n")
+	}
 	type fresh struct {
 		Name string       `json:"name"`
 		Type contact.Type `json:"type"`
@@ -260,7 +263,11 @@ func (r *importRun) tell(s ingest.Summary) {
 		out.Printf("  --rejects FILE keeps the rejected rows\n")
 	}
 	if r.o.dryRun {
-		out.Printf("  nothing was written: the same command without --dry-run imports\n")
+		flag := "--dry-run"
+		if r.o.check {
+			flag = "--check"
+		}
+		out.Printf("  nothing was written: the same command without %s imports\n", flag)
 	}
 	if s.ChangeSet > 0 {
 		out.Printf("  mailer import undo %d takes this import back\n", s.ChangeSet)

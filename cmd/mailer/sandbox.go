@@ -15,7 +15,8 @@ import (
 
 const sandboxHelp = `Play at mail servers, so that the whole loop can be rehearsed without mailing anybody: an SMTP server that takes every
 recipient, an IMAP account (user bounce, password bounce) into which bounces, complaints, automatic replies and
-unsubscribe mails come, and a web page of the mail that was caught. Everything is on this machine, and nothing leaves it.
+unsubscribe mails come, and a web page of the mail that was caught. Everything is on this machine, and nothing leaves it. A message
+to its own return path comes into that account as well: mailer doctor relay --roundtrip.
 
 The first line says where: "ready smtp=... imap=... http=...". Then it serves until Ctrl-C. Port 0 takes a free one.
 A workspace made by mailer init works with it as it stands.

@@ -69,6 +69,7 @@ func TestClassify(t *testing.T) {
 		{"rcpt", "yahoo.com", "553 5.7.2 [TSS09] All messages from 192.0.2.9 will be permanently deferred", "blocked soft our_host fix"},
 		{"rcpt", "yahoo.co.jp", "553 VS98-IP0 deferred", "ratelimited soft our_host throttle"},
 		{"rcpt", "shop.example", "550 5.4.1 Recipient address rejected: Access denied. [X.prod.protection.outlook.com]", "userunknown soft address count"},
+		{"rcpt", "shop.example", "550 5.4.1 Recipient address rejected: Access denied. AS(201806281)", "userunknown soft address count"},
 		{"rcpt", "shop.example", "550 5.4.1 Access denied [X.prod.protection.outlook.com]", "rejected soft our_domain fix"},
 		// Nothing to go by.
 		{"rcpt", "shop.example", "550 no", "onhold soft address review"},

@@ -92,6 +92,8 @@ var fixtures = map[string]string{
 	"exim-dsn-retry-timeout":     "bounce; hanako@shop.example 5.0.0/ expired soft failed",
 	"opensmtpd-expired-dsn":      "bounce; hanako@shop.example 4.4.7/ expired soft failed",
 	"exim-size":                  "bounce; hanako@shop.example 5.0.0/552 emailtoolarge soft failed",
+	"exim-nullmx":                "bounce; taro@shopp.example 5.0.0/ notaccept HARD failed",
+	"exim-unrouteable-user":      "bounce; hanako@shop.example 5.0.0/550 userunknown HARD failed",
 	"exim-unrouteable":           "bounce; taro@shopp.example 5.0.0/ hostunknown HARD failed",
 	"ezweb-suspended":            "bounce; hanako@ezweb.ne.jp / suspend soft failed",
 	"gateway-2":                  "bounce; hanako@shop.example /550 userunknown HARD failed",

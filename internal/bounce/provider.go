@@ -40,7 +40,7 @@ var providers = []providerRule{
 	{name: "any", status: "5.2.2", phrases: []string{"x-unix"}, reason: MailboxFull},
 	{name: "any", status: "4.2.2", phrases: []string{"x-unix"}, reason: MailboxFull},
 	// Exchange Online says "access denied" for an address that the tenant does not have, and for much else.
-	{name: "microsoft", domains: []string{"outlook.com"}, status: "5.4.1", phrases: []string{"recipient address rejected: access denied", "recipient addresses rejected"}, reason: UserUnknown, living: true},
+	{name: "any", status: "5.4.1", phrases: []string{"recipient address rejected: access denied", "recipient addresses rejected"}, reason: UserUnknown, living: true},
 	{name: "microsoft", domains: []string{"outlook.com"}, status: "5.4.1", phrases: []string{"access denied"}, reason: Rejected},
 }
 

@@ -215,7 +215,13 @@ func understand(r Reply, kind, address, remote string) (Class, Reply) {
 			return c, r
 		}
 	}
-	return Classify(r, domain), r
+	c := Classify(r, domain)
+	if c.Hard && c.Reason == HostUnknown && r.Code != 0 && strings.Contains(strings.ToLower(r.Text), "unrouteable address") {
+		// Exim's words for a domain that it finds no way to. In a reply they are those of the domain's own host, for a user
+		// that none of its routers knows.
+		c = classOf(UserUnknown, true)
+	}
+	return c, r
 }
 
 func recipientOf(address string, c Class, r Reply) Recipient {

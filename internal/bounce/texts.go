@@ -75,7 +75,7 @@ var texts = []textRule{
 		"recipient has blocked", "has blocked your", "blocked by recipient", "blocked by the recipient", "user has blocked", "has blocked mail", "has blocked you", "blocked your address",
 	}},
 	{MailboxFull, []string{
-		"mailbox size limit", "mailbox size exceeded", "exceeds the mailbox size", "mailbox*storage limit",
+		"error writing message: file too large", "mailbox size limit", "mailbox size exceeded", "exceeds the mailbox size", "mailbox*storage limit",
 	}},
 	{AuthFailure, []string{
 		"dmarc", "spf check", "spf record", "spf fail", "spf validation", "fails to pass spf", "failed spf", "spf: fail", "sender policy framework",
@@ -234,7 +234,7 @@ var texts = []textRule{
 	}},
 	{NotAccept, []string{
 		"does not accept mail", "doesn't accept mail", "not accept email", "doesn't receive email", "does not receive email", "does not receive mail", "null mx", "nullmx", "no mx found for domain", "no mx record found", "couldn't find a mail exchanger",
-		"host does not accept", "not accepting network messages", "mail receiving disabled", "no mail exchanger",
+		"host does not accept", "not accepting network messages", "mail receiving disabled", "no mail exchanger", "indicated no smtp service",
 	}},
 	{FailedSTARTTLS, []string{
 		"starttls", "tls required", "tls is required", "ssl error", "tls handshake", "tls negotiation", "certificate verif",
@@ -264,6 +264,7 @@ var texts = []textRule{
 		"improper sequence", "bad sequence", "syntax error", "need rcpt", "need mail", "command not recognized", "unrecognized command", "command unrecognized", "unexpected*command", "nested mail command", "unknown command",
 	}},
 	{PolicyViolation, []string{
+		"recipient address rejected: access denied",
 		"policy reasons", "by policy", "local policy", "policy violation", "policy", "not allowed by", "prohibited", "illegal attachment", "blocked because its content", "attachment", "security policies", "forbidden", "not permitted", "message rejected", "message refused",
 		"message was rejected", "mail rejected", "email rejected", "mail refused", "rejected by system", "rejected by the", "administrative prohibition", "administrative restriction",
 	}},

@@ -22,6 +22,7 @@ import (
 
 	"mailer/internal/address"
 	"mailer/internal/pace"
+	"mailer/internal/provider"
 	"mailer/internal/spelling"
 )
 
@@ -57,6 +58,27 @@ type Config struct {
 	Opening  Opening         `yaml:"hours"`
 	DNS      DNS             `yaml:"dns"`
 	Checks   Checks          `yaml:"checks"`
+
+	Disposable Disposable `yaml:"disposable"`
+}
+
+// Disposable is what is put on the list of domains that give out mailboxes to throw away, and taken off it.
+type Disposable struct {
+	Add    []string `yaml:"add"`
+	Except []string `yaml:"except"`
+}
+
+// Disposables are the built-in list with what the file says over it.
+func (c Config) Disposables() address.Disposables {
+	return address.Disposables{Add: canonical(c.Disposable.Add), Except: canonical(c.Disposable.Except)}
+}
+
+func canonical(domains []string) []string {
+	var all []string
+	for _, d := range domains {
+		all = append(all, provider.Canonical(d))
+	}
+	return all
 }
 
 // Sender is who the mail is from, and what the law wants said about them.

@@ -29,6 +29,28 @@ func TestShownConfigurationLoadsAgain(t *testing.T) {
 	}
 }
 
+func TestDisposable(t *testing.T) {
+	const text = "disposable: {add: [Temp.example.com, 例え.jp], except: [yopmail.com]}\n"
+	if shown := showAgain(t, text+"bounces: {mailbox: {host: imap.example.com, username: b, password_env: P}}\n"); !strings.Contains(shown, "yopmail.com") {
+		t.Errorf("shown:\n%s", shown)
+	}
+	w, err := load(t, text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := w.Config.Disposables()
+	for domain, want := range map[string]bool{"temp.example.com": true, "xn--r8jz45g.jp": true, "yopmail.com": false, "mailinator.com": true, "example.com": false} {
+		if d.Has(domain) != want {
+			t.Errorf("%s is disposable: %v", domain, !want)
+		}
+	}
+	for _, wrong := range []string{"disposable: {add: [a b]}\n", "disposable: {except: [localhost]}\n", "disposable: {ad: [example.com]}\n", "disposable: {add: ['@example.com']}\n"} {
+		if _, err := load(t, wrong, nil); err == nil {
+			t.Errorf("%s loads", wrong)
+		}
+	}
+}
+
 func TestDNS(t *testing.T) {
 	for _, text := range []string{
 		"dns: {servers: [192.0.2.53, 127.0.0.1:5353, \"[2001:db8::53]:53\", \"2001:db8::54\"], timeout: 500ms}\n",

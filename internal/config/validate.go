@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"mailer/internal/address"
 )
 
 const tokenMark = "{token}"
@@ -92,6 +94,13 @@ func (c *checker) check() {
 	c.cleaning(c.config.Cleaning)
 	if c.config.DNS.Timeout <= 0 {
 		c.bad("dns.timeout", "must be longer than nothing, such as 2s")
+	}
+	for key, domains := range map[string][]string{"disposable.add": c.config.Disposable.Add, "disposable.except": c.config.Disposable.Except} {
+		for i, d := range domains {
+			if _, err := address.Parse("x@" + d); err != nil || !strings.Contains(d, ".") {
+				c.bad(fmt.Sprintf("%s.%d", key, i), "%q is no domain; write one such as example.com", d)
+			}
+		}
 	}
 	c.pacing()
 }

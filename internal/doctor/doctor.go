@@ -38,6 +38,8 @@ type Finding struct {
 	Own     bool     `json:"own,omitempty"`     // it is our own configuration that is wrong: send stops on its failures
 	Publish []Record `json:"publish,omitempty"` // what to paste into the DNS
 	Detail  []string `json:"detail,omitempty"`  // lines of evidence: the tree of lookups, the addresses, examples
+	People  int64    `json:"people,omitempty"`  // of a list: how many it is about
+	Where   string   `json:"where,omitempty"`   // and the expression that picks them
 }
 
 // Record is a DNS record to publish.

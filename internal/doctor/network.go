@@ -15,73 +15,6 @@ import (
 	"mailer/internal/zone"
 )
 
-// mailbox is whether a domain can receive mail (RFC 5321 section 5.1).
-type mailbox int
-
-const (
-	unclear   mailbox = iota
-	exchanged         // it has MX records, one of which leads somewhere
-	implicit          // it has an address and no MX
-	refused           // null MX (RFC 7505)
-	dangling          // no MX host has an address
-	nowhere           // neither MX nor address
-	absent            // it does not exist
-)
-
-// receives finds out whether a domain can receive mail. The error says why it is unclear.
-func (d *Domain) receives(ctx context.Context, domain string) (mailbox, string, error) {
-	mx := d.Resolver.Lookup(ctx, domain, zone.MX)
-	switch mx.State {
-	case zone.Unknown:
-		return unclear, "", mx.Err
-	case zone.Missing:
-		return absent, "", nil
-	case zone.Empty:
-		found, err := d.hasAddress(ctx, domain)
-		switch {
-		case found:
-			return implicit, "", nil
-		case err != nil:
-			return unclear, "", err
-		}
-		return nowhere, "", nil
-	}
-	var hosts []string
-	var unknown error
-	for _, r := range mx.Records {
-		if r.Host == "" && len(mx.Records) == 1 {
-			return refused, "", nil
-		}
-		hosts = append(hosts, r.Host)
-		found, err := d.hasAddress(ctx, r.Host)
-		if found {
-			return exchanged, r.Host, nil
-		}
-		if err != nil {
-			unknown = err
-		}
-	}
-	if unknown != nil {
-		return unclear, "", unknown
-	}
-	return dangling, strings.Join(hosts, ", "), nil
-}
-
-// hasAddress: the error says that nobody knows.
-func (d *Domain) hasAddress(ctx context.Context, host string) (bool, error) {
-	var unknown error
-	for _, t := range []zone.Type{zone.A, zone.AAAA} {
-		a := d.Resolver.Lookup(ctx, host, t)
-		switch a.State {
-		case zone.Found:
-			return true, nil
-		case zone.Unknown:
-			unknown = fmt.Errorf("%s of %s: %s", t, host, errText(a.Err))
-		}
-	}
-	return false, unknown
-}
-
 func (d *Domain) fromDomain(ctx context.Context) []Finding {
 	const check = "from_domain"
 	if d.From == "" {
@@ -95,30 +28,30 @@ func (d *Domain) fromDomain(ctx context.Context) []Finding {
 		f.Do = "Set sender: from: in mailer.yaml to an address in your domain."
 		return []Finding{f}
 	}
-	m, host, err := d.receives(ctx, d.From)
+	m, host, err := zone.Receives(ctx, d.Resolver, d.From)
 	postmaster := "See that postmaster@" + d.From + " and abuse@" + d.From + " reach you (RFC 2142): complaints of other servers go there."
 	f.Publish = []Record{{Name: d.From, Type: "MX", Value: "10 mail." + d.From, Zone: d.zoneOf(ctx, d.From), Note: "the name of your own mail server in place of mail." + d.From}}
 	switch m {
-	case unclear:
+	case zone.Unclear:
 		return d.unknown(check, d.From, err)
-	case exchanged:
+	case zone.Exchanged:
 		f.Level, f.Own, f.Publish = Pass, false, nil
 		f.Found = d.From + " receives mail at " + host + "."
 		f.Do = postmaster
-	case implicit:
+	case zone.Implicit:
 		f.Level, f.Own = Warn, false
 		f.Found = d.From + " has no MX record, only an address: mail for it goes to that server, if it takes any."
 		f.Do = "Publish an MX record. " + postmaster
-	case refused:
+	case zone.NullMX:
 		f.Found = d.From + " says that it takes no mail (null MX, RFC 7505): receivers refuse mail from it (550 5.7.27)."
 		f.Do = "Replace the null MX by your mail server, or send from a domain that takes mail."
-	case dangling:
+	case zone.Dangling:
 		f.Found = "The MX of " + d.From + " lead nowhere: " + host + " has no address."
 		f.Do = "Correct the MX record."
-	case nowhere:
+	case zone.Nowhere:
 		f.Found = d.From + " has neither MX nor address: it cannot receive mail."
 		f.Do = "Publish an MX record. " + postmaster
-	case absent:
+	case zone.Absent:
 		f.Found = d.From + " does not exist in the DNS (NXDOMAIN)."
 		f.Do = "Look for a slip in sender: from: of mailer.yaml, and whether the domain was renewed."
 		f.Publish = nil
@@ -146,28 +79,28 @@ func (d *Domain) envelopeMX(ctx context.Context) []Finding {
 	if d.Envelope == "" || d.Envelope == d.From {
 		return nil
 	}
-	m, host, err := d.receives(ctx, d.Envelope)
+	m, host, err := zone.Receives(ctx, d.Resolver, d.Envelope)
 	f := d.finding(check, d.Envelope, Fail, "")
 	f.Own = true
 	f.Why = "Bounces go to the return path: where it cannot receive, dead addresses stay on the list, and some receivers refuse the mail itself (450 4.1.8, 550 5.1.8)."
 	f.Do = "Publish an MX record that leads to the server of the bounce mailbox, or correct bounces: return_path: in mailer.yaml."
 	f.Publish = []Record{{Name: d.Envelope, Type: "MX", Value: "10 mail." + d.From, Zone: d.zoneOf(ctx, d.Envelope), Note: "the server of the bounce mailbox in place of mail." + d.From}}
 	switch m {
-	case unclear:
+	case zone.Unclear:
 		return d.unknown(check, d.Envelope, err)
-	case exchanged:
+	case zone.Exchanged:
 		f.Level, f.Own, f.Do, f.Publish = Pass, false, "", nil
 		f.Found = "Bounces to " + d.Envelope + " arrive at " + host + "."
-	case implicit:
+	case zone.Implicit:
 		f.Level, f.Own = Info, false
 		f.Found = d.Envelope + " has no MX record: bounces go to the address of that name."
-	case refused:
+	case zone.NullMX:
 		f.Found = d.Envelope + " says that it takes no mail (null MX): bounces are lost."
-	case dangling:
+	case zone.Dangling:
 		f.Found = "The MX of " + d.Envelope + " lead nowhere: " + host + " has no address."
-	case nowhere:
+	case zone.Nowhere:
 		f.Found = d.Envelope + " has neither MX nor address: bounces are lost."
-	case absent:
+	case zone.Absent:
 		f.Found = d.Envelope + " does not exist in the DNS: bounces are lost."
 	}
 	return []Finding{f}

@@ -19,8 +19,10 @@ import (
 	"maps"
 	"time"
 
+	"mailer/internal/address"
 	"mailer/internal/contact"
 	"mailer/internal/store"
+	"mailer/internal/zone"
 )
 
 // Options of one import.
@@ -41,6 +43,10 @@ type Options struct {
 	// UnlistMissing takes those off List whom the file does not name.
 	UnlistMissing bool
 	DryRun        bool
+
+	Disposables address.Disposables
+	Resolver    zone.Resolver // asked which domains take mail, for at most Patience; nil: nobody is
+	Patience    time.Duration
 }
 
 // Events are what an import tells while it runs. Every one may be nil.
@@ -175,6 +181,14 @@ func (im *importing) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if im.o.Resolver != nil {
+		asking, stop := context.WithTimeout(ctx, im.o.Patience)
+		im.odd.ask(asking, im.o.Resolver)
+		stop()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
 	im.found(unfinished)
 	im.odd = nil
 	if im.o.DryRun {
@@ -198,7 +212,7 @@ func (im *importing) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", im.src.name, err)
 	}
-	im.layout, im.odd, im.total = newLayout(h, fields), newFindings(), im.src.count
+	im.layout, im.odd, im.total = newLayout(h, fields), newFindings(im.o.Disposables, im.o.Resolver != nil), im.src.count
 	err = im.each(ctx, Checking, nil, func(row store.Row) error {
 		im.layout.see(row)
 		return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ type User struct {
 	Address  string
 	Password string // empty: nobody logs in
 	Quota    string // such as 1K; empty: no limit
+	Full     bool   // holds a mail beyond its quota already
 }
 
 // DovecotServer is a private Dovecot. It stops at the end of the test and leaves nothing of the system changed.
@@ -26,7 +28,10 @@ type DovecotServer struct {
 	LMTP  string // socket; unknown users are refused at RCPT with 550 5.1.1, full ones with 552 5.2.2
 	SASL  string // socket for Postfix
 	Quota string // socket of the policy service that tells Postfix who is full
-	dir   string
+	// Ports of LMTP and of the policy service, for servers that a jail keeps from the sockets.
+	LMTPPort, QuotaPort int
+
+	dir string
 }
 
 const dovecotConf = `
@@ -73,7 +78,13 @@ service imap-login {
     port = %[2]d
   }
 }
+protocol lmtp {
+  lmtp_rcpt_check_quota = yes
+}
 service lmtp {
+  inet_listener lmtp {
+    port = %[3]d
+  }
   unix_listener %[1]s/lmtp {
     user = postfix
     mode = 0600
@@ -93,6 +104,9 @@ service anvil {
 service quota-status {
   executable = quota-status -p postfix
   client_limit = 1
+  inet_listener quota {
+    port = %[4]d
+  }
   unix_listener %[1]s/quota {
     user = postfix
     mode = 0600
@@ -118,15 +132,20 @@ func StartDovecot(t testing.TB, ca *CA, users []User) *DovecotServer {
 	program := Need(t, "dovecot", "apt-get install dovecot-imapd dovecot-lmtpd")
 	root(t, "Dovecot")
 	dir := ServerDir(t)
-	ports := FreePorts(t, 2)
-	s := &DovecotServer{Host: "127.0.0.1", IMAPS: ports[0], LMTP: dir + "/lmtp", SASL: dir + "/sasl", Quota: dir + "/quota", dir: dir}
+	ports := FreePorts(t, 4)
+	s := &DovecotServer{Host: "127.0.0.1", IMAPS: ports[0], LMTP: dir + "/lmtp", LMTPPort: ports[2], QuotaPort: ports[3], SASL: dir + "/sasl", Quota: dir + "/quota", dir: dir}
 	putChain(t, ca, dir+"/chain.pem")
 	put(t, dir+"/users", passwdFile(users))
 	putFor(t, dir+"/mail", "mail", 0o700)
+	for _, u := range users {
+		if u.Full {
+			s.fill(t, u.Address)
+		}
+	}
 	if err := os.Mkdir(dir+"/state", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf(dovecotConf, dir, s.IMAPS)
+	text := fmt.Sprintf(dovecotConf, dir, s.IMAPS, s.LMTPPort, s.QuotaPort)
 	if _, err := os.Stat("/usr/lib/dovecot/pop3"); err == nil {
 		s.POP3S = ports[1]
 		text += fmt.Sprintf(dovecotPOP3, s.POP3S)
@@ -135,6 +154,16 @@ func StartDovecot(t testing.TB, ca *CA, users []User) *DovecotServer {
 	pid := dir + "/run/master.pid" // Dovecot removes it when it ends
 	daemon{name: "dovecot", start: program + " -c " + conf, stop: "kill $(cat " + pid + ")", runs: "test -e " + pid, log: dir + "/log"}.keep(t)
 	return s
+}
+
+// fill puts a large mail into a mailbox, as if it had always been there.
+func (s *DovecotServer) fill(t testing.TB, address string) {
+	t.Helper()
+	local, domain, _ := strings.Cut(strings.ToLower(address), "@")
+	put(t, filepath.Join(s.dir, "mail", domain, local, "Maildir/cur/1.old.mail:2,S"), "Subject: an old one\n\n"+strings.Repeat("The attic.\n", 1000))
+	if out, err := exec.Command("chown", "-R", "mail:mail", filepath.Join(s.dir, "mail", domain)).CombinedOutput(); err != nil {
+		t.Fatalf("chown: %v\n%s", err, out)
+	}
 }
 
 // passwdFile is what Dovecot's passwd-file driver reads: the fields of passwd(5), and one more.

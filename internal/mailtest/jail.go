@@ -2,6 +2,7 @@ package mailtest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -33,7 +34,7 @@ func unpacked(t testing.TB, pkg, program string) string {
 	return dir
 }
 
-// newJail makes a jail with programs of an unpacked package; paths are those of the package. users are its system users.
+// newJail makes a jail with programs of an unpacked package, or of the system where that has none of the name. users are its system users.
 func newJail(t testing.TB, pkg string, programs, users []string, resolver string) string {
 	t.Helper()
 	from, jail := unpacked(t, pkg, programs[0]), ServerDir(t)
@@ -43,7 +44,7 @@ func newJail(t testing.TB, pkg string, programs, users []string, resolver string
 		group += fmt.Sprintf("%s:x:%d:\n", user, firstUser+i)
 	}
 	for path, text := range map[string]string{"passwd": passwd, "group": group, "hosts": "127.0.0.1 localhost\n",
-		"resolv.conf": "nameserver " + resolver + "\noptions timeout:1 attempts:1\n", "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n"} {
+		"resolv.conf": resolvConf(resolver), "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n"} {
 		put(t, jail+"/etc/"+path, text)
 	}
 	for _, dir := range []string{"dev", "run", "var", "tmp"} {
@@ -55,8 +56,12 @@ func newJail(t testing.TB, pkg string, programs, users []string, resolver string
 		copyInto(t, device, jail+device)
 	}
 	for _, program := range programs {
-		copyInto(t, filepath.Join(from, program), filepath.Join(jail, program))
-		for _, library := range libraries(t, from, filepath.Join(from, program)) {
+		file := filepath.Join(from, program)
+		if _, err := os.Stat(file); err != nil {
+			file = program // the system's
+		}
+		copyInto(t, file, filepath.Join(jail, program))
+		for _, library := range libraries(t, from, file) {
 			copyInto(t, library, filepath.Join(jail, strings.TrimPrefix(library, from)))
 		}
 	}
@@ -113,10 +118,17 @@ until %[5]s; do
 done`, runs, jail, command, pid, ready)}
 }
 
-// NoNames starts a name server that knows no name at all, and returns its address; its port is 53, as jails want it.
+// resolvConf asks one name server.
+func resolvConf(server string) string {
+	return "nameserver " + server + "\noptions timeout:1 attempts:1\n"
+}
+
+// NoNames starts a name server that knows no host, and returns its address; its port is 53, as jails want it. The first
+// label of a name says how it is not known: null. takes no mail (RFC 7505), empty. has no record, broken. gives no
+// answer but an error. A name that ends in .bl.test is a black list's, and it holds everybody.
 func NoNames(t testing.TB) string {
 	t.Helper()
-	const addr = "127.53.53.53"
+	addr := fmt.Sprintf("127.53.%d.%d", rand.IntN(256), 1+rand.IntN(254)) // several tests may run at once
 	conn, err := net.ListenPacket("udp", addr+":53")
 	if err != nil {
 		Skip(t, "no name server can be started: "+err.Error()+" (sudo make test)")
@@ -130,8 +142,8 @@ func NoNames(t testing.TB) string {
 			if err != nil {
 				return
 			}
-			if n >= 12 {
-				conn.WriteTo(noSuchName(buf[:n]), from)
+			if answer := noHost(buf[:n]); answer != nil {
+				conn.WriteTo(answer, from)
 			}
 		}
 	}()
@@ -142,15 +154,46 @@ func NoNames(t testing.TB) string {
 	return addr
 }
 
-// noSuchName turns a question into its answer (RFC 1035 section 4.1.1). What follows the question, EDNS, is left out.
-func noSuchName(q []byte) []byte {
+// noHost turns a question into its answer (RFC 1035 section 4.1.1). What follows the question, EDNS, is left out.
+func noHost(q []byte) []byte {
+	const typeA, typeMX, servFail, nxDomain = 1, 15, 2, 3
+	var labels []string
 	end := 12
 	for end < len(q) && q[end] != 0 {
-		end += int(q[end]) + 1
+		next := end + 1 + int(q[end])
+		if next > len(q) {
+			return nil
+		}
+		labels = append(labels, strings.ToLower(string(q[end+1:next])))
+		end = next
 	}
-	a := append([]byte(nil), q[:min(end+5, len(q))]...)
-	a[2] |= 0x80      // a response
-	a[3] = 0x80 | 0x3 // recursion available, name error
+	if end+5 > len(q) {
+		return nil
+	}
+	name, kind := strings.Join(labels, "."), int(q[end+1])<<8|int(q[end+2])
+	a := append([]byte(nil), q[:end+5]...)
+	a[2] |= 0x80 // a response
+	a[3] = 0x80  // recursion available
 	copy(a[6:12], make([]byte, 6))
+	record := func(data ...byte) {
+		a[7] = 1
+		a = append(a, 0xc0, 12, 0, byte(kind), 0, 1, 0, 0, 0, 60, 0, byte(len(data))) // 0xc0 12: the name of the question
+		a = append(a, data...)
+	}
+	switch {
+	case strings.HasSuffix(name, ".bl.test"):
+		if kind == typeA {
+			record(127, 0, 0, 2)
+		}
+	case strings.HasPrefix(name, "null."):
+		if kind == typeMX {
+			record(0, 0, 0) // preference 0, the root
+		}
+	case strings.HasPrefix(name, "empty."):
+	case strings.HasPrefix(name, "broken."):
+		a[3] |= servFail
+	default:
+		a[3] |= nxDomain
+	}
 	return a
 }

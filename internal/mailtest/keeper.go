@@ -137,15 +137,21 @@ func put(t testing.TB, path, text string) string {
 // putFor makes a folder that belongs to one of the system's users.
 func putFor(t testing.TB, path, owner string, mode os.FileMode) {
 	t.Helper()
+	if err := os.Mkdir(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	owned(t, path, owner)
+}
+
+// owned gives a file to one of the system's users.
+func owned(t testing.TB, path, owner string) {
+	t.Helper()
 	u, err := user.Lookup(owner)
 	if err != nil {
 		t.Fatal(err)
 	}
 	uid, err := strconv.Atoi(u.Uid)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(path, mode); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chown(path, uid, -1); err != nil {

@@ -227,7 +227,7 @@ func (s *Nameserver) answer(m *dns.Msg, name string, qtype uint16, depth int) {
 		m.Rcode = dns.RcodeNameError
 	}
 	m.Ns = append(m.Ns, &dns.SOA{Hdr: dns.RR_Header{Name: origin, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 300},
-		Ns: "ns." + origin, Mbox: "hostmaster." + origin, Serial: uint32(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Unix()), Refresh: 3600, Retry: 600, Expire: 86400, Minttl: 300})
+		Ns: "ns." + strings.TrimPrefix(origin, "."), Mbox: "hostmaster." + strings.TrimPrefix(origin, "."), Serial: uint32(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Unix()), Refresh: 3600, Retry: 600, Expire: 86400, Minttl: 300})
 }
 
 // zoneOf is the zone with the longest origin that holds a name.

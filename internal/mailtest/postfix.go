@@ -16,15 +16,19 @@ import (
 type Postfix struct {
 	Host   string            // its name
 	Main   string            // lines for main.cf; $config_directory is where Tables lie
+	Master string            // lines for master.cf
 	Tables map[string]string // texthash tables by file name
+	Data   map[string]string // files of $data_directory, which belong to Postfix's user
 	SMTPD  []Listener
-	CA     *CA // offers STARTTLS with a certificate of it; nil: no TLS
+	Names  string // name server that its transport "dns" and the services in chroot ask; "": nobody is asked
+	CA     *CA    // offers STARTTLS with a certificate of it; nil: no TLS
 }
 
 // Listener is a port of 127.0.0.1 where Postfix takes mail.
 type Listener struct {
 	Port    int
 	Options []string // of its smtpd, such as smtpd_sasl_auth_enable=yes
+	Chroot  bool     // asks Postfix.Names, and finds no socket outside of the queue
 }
 
 // PostfixServer is a private Postfix with its own configuration, queue and log. It stops at the end of the test.
@@ -82,6 +86,14 @@ scache    unix  -  -  n  -     1  scache
 postlog   unix-dgram n - n -   1  postlogd
 `
 
+// In chroot the resolver reads the queue's etc/resolv.conf, but getservbyname finds no file.
+const postfixDNS = `
+dns       unix  -  -  y  -     -  smtp
+  -o { smtp_dns_support_level = enabled }
+  -o { smtp_host_lookup = dns }
+  -o { smtp_tcp_port = 25 }
+`
+
 // StartPostfix starts a Postfix of its own.
 func StartPostfix(t testing.TB, p Postfix) *PostfixServer {
 	t.Helper()
@@ -89,12 +101,20 @@ func StartPostfix(t testing.TB, p Postfix) *PostfixServer {
 	root(t, "Postfix")
 	dir := ServerDir(t)
 	s := &PostfixServer{conf: dir + "/etc", log: dir + "/log", postqueue: filepath.Join(filepath.Dir(program), "postqueue")}
-	main, master := fmt.Sprintf(postfixMain, dir, p.Host), postfixMaster
+	main, master := fmt.Sprintf(postfixMain, dir, p.Host), postfixMaster+p.Master
+	if p.Names != "" {
+		master += postfixDNS
+		put(t, dir+"/queue/etc/resolv.conf", resolvConf(p.Names))
+	}
 	if p.CA != nil {
 		main += "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = $config_directory/chain.pem\n"
 	}
 	for _, l := range p.SMTPD {
-		master += fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\n", l.Port)
+		chroot := "n"
+		if l.Chroot {
+			chroot = "y"
+		}
+		master += fmt.Sprintf("127.0.0.1:%d inet n - %s - - smtpd\n", l.Port, chroot)
 		for _, o := range l.Options {
 			master += "  -o { " + o + " }\n"
 		}
@@ -107,10 +127,13 @@ func StartPostfix(t testing.TB, p Postfix) *PostfixServer {
 	if p.CA != nil {
 		putChain(t, p.CA, s.conf+"/chain.pem")
 	}
-	if err := os.Mkdir(dir+"/queue", 0o755); err != nil {
+	if err := os.MkdirAll(dir+"/queue", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	putFor(t, dir+"/data", "postfix", 0o700)
+	for name, text := range p.Data {
+		owned(t, put(t, filepath.Join(dir, "data", name), text), "postfix")
+	}
 	command := program + " -c " + s.conf
 	daemon{name: "postfix " + p.Host, start: command + " start", stop: command + " abort", runs: command + " status", log: s.log}.keep(t)
 	return s

@@ -25,7 +25,7 @@ smtpd_sasl_type = dovecot
 smtpd_sasl_path = %s
 `, dovecot.LMTP, dovecot.SASL),
 		Tables: map[string]string{"mailboxes": "news@shop.example x\nfull@shop.example x\n"},
-		SMTPD: []Listener{{port, []string{"smtpd_tls_security_level = encrypt", "smtpd_sasl_auth_enable = yes",
+		SMTPD: []Listener{{Port: port, Options: []string{"smtpd_tls_security_level = encrypt", "smtpd_sasl_auth_enable = yes",
 			"smtpd_relay_restrictions = permit_sasl_authenticated, reject"}}},
 	})
 	addr := fmt.Sprintf("127.0.0.1:%d", port)

@@ -37,6 +37,15 @@ type sequel interface {
 	write(in incoming) ([][]byte, error)
 }
 
+// home is for a message to its own return path: its mailbox is that of the sandbox, so the message itself comes there.
+type home struct{}
+
+func (home) write(in incoming) ([][]byte, error) {
+	head := fmt.Sprintf("Return-Path: <%s>\r\nDelivered-To: %s\r\nReceived: from localhost (localhost [127.0.0.1]) by mx.%s with ESMTP id %d; %s\r\n",
+		in.from, in.rcpt, host, in.n, in.at.Format(time.RFC1123Z))
+	return [][]byte{append([]byte(head), in.raw...)}, nil
+}
+
 const host = "sandbox.example"
 
 // letter is the head that all mails of the sandbox share.

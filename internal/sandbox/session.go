@@ -82,6 +82,10 @@ func (ss *session) Mail(from string, opts *smtp.MailOptions) error {
 
 func (ss *session) Rcpt(to string, opts *smtp.RcptOptions) error {
 	p := ss.s.scenario.Cast(ss.s.o.Seed, to)
+	if to != "" && strings.EqualFold(to, ss.from) { // a round trip
+		p = personalities[0]
+		p.sequel = home{}
+	}
 	if p.slow {
 		select {
 		case <-time.After(ss.s.o.Slow):

@@ -22,7 +22,8 @@ import (
 var (
 	// conditionFunctions are true or false of a contact by themselves.
 	conditionFunctions = []string{"has", "list", "sample", "received", "bounced", "complained", "unsubscribed", "opened", "clicked", "suppressed",
-		"sent_since", "not_sent_since", "bounced_since", "complained_since", "unsubscribed_since", "opened_since", "clicked_since"}
+		"sent_since", "not_sent_since", "bounced_since", "complained_since", "unsubscribed_since", "opened_since", "clicked_since",
+		"added_since", "consented", "consented_since"}
 
 	// termFunctions give something to compare.
 	termFunctions = []string{"field", "date", "ago", "ahead", "today", "now", "prefecture", "region"}
@@ -45,6 +46,14 @@ func (c *checker) function(n *ast.CallNode, name string) (cond, error) {
 			return negation{sent{since}}, err
 		}
 		return sent{since}, err
+	case "added_since":
+		since, err := c.moment(n, name)
+		return added{since}, err
+	case "consented":
+		return consented{}, c.noArguments(n, name)
+	case "consented_since":
+		since, err := c.moment(n, name)
+		return consented{&since}, err
 	case "received":
 		campaign, err := c.campaign(n, name)
 		return received{campaign}, err

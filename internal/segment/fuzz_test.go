@@ -16,7 +16,7 @@ import (
 
 // vocabulary is all that the SQL of a segment may consist of.
 var vocabulary = regexp.MustCompile(`^(?:` + strings.Join([]string{
-	`json_extract\(c\.fields, '\$\.f\d+'\)`, `FROM json_each\(c\.fields, '\$\.f\d+'\) AS e WHERE`, `c\.key`, `c\.id`, `e\.value`, `m\.list`, `m\.contact`,
+	`json_extract\(c\.fields, '\$\.f\d+'\)`, `FROM json_each\(c\.fields, '\$\.f\d+'\) AS e WHERE`, `c\.key`, `c\.id`, `e\.value`, `m\.list`, `m\.(?:contact|consent_source|consent_at)`, `c\.created_at`, `''`,
 	`d\.(?:id|key|campaign|state|attempts|reason|updated_at)`, `t\.(?:delivery|outcome|at)`, `h\.(?:key|kind|campaign|at)`, `s\.(?:scope|key|reason)`,
 	`EXISTS \(SELECT 1`, `IN \(SELECT`, `FROM (?:memberships AS m|deliveries AS d|attempts AS t|events AS h|suppressions AS s) WHERE`,
 	`IN \('[a-z_]+'(?:, '[a-z_]+')*\)`, `'[a-z_]+'`, `mailer_(?:prefecture|region)\(`, `mailer_place\(\?, c\.key\) < \?`, `REGEXP \?`,
@@ -35,6 +35,7 @@ func FuzzCompile(f *testing.F) {
 		`pref matches "^(東|大)" and email matches "(?i)A|b" or 会社名 matches "("`, `prefecture() == "Tokyo" and region(会社名) in ["関東", "' OR 1=1 --"]`,
 		`sample(0.5, "' OR 1=1 --") and not sample(5)`, `received("秋") and not bounced("2026-10-news") and not_sent_since("3d") or suppressed()`,
 		`tags in ["a", "b"] and not (tags not in [])`, `opened_since(ago("1y")) or clicked() or unsubscribed() or complained_since("2026-01-01 10:00")`, `bounced("x") or received(nil)`,
+		`added_since("1y") and not consented() or consented_since("2026-01")`,
 	} {
 		f.Add(s)
 	}

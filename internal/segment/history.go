@@ -125,6 +125,31 @@ func (suppressed) sql(w *writer) {
 
 func (suppressed) words() string { return "is suppressed" }
 
+// added asks whether the contact came into the database since then. An address that was deleted and imported again is new.
+type added struct{ since moment }
+
+func (a added) sql(w *writer) { w.write("c.created_at >= ?", a.since.millis) }
+
+func (a added) words() string { return "was added since " + a.since.words }
+
+// consented asks whether it is recorded on any list how or when the person agreed; with a moment, that it was since then.
+type consented struct{ since *moment }
+
+func (a consented) sql(w *writer) {
+	if a.since != nil {
+		w.write("EXISTS (SELECT 1 FROM memberships AS m WHERE m.contact = c.id AND m.consent_at >= ?)", a.since.millis)
+		return
+	}
+	w.write("EXISTS (SELECT 1 FROM memberships AS m WHERE m.contact = c.id AND (m.consent_source <> '' OR m.consent_at IS NOT NULL))")
+}
+
+func (a consented) words() string {
+	if a.since != nil {
+		return "agreed since " + a.since.words
+	}
+	return "has a record of consent"
+}
+
 // sampled asks whether the person is in a stable sample.
 type sampled struct {
 	percent float64

@@ -99,6 +99,7 @@ func (w *world) historyLeaf() string {
 	return pick(w.rnd, []string{
 		"received()", "received(" + id + ")", "suppressed()", "unsubscribed()", "sent_since(" + since + ")", "not_sent_since(" + since + ")",
 		event + "()", event + "(" + id + ")", event + "_since(" + since + ")",
+		"added_since(" + since + ")", "consented()", "consented_since(" + since + ")",
 		fmt.Sprintf("sample(%s)", pick(w.rnd, []string{"5", "50", "0.5", "100", "99.9"})), fmt.Sprintf("sample(%d, %s)", 1+w.rnd.IntN(100), id),
 	})
 }
@@ -118,6 +119,11 @@ func (p person) history(env map[string]any) {
 	env["H_received"] = got
 	env["H_sent_since"] = sentSince
 	env["H_not_sent_since"] = func(since time.Time) bool { return !sentSince(since) }
+	env["H_added_since"] = func(since time.Time) bool { return !p.added.Before(since) }
+	env["H_consented"] = func() bool { return p.consented }
+	env["H_consented_since"] = func(since time.Time) bool {
+		return slices.ContainsFunc(p.consents, func(at time.Time) bool { return !at.Before(since) })
+	}
 	env["H_suppressed"] = func() bool { return len(p.reasons) > 0 || p.domainOut }
 	env["H_sample"] = func(percent float64, seed ...string) bool {
 		sum := sha256.Sum256([]byte(strings.Join(seed, "") + "\x00" + p.key))

@@ -75,6 +75,10 @@ type person struct {
 	values map[string]any
 	lists  []string
 
+	added     time.Time
+	consented bool
+	consents  []time.Time // where it is known when
+
 	deliveries []sending
 	events     []happening
 	reasons    []string // of suppressions
@@ -192,7 +196,7 @@ func (w *world) newPerson(t *testing.T, id int64) person {
 	if err != nil {
 		a, _ = address.Parse(fmt.Sprintf("x%d@example.com", id))
 	}
-	p := person{id: id, key: a.Key, values: map[string]any{}}
+	p := person{id: id, key: a.Key, values: map[string]any{}, added: pick(w.rnd, moments)}
 	cells := map[int64]string{}
 	for _, f := range w.schema.Fields {
 		if w.rnd.IntN(3) > 0 {
@@ -203,11 +207,17 @@ func (w *world) newPerson(t *testing.T, id int64) person {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.exec(t, "INSERT INTO contacts (id, key, address, fields, created_at, updated_at) VALUES (?, ?, ?, ?, 0, 0)", id, a.Key, a.Text, fields)
+	w.exec(t, "INSERT INTO contacts (id, key, address, fields, created_at, updated_at) VALUES (?, ?, ?, ?, ?, 0)", id, a.Key, a.Text, fields, p.added.UnixMilli())
 	for _, name := range listings {
 		if w.rnd.IntN(2) == 0 {
 			p.lists = append(p.lists, name)
-			w.exec(t, "INSERT INTO memberships (list, contact, since) VALUES (?, ?, 0)", w.schema.Lists[name], id)
+			source, at := pick(w.rnd, []string{"", "", "form"}), any(nil)
+			if w.rnd.IntN(3) == 0 {
+				p.consents = append(p.consents, pick(w.rnd, moments))
+				at = p.consents[len(p.consents)-1].UnixMilli()
+			}
+			p.consented = p.consented || source != "" || at != nil
+			w.exec(t, "INSERT INTO memberships (list, contact, since, consent_source, consent_at) VALUES (?, ?, 0, ?, ?)", w.schema.Lists[name], id, source, at)
 		}
 	}
 	w.live(t, &p)

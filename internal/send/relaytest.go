@@ -18,35 +18,35 @@ import (
 
 // RelayFindings is what a test of a relay found out. What it did not reach is zero.
 type RelayFindings struct {
-	Relay       string         `json:"relay"`
-	Host        string         `json:"host"`
-	Port        int            `json:"port"`
-	Address     string         `json:"address"`
-	Banner      string         `json:"banner"`
-	TLS         bool           `json:"tls"`
-	TLSMode     string         `json:"tls_mode"`
-	TLSVersion  string         `json:"tls_version"`
-	Cipher      string         `json:"cipher"`
-	Certificate *Certificate   `json:"certificate"` // null in clear
-	Resumed     bool           `json:"resumed"`     // the second connection went on with the TLS session of the first
-	Hello       string         `json:"hello"`
-	Offers      []string       `json:"offers"` // as in the reply to EHLO
-	Size        int64          `json:"size"`   // largest message; 0: no limit is told
-	MailMax     int            `json:"mail_max"`
-	RcptMax     int            `json:"rcpt_max"`
-	DomainMax   int            `json:"rcpt_domain_max"`
-	Pipelining  bool           `json:"pipelining"` // offered, and used
-	Login       string         `json:"login"`      // the mechanism; empty: none
-	RoundTrip   float64        `json:"round_trip_ms"`
-	Again       float64        `json:"connection_ms"` // until one more connection was ready for mail
-	Connections int            `json:"connections"`   // as configured
-	PerSecond   float64        `json:"expected_per_second"`
-	Bound       string         `json:"bound_by"` // relay, rates, signing, machine
-	Seconds     float64        `json:"seconds_for_10000"`
-	Warnings    []RelayWarning `json:"warnings"`
-	Message     *Trial         `json:"message"` // of --to
-	OK          bool           `json:"ok"`
-	Error       string         `json:"error,omitempty"`
+	Relay       string        `json:"relay"`
+	Host        string        `json:"host"`
+	Port        int           `json:"port"`
+	Address     string        `json:"address"`
+	Banner      string        `json:"banner"`
+	TLS         bool          `json:"tls"`
+	TLSMode     string        `json:"tls_mode"`
+	TLSVersion  string        `json:"tls_version"`
+	Cipher      string        `json:"cipher"`
+	Certificate *Certificate  `json:"certificate"` // null in clear
+	Resumed     bool          `json:"resumed"`     // the second connection went on with the TLS session of the first
+	Hello       string        `json:"hello"`
+	Offers      []string      `json:"offers"` // as in the reply to EHLO
+	Size        int64         `json:"size"`   // largest message; 0: no limit is told
+	MailMax     int           `json:"mail_max"`
+	RcptMax     int           `json:"rcpt_max"`
+	DomainMax   int           `json:"rcpt_domain_max"`
+	Pipelining  bool          `json:"pipelining"` // offered, and used
+	Login       string        `json:"login"`      // the mechanism; empty: none
+	RoundTrip   float64       `json:"round_trip_ms"`
+	Again       float64       `json:"connection_ms"` // until one more connection was ready for mail
+	Connections int           `json:"connections"`   // as configured
+	PerSecond   float64       `json:"expected_per_second"`
+	Bound       string        `json:"bound_by"` // relay, rates, signing, machine
+	Seconds     float64       `json:"seconds_for_10000"`
+	Warnings    []relay.Doubt `json:"warnings"`
+	Message     *Trial        `json:"message"` // of --to
+	OK          bool          `json:"ok"`
+	Error       string        `json:"error,omitempty"`
 
 	trips   int // a message
 	used    int // connections
@@ -61,17 +61,11 @@ type Certificate struct {
 	DaysLeft int       `json:"days_left"`
 }
 
-// RelayWarning is something unwise that works all the same.
-type RelayWarning struct {
-	Rule string `json:"rule"`
-	Text string `json:"text"`
-}
-
 // TestRelay connects to a relay as a send would, and measures it. With an address it sends one message there. tell hears
 // each step. The findings are filled in as far as it came, whatever the error.
 func (s *Sender) TestRelay(ctx context.Context, way config.Relay, to string, tell func(relay.Step)) (RelayFindings, error) {
 	f := RelayFindings{Relay: way.Name, Host: way.Host, Port: way.Port, TLSMode: string(way.TLS), Connections: way.Connections,
-		Offers: []string{}, Warnings: []RelayWarning{}}
+		Offers: []string{}, Warnings: []relay.Doubt{}}
 	err := s.testRelay(ctx, way, to, tell, &f)
 	if f.OK = err == nil && (f.Message == nil || f.Message.Accepted); err != nil {
 		f.Error = err.Error()
@@ -105,7 +99,7 @@ func (s *Sender) testRelay(ctx context.Context, way config.Relay, to string, tel
 		return err
 	}
 	defer conn.Close()
-	f.Warnings = unwise(profile, way, s.Now())
+	f.Warnings = profile.Doubts(relay.Use{Connections: way.Connections, Hello: way.Hello}, s.Now())
 	f.expect(profile, way)
 	if letter == nil {
 		return nil
@@ -118,7 +112,7 @@ func (s *Sender) testRelay(ctx context.Context, way config.Relay, to string, tel
 	}
 	f.Message = &sent
 	if what := dialer.Shortfall(); what != "" {
-		f.Warnings = append(f.Warnings, RelayWarning{"pipelining", "the relay offers PIPELINING, but " + what + ": set pipelining: off"})
+		f.Warnings = append(f.Warnings, relay.Doubt{Rule: "pipelining", Text: "the relay offers PIPELINING, but " + what + ": set pipelining: off"})
 	}
 	return nil
 }
@@ -143,60 +137,6 @@ func millis(d time.Duration) float64 {
 
 func daysLeft(expires, now time.Time) int { return int(expires.Sub(now) / (24 * time.Hour)) }
 
-// When a warning is due.
-const (
-	expiresSoon = 14 * 24 * time.Hour // certificates that renew themselves do it 30 days ahead
-	smallSize   = 1 << 20
-)
-
-// unwise lists what works and should not be left so.
-func unwise(p relay.Profile, way config.Relay, now time.Time) []RelayWarning {
-	all := []RelayWarning{}
-	warn := func(rule, format string, args ...any) {
-		all = append(all, RelayWarning{rule, fmt.Sprintf(format, args...)})
-	}
-	sec := p.Security
-	if sec == nil && !p.Loopback {
-		warn("tls", "the mail goes over the network in clear: use tls: starttls or implicit")
-	}
-	if sec == nil && !p.Loopback && (p.Login == "PLAIN" || p.Login == "LOGIN" || p.Login == "XOAUTH2") {
-		warn("login", "the password goes over the network in clear: whoever reads it can send in your name")
-	}
-	if sec != nil && sec.Doubt != nil {
-		warn("certificate", "insecure: true hides this: %v", sec.Doubt)
-	}
-	if sec != nil && sec.Expires.Sub(now) < expiresSoon {
-		warn("expiry", "the certificate ends on %s: from then on nothing can be sent", sec.Expires.Format("2006-01-02"))
-	}
-	switch {
-	case !p.Offered("PIPELINING"):
-		warn("pipelining", "no PIPELINING: a message takes %d round trips instead of one", stepwiseTrips)
-	case !p.Pipelined:
-		warn("pipelining", "the relay offers PIPELINING, and pipelining: off leaves it aside: a message takes %d round trips instead of one", stepwiseTrips)
-	}
-	if !p.Offered("DSN") {
-		warn("dsn", "no DSN: a bounce is recognised by its return path only, so keep {token} in bounces.return_path")
-	}
-	if p.Size > 0 && p.Size < smallSize {
-		warn("size", "the largest message has %d bytes: one with pictures will not pass", p.Size)
-	}
-	if !fullName(p.Hello) && (!p.Loopback || way.Hello != "") {
-		warn("hello", "we greet as %s, which is no full host name, and some relays mind: set hello: to this host's name in DNS", p.Hello)
-	}
-	if p.AgainErr != nil && way.Connections > 1 {
-		warn("connections", "a second connection was refused, and %d are configured: %v", way.Connections, p.AgainErr)
-	}
-	return all
-}
-
-// fullName reports whether a name could be one of DNS: an address literal or localhost is none.
-func fullName(hello string) bool {
-	return strings.Contains(strings.Trim(hello, "."), ".") && !strings.HasPrefix(hello, "[")
-}
-
-// stepwiseTrips are MAIL, RCPT, DATA and the message, each with its reply.
-const stepwiseTrips = 4
-
 // machineRate is about what reading, rendering and recording 14 KB allow on two cores, without signing: `make bench BENCH=SendWhole`.
 const machineRate = 10_000
 
@@ -207,7 +147,7 @@ const expectedFor = 10_000
 func (f *RelayFindings) expect(p relay.Profile, way config.Relay) {
 	f.trips, f.used = 1, way.Connections
 	if !p.Pipelined {
-		f.trips = stepwiseTrips
+		f.trips = relay.StepwiseTrips
 	}
 	if p.AgainErr != nil {
 		f.used = 1

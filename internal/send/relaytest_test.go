@@ -123,46 +123,6 @@ func TestExpectation(t *testing.T) {
 	}
 }
 
-func TestWhatIsUnwise(t *testing.T) {
-	now := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
-	good := func() (relay.Profile, config.Relay) {
-		return relay.Profile{Hello: "client.example.com", Login: "PLAIN", Pipelined: true, Offers: []relay.Offer{{Name: "PIPELINING"}, {Name: "DSN"}}, Size: 10 << 20,
-			Security: &relay.Security{Expires: now.Add(60 * 24 * time.Hour)}}, config.Relay{Connections: 10}
-	}
-	for _, c := range []struct {
-		change func(*relay.Profile, *config.Relay)
-		want   string
-	}{
-		{func(*relay.Profile, *config.Relay) {}, ""},
-		{func(p *relay.Profile, _ *config.Relay) { p.Security = nil }, "tls login"},
-		{func(p *relay.Profile, _ *config.Relay) { p.Security, p.Login = nil, "CRAM-MD5" }, "tls"},
-		{func(p *relay.Profile, _ *config.Relay) { p.Security, p.Loopback = nil, true }, ""},
-		{func(p *relay.Profile, _ *config.Relay) { p.Security.Doubt = errors.New("x") }, "certificate"},
-		{func(p *relay.Profile, _ *config.Relay) { p.Security.Expires = now.Add(24 * time.Hour) }, "expiry"},
-		{func(p *relay.Profile, _ *config.Relay) { p.Offers, p.Pipelined = []relay.Offer{{Name: "DSN"}}, false }, "pipelining"},
-		{func(p *relay.Profile, _ *config.Relay) { p.Pipelined = false }, "pipelining"},
-		{func(p *relay.Profile, _ *config.Relay) { p.Offers = p.Offers[:1] }, "dsn"},
-		{func(p *relay.Profile, _ *config.Relay) { p.Size = 1<<20 - 1 }, "size"},
-		{func(p *relay.Profile, _ *config.Relay) { p.Size = 0 }, ""},
-		{func(p *relay.Profile, _ *config.Relay) { p.Hello = "[192.0.2.1]" }, "hello"},
-		{func(p *relay.Profile, _ *config.Relay) { p.Hello = "localhost." }, "hello"},
-		{func(p *relay.Profile, _ *config.Relay) { p.Hello, p.Loopback = "[127.0.0.1]", true }, ""},
-		{func(p *relay.Profile, r *config.Relay) { p.Hello, r.Hello, p.Loopback = "box", "box", true }, "hello"},
-		{func(p *relay.Profile, _ *config.Relay) { p.AgainErr = errors.New("421 one") }, "connections"},
-		{func(p *relay.Profile, r *config.Relay) { p.AgainErr, r.Connections = errors.New("421 one"), 1 }, ""},
-	} {
-		p, way := good()
-		c.change(&p, &way)
-		var got []string
-		for _, w := range unwise(p, way, now) {
-			got = append(got, w.Rule)
-		}
-		if strings.Join(got, " ") != c.want {
-			t.Errorf("%+v, hello %q: warned of %v, want %q", p, way.Hello, got, c.want)
-		}
-	}
-}
-
 func TestProvidersAreKnown(t *testing.T) {
 	for host, want := range map[string]bool{
 		"smtp.gmail.com": true, "SMTP.GMAIL.COM.": true, "email-smtp.us-east-1.amazonaws.com": true, "smtp.sendgrid.net": true, "smtp.office365.com": true,

@@ -24,9 +24,14 @@ const (
 // CountEach counts the contacts of each condition, many conditions in one pass over the contacts. step, which may be nil, hears
 // how far a pass is.
 func (s *Store) CountEach(ctx context.Context, conditions []Where, step func(done, total int64)) ([]int64, error) {
+	return s.CountEachOf(ctx, Where{}, conditions, step)
+}
+
+// CountEachOf is CountEach among the contacts in w.
+func (s *Store) CountEachOf(ctx context.Context, w Where, conditions []Where, step func(done, total int64)) ([]int64, error) {
 	counts := make([]int64, 0, len(conditions))
 	for batch := range batches(conditions) {
-		got, err := s.count(ctx, each(batch, "count(CASE WHEN ", " THEN 1 END)"), len(batch), arguments(batch), Where{}, step)
+		got, err := s.count(ctx, each(batch, "count(CASE WHEN ", " THEN 1 END)"), len(batch), arguments(batch), w, step)
 		if err != nil {
 			return nil, fmt.Errorf("count contacts: %w", err)
 		}
