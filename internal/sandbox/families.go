@@ -164,10 +164,10 @@ var families = []format{
 		{"expired", "4.4.7", "", "Message expired: unable to deliver in 840 minutes.<421 4.4.0 Unable to lookup DNS for {domain}>", alive(bounce.Expired), 0},
 		{"suppressed", "5.1.1", "", "Amazon SES did not send the message to this address because it is on the suppression list for your account. For more information about removing addresses from the suppression list, see the documentation.", alive(bounce.Suppressed), 0},
 	}},
-	{name: "sns", title: "Amazon SES by SNS, JSON; nothing in it is signed", cases: []happening{
-		{"unknown", "5.1.1", "", "550 5.1.1 user unknown", dead(bounce.UserUnknown).unproven(), toFeedback},
-		{"full", "5.2.2", "", "552 5.2.2 mailbox full", alive(bounce.MailboxFull).unproven(), toFeedback},
-		{"complaint", "", "", "", letterOf(bounce.KindComplaint, "", "", Asks), toFeedback},
+	{name: "sns", title: "Amazon SES by SNS, JSON; the return path and the Message-ID that it names are ours", cases: []happening{
+		{"unknown", "5.1.1", "", "550 5.1.1 user unknown", dead(bounce.UserUnknown), toFeedback},
+		{"full", "5.2.2", "", "552 5.2.2 mailbox full", alive(bounce.MailboxFull), toFeedback},
+		{"complaint", "", "", "", complains, toFeedback},
 	}},
 	{name: "docomo", title: "docomo", domains: []string{"docomo.ne.jp"}, cases: []happening{
 		{"unknown", "", "", "550 Unknown user {rcpt}", dead(bounce.UserUnknown), 0},
