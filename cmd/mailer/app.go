@@ -104,12 +104,18 @@ func (a *app) openStore(ctx context.Context, ws *config.Workspace) (*store.Store
 	if _, err := os.Stat(ws.Database()); errors.Is(err, os.ErrNotExist) {
 		a.out.Warnf("there was no %s: an empty one is made, without the contacts, suppressions and sends of any other copy", ws.Database())
 	}
-	providers, err := ws.Providers()
-	if err != nil {
+	return a.openAs(ctx, ws, store.Options{})
+}
+
+// openAs opens it with options beside those of the workspace.
+func (a *app) openAs(ctx context.Context, ws *config.Workspace, o store.Options) (*store.Store, error) {
+	var err error
+	if o.Providers, err = ws.Providers(); err != nil {
 		return nil, err
 	}
 	policy := ws.Config.Policy()
-	return store.Open(ctx, ws.Database(), store.Options{Now: a.now, Gone: send.Gone, Policy: &policy, Providers: providers})
+	o.Now, o.Gone, o.Policy = a.now, send.Gone, &policy
+	return store.Open(ctx, ws.Database(), o)
 }
 
 // interactive reports whether a person can answer a question.

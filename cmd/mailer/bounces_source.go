@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"mailer/internal/collect"
@@ -148,6 +149,10 @@ func mailboxOptions(ws *config.Workspace, o bouncesSyncOptions) (mailbox.Options
 	if o.source != "" {
 		if err := box.Locate(o.source); err != nil {
 			return box, nil, usage("--source: %w", err)
+		}
+		// One server must not hear the password of another.
+		if box.Host != "" && m.Host != "" && box.Password == "" && !m.Secret.IsZero() && !strings.EqualFold(box.Host, m.Host) {
+			return box, nil, usage("--source: %s is not the host of bounces.mailbox, whose password is not shown to it; write that of this mailbox into the address: imaps://user:password@host", box.Host)
 		}
 	}
 	if o.after != "" {

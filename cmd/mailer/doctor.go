@@ -104,12 +104,13 @@ func runDoctor(ctx context.Context, a *app, o doctorOptions) error {
 	return tellAll(a, subject, all)
 }
 
-// openQuietly opens the database that is there. One that is missing or broken is a finding, and no reason to stop.
+// openQuietly opens the database that is there, as it is. One that is missing, broken or of an older schema is a finding, and no reason
+// to stop.
 func (a *app) openQuietly(ctx context.Context, ws *config.Workspace) (*store.Store, error) {
 	if _, err := os.Stat(ws.Database()); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	return a.openStore(ctx, ws)
+	return a.openAs(ctx, ws, store.Options{Look: true})
 }
 
 // lookAtAll shows which areas are still looked at.

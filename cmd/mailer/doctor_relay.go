@@ -27,8 +27,8 @@ change broke it, whether List-Unsubscribe came through and a signature covers it
 path was kept, how long it took, and what the receiver found (Authentication-Results). A bounce that comes instead is shown.
 
 The message goes to bounces.return_path, or to --to; then name the mailbox that this address leads to with --source, as for
-bounces sync: imaps://user@host/folder, pop3s://user@host, maildir:PATH. The password of another mailbox than bounces.mailbox
-stands in the address: imaps://user:password@host. Other mail is left alone, and unread as far as it was there before. The message
+bounces sync: imaps://user@host/folder, pop3s://user@host, maildir:PATH. The password of a mailbox at another host than that of
+bounces.mailbox stands in the address: imaps://user:password@host. Other mail is left alone, and unread as far as it was there before. The message
 is moved, deleted or left afterwards, as after: of bounces.mailbox says; in a --source it is left.
 
 Exit codes: 0 nothing failed; 2 wrong usage or configuration, or a login that was refused; 4 a relay or the mailbox is away;
@@ -36,7 +36,7 @@ Exit codes: 0 nothing failed; 2 wrong usage or configuration, or a login that wa
 
   mailer doctor relay
   mailer doctor relay main --roundtrip
-  mailer doctor relay main --roundtrip --to me@example.jp --source imaps://me@imap.example.jp/INBOX --wait 5m`
+  mailer doctor relay main --roundtrip --to me@example.jp --source imaps://me:PASSWORD@imap.example.jp/INBOX --wait 5m`
 
 // roundTripPoll is how often a mailbox is looked at that does not tell of new mail: a login each time with POP3.
 const roundTripPoll = 2 * time.Second

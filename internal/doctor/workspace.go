@@ -402,7 +402,21 @@ func checkJobs(f WorkspaceFacts) []Finding {
 }
 
 func (j Job) place() string { return fmt.Sprintf("%s:%d", j.Source, j.Line) }
-func (j Job) line() string  { return j.place() + ": " + j.Text }
+func (j Job) line() string  { return j.place() + ": " + hide(j.Text) }
+
+// secrets are what a command line may hold that is not for everybody: a variable that is set before a command, and the password of a mailbox.
+var secrets = []*regexp.Regexp{
+	regexp.MustCompile(`(?i)(\b\w*(?:pass|secret|token|key|auth|credential)\w*=)(?:"[^"]*"|'[^']*'|[^\s"'])+`),
+	regexp.MustCompile(`(://[^\s:/@]*:)[^\s/@]+(@)`),
+}
+
+// hide takes them out of a line that is told.
+func hide(line string) string {
+	for _, s := range secrets {
+		line = s.ReplaceAllString(line, "${1}(hidden)${2}")
+	}
+	return line
+}
 
 func lines(all []Job) []string {
 	var text []string

@@ -186,6 +186,25 @@ func TestJobs(t *testing.T) {
 	}
 }
 
+// A line of a crontab is told without the passwords in it.
+func TestJobsAreToldWithoutPasswords(t *testing.T) {
+	for line, want := range map[string]string{
+		"0 9 * * * MAILER_IMAP_PASSWORD=hunter2 mailer -C /n run":                          "MAILER_IMAP_PASSWORD=(hidden) mailer -C /n run",
+		`0 9 * * * RELAY_PASS="hun ter2" X=1 mailer run`:                                   "RELAY_PASS=(hidden) X=1 mailer run",
+		"0 9 * * * api_token='hunter2 x'y mailer run --limit=3":                            "api_token=(hidden) mailer run --limit=3",
+		"0 9 * * * mailer bounces sync --source imaps://me:hunter2@imap.example.com:993/x": "--source imaps://me:(hidden)@imap.example.com:993/x",
+		"0 9 * * * mailer bounces sync --source imaps://me@imap.example.com:993/INBOX":     "imaps://me@imap.example.com:993/INBOX",
+	} {
+		jobs := jobsIn("crontab", []byte(line), false, "/home/me")
+		if len(jobs) != 1 {
+			t.Fatalf("%s: %+v", line, jobs)
+		}
+		if got := jobs[0].line(); !strings.HasSuffix(got, want) || strings.Contains(got, "ter2") {
+			t.Errorf("%s is told as %s", line, got)
+		}
+	}
+}
+
 // A crontab can hold anything.
 func FuzzJobs(f *testing.F) {
 	for _, seed := range []string{"* * * * * mailer -C /n run", "@daily x mailer -C", "A=$A\n* * * * * root cd && mailer send --list", "=", "* * * * * mailer '"} {

@@ -195,6 +195,9 @@ func (s *Store) CreateCampaign(ctx context.Context, c Campaign, a Audience) (Cam
 		if err != nil {
 			return err
 		}
+		if err := jump(ctx, tx, c.ID); err != nil {
+			return err
+		}
 		if err := a.agreed(ctx, tx, c.ID); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -70,7 +71,7 @@ func Check(ctx context.Context, path string, o CheckOptions) (Checked, error) {
 	if err := registered(); err != nil {
 		return c.Checked, err
 	}
-	db, err := sql.Open("sqlite", databaseURI(path, "mode=ro&_pragma=busy_timeout(15000)"))
+	db, err := sql.Open("sqlite", databaseURI(path, looking(path)+"&_pragma=busy_timeout(15000)"))
 	if err != nil {
 		return c.Checked, fmt.Errorf("check the database: %w", err)
 	}
@@ -80,6 +81,17 @@ func Check(ctx context.Context, path string, o CheckOptions) (Checked, error) {
 		return c.Checked, fmt.Errorf("check the database: %w", explain(err))
 	}
 	return c.Checked, nil
+}
+
+// looking is how a file is opened that must stay as it is. A connection that may not write leaves an empty WAL behind; one that could
+// write, and is told not to, takes it away. Where a WAL or a journal is there already it would fold that in.
+func looking(path string) string {
+	for _, tail := range []string{"-wal", "-journal"} {
+		if _, err := os.Lstat(path + tail); !errors.Is(err, fs.ErrNotExist) {
+			return "mode=ro"
+		}
+	}
+	return "mode=rw&_pragma=query_only(1)"
 }
 
 type checking struct {

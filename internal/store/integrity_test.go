@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,31 @@ func TestCheckOfAnIndex(t *testing.T) {
 		c, err := Check(t.Context(), s.path, CheckOptions{Quick: quick})
 		if err != nil || (len(c.Problems) == 0) != quick {
 			t.Errorf("quick %v: %+v %v", quick, c.Problems, err)
+		}
+	}
+}
+
+// Looking leaves the folder as it was, whether the last process closed the database or died.
+func TestCheckLeavesTheFolder(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 3)
+	dead := crashed(t, s, false)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{s.path, dead} {
+		before, wal := statesOfFile(t, path), 0
+		if path == dead {
+			wal = len(statesOfFile(t, path+"-wal"))
+		}
+		for range 2 {
+			whole(t, path, now)
+		}
+		if statesOfFile(t, path) != before || path == dead && len(statesOfFile(t, path+"-wal")) != wal {
+			t.Errorf("%s was changed", path)
+		}
+		if got := names(t, filepath.Dir(path)); path != dead && !slices.Equal(got, []string{filepath.Base(path)}) {
+			t.Errorf("left: %v", got)
 		}
 	}
 }

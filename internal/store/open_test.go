@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -209,5 +210,50 @@ func pragma(t *testing.T, s *Store, text string) {
 	t.Helper()
 	if _, err := s.write.Exec("PRAGMA " + text); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Whoever only looks makes no file, narrows no mode and migrates nothing.
+func TestOpenToLook(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 3)
+	look := Options{Now: func() time.Time { return *now }, Look: true}
+	if _, err := Open(t.Context(), s.path+"x", look); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(s.path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := statesOfFile(t, s.path)
+	looking, err := Open(t.Context(), s.path, look)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := looking.CountContacts(t.Context(), Where{}); n != 3 || err != nil {
+		t.Errorf("%d contacts, %v", n, err)
+	}
+	if err := looking.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(s.path); err != nil || runtime.GOOS != "windows" && st.Mode().Perm() != 0o644 {
+		t.Errorf("the mode is %v, %v", st.Mode(), err)
+	}
+	if statesOfFile(t, s.path) != before {
+		t.Error("the file was changed")
+	}
+	old, _ := openTest(t)
+	back(t, old)
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before = statesOfFile(t, old.path)
+	if _, err := Open(t.Context(), old.path, look); !errors.Is(err, ErrOlder) {
+		t.Errorf("an old schema: %v", err)
+	}
+	if got := names(t, filepath.Dir(old.path)); statesOfFile(t, old.path) != before || len(got) != 1 {
+		t.Errorf("it was migrated, or something is left: %v", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -301,12 +302,18 @@ func (s *Restoring) compare(ctx context.Context) error {
 }
 
 // kinship says whether both are of one workspace, and whether the database has gone on from the backup: its audit has the backup's last
-// row. Then every id of the backup means the same in both.
+// row, or tells of a restore that replaced just this file and carried over what had happened. Then every id of the backup means the same
+// in both. A send leaves no row in the audit, so of a copy without one of its own (by hand, or before a restore) that is not enough: nobody
+// whom the backup knows to be mailed may be unknown to the database.
 func (s *Restoring) kinship(ctx context.Context, q queryer) error {
-	return q.QueryRowContext(ctx, `SELECT same, same AND (NOT EXISTS (SELECT 1 FROM main.audit)
-			OR EXISTS (SELECT 1 FROM present.audit WHERE hash = (SELECT hash FROM main.audit ORDER BY id DESC LIMIT 1)))
-		FROM (SELECT EXISTS (SELECT 1 FROM main.token_keys AS b, present.token_keys AS p WHERE b.version = 1 AND p.version = 1 AND b.secret = p.secret) AS same)`).
-		Scan(&s.Plan.Same, &s.Plan.Ancestor)
+	return q.QueryRowContext(ctx, `WITH last AS (SELECT hash FROM main.audit ORDER BY id DESC LIMIT 1)
+		SELECT same, same AND (NOT EXISTS (SELECT 1 FROM last)
+			OR EXISTS (SELECT 1 FROM present.audit, last WHERE present.audit.hash = last.hash)
+			OR EXISTS (SELECT 1 FROM present.audit, last WHERE action = ? AND json_extract(detail, '$.carried') AND json_extract(detail, '$.replaced') = last.hash))
+			AND NOT EXISTS (SELECT 1 FROM main.deliveries AS b WHERE b.state IN ('accepted','failed','bounced','complained') AND NOT EXISTS (
+				SELECT 1 FROM present.deliveries AS p WHERE p.id = b.id AND p.campaign = b.campaign AND p.attempts >= b.attempts))
+		FROM (SELECT EXISTS (SELECT 1 FROM main.token_keys AS b, present.token_keys AS p WHERE b.version = 1 AND p.version = 1 AND b.secret = p.secret) AS same)`,
+		auditRestore).Scan(&s.Plan.Same, &s.Plan.Ancestor)
 }
 
 func (c *Since) read(ctx context.Context, q queryer) error {
@@ -551,7 +558,7 @@ func (s *Restoring) settle(ctx context.Context, r *Restored) error {
 	}
 	var forgotten []string
 	if s.Plan.Keeps {
-		if forgotten, err = st.carrySuppressions(ctx, r); err != nil {
+		if forgotten, err = st.carrySuppressions(ctx, r, carried); err != nil {
 			return fmt.Errorf("carry over who must not be mailed: %w", err)
 		}
 	}
@@ -588,6 +595,7 @@ func (s *Store) carryFacts(ctx context.Context) error {
 				WHERE name = 'last_contact'`,
 			"INSERT OR IGNORE INTO main.token_keys SELECT * FROM present.token_keys", // what was mailed is signed with them
 			"INSERT OR IGNORE INTO main.meta SELECT * FROM present.meta WHERE name LIKE '" + lostAfter + "%'",
+			"INSERT OR REPLACE INTO main.meta SELECT * FROM present.meta WHERE name = '" + nextDelivery + "'",
 		} {
 			if _, err := tx.ExecContext(ctx, step); err != nil {
 				return err
@@ -608,8 +616,10 @@ func noBrokenKeys(ctx context.Context, q queryer) error {
 	return nil
 }
 
-// carrySuppressions adds those that the backup does not have, and returns who in the backup was forgotten since.
-func (s *Store) carrySuppressions(ctx context.Context, r *Restored) (forgotten []string, err error) {
+// carrySuppressions adds those that the backup does not have, and returns who in the backup was forgotten since. Unless the facts were
+// carried over, the deliveries and bounces that they name are not there: others will get these ids, and whoever undoes one of those must
+// not lift the suppression with it.
+func (s *Store) carrySuppressions(ctx context.Context, r *Restored, facts bool) (forgotten []string, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		// A hash means something only beside the salt that it was made with.
 		_, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO main.meta SELECT * FROM present.meta WHERE name = 'forget_salt'")
@@ -627,9 +637,9 @@ func (s *Store) carrySuppressions(ctx context.Context, r *Restored) (forgotten [
 			}
 		}
 		res, err := tx.ExecContext(ctx, `INSERT INTO main.suppressions (scope, key, blocks, reason, evidence, delivery, bounce, created_at)
-			SELECT scope, key, blocks, reason, evidence, delivery, bounce, created_at FROM present.suppressions AS p
+			SELECT scope, key, blocks, reason, evidence, iif(?, delivery, NULL), iif(?, bounce, NULL), created_at FROM present.suppressions AS p
 			WHERE (`+notIn("main")+` OR p.blocks = 'all') AND (? OR p.reason <> 'forgotten' OR substr(p.key, 1, ?) <> ?)`+onSuppressed,
-			salted, len(forgottenPrefix), forgottenPrefix)
+			facts, facts, salted, len(forgottenPrefix), forgottenPrefix)
 		if err != nil {
 			return err
 		}
@@ -709,8 +719,16 @@ func (s *Store) quieten(ctx context.Context, r *Restored, p RestorePlan, carried
 // with that key or an older one.
 const lostAfter = "lost_after_"
 
+// nextDelivery is the setting that holds the least id of the deliveries to come, where it is not the next one.
+const nextDelivery = "next_delivery"
+
+// farAhead bounds how far ids jump, at random: what was sent since a backup that is restored a second time has other ids than what is sent
+// then. A few dozen of such jumps stay below the ids of messages that belong to no delivery.
+const farAhead = 1 << 48
+
 // breakWithThePast is for a restore that does not know what was sent since the backup. The ids of those deliveries will be given out
-// again. A new key signs from now on, so that a late bounce of one of them is not taken for one of its namesake.
+// again. A new key signs from now on, so that a late bounce of one of them is not taken for one of its namesake. When there is no new
+// one any more, the ids begin anew far from theirs.
 func (s *Store) breakWithThePast(ctx context.Context, tx *sql.Tx, r *Restored) error {
 	err := eachString(ctx, tx, func(name string) { r.Unplanned = append(r.Unplanned, name) },
 		"UPDATE main.schedules SET state = 'missed' WHERE campaign IS NULL AND state <> 'missed' RETURNING name")
@@ -719,7 +737,12 @@ func (s *Store) breakWithThePast(ctx context.Context, tx *sql.Tx, r *Restored) e
 	}
 	var version, last int64
 	err = tx.QueryRowContext(ctx, "SELECT (SELECT max(version) FROM main.token_keys), (SELECT coalesce(max(id), 0) FROM main.deliveries)").Scan(&version, &last)
-	if err != nil || version >= delivery.MaxKeys {
+	if err != nil {
+		return err
+	}
+	if version >= delivery.MaxKeys {
+		_, err = tx.ExecContext(ctx, "INSERT INTO main.meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+			nextDelivery, strconv.FormatInt(last+1+farAhead/2+rand.Int64N(farAhead/2), 10))
 		return err
 	}
 	_, err = tx.ExecContext(ctx, "INSERT INTO main.meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -728,6 +751,14 @@ func (s *Store) breakWithThePast(ctx context.Context, tx *sql.Tx, r *Restored) e
 		return err
 	}
 	return s.newTokenKey(ctx, tx, int(version+1))
+}
+
+// jump moves the deliveries of a new campaign, which nobody knows yet, to the ids that are set aside for those to come.
+func jump(ctx context.Context, tx *sql.Tx, campaign int64) error {
+	_, err := tx.ExecContext(ctx, `UPDATE deliveries SET id = id + m.value - first FROM
+			(SELECT CAST(value AS INTEGER) AS value, (SELECT min(id) FROM deliveries WHERE campaign = ?) AS first FROM meta WHERE name = ?) AS m
+		WHERE campaign = ? AND first < m.value`, campaign, nextDelivery, campaign)
+	return err
 }
 
 // lost reports whether a mail is about a delivery that a restored database does not know, though another has its id by now.

@@ -434,3 +434,115 @@ func openCopyFor(t *testing.T, path string) *sql.DB {
 	t.Cleanup(func() { db.Close() })
 	return db
 }
+
+// When all keys are used, what is sent after a restore has other ids than what was sent since the backup, also when that is restored twice.
+func TestRestoreWithoutAKeyLeft(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 3)
+	settleAs(t, s, freeze(t, s, "old", "marketing", Audience{}), "accepted", "p000@example.jp")
+	for {
+		_, err := s.RotateTokenKey(t.Context())
+		if errors.Is(err, ErrNoMoreKeys) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := backup(t, s)
+	given := map[int64]string{}
+	for _, name := range []string{"lost", "lost as well", "new"} {
+		for _, name := range []string{name, name + ", the next"} {
+			c := freeze(t, s, name, "marketing", Audience{})
+			settleAs(t, s, c, "accepted", "p000@example.jp", "p001@example.jp", "p002@example.jp")
+			var ids []int64
+			err := eachRow(t.Context(), s.read, func(rows *sql.Rows) error {
+				var id int64
+				err := rows.Scan(&id)
+				ids = append(ids, id)
+				return err
+			}, "SELECT id FROM deliveries WHERE campaign = ? ORDER BY id", c.ID)
+			if err != nil || len(ids) != 3 || ids[2] != ids[0]+2 {
+				t.Fatalf("%s: %v %v", name, ids, err)
+			}
+			for _, id := range ids {
+				if of := given[id]; of != "" {
+					t.Errorf("a delivery of %q has the id of one of %q", name, of)
+				}
+				given[id] = name
+			}
+		}
+		if name == "lost as well" { // of a backup after the restore the setting is carried over
+			file = backup(t, s)
+		}
+		restored(t, s.path, file, now, true)
+	}
+	whole(t, s.path, now)
+}
+
+// A send leaves nothing in the audit: the copy of a database that was replaced may be ahead of the database by what was sent, though the
+// database has all of its audit. Who was mailed in it must not be forgotten for that.
+func TestRestoreOfWhatIsAhead(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 3)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	copied := filepath.Join(t.TempDir(), "by-hand.db")
+	if _, err := s.write.Exec("VACUUM INTO ?", copied); err != nil {
+		t.Fatal(err)
+	}
+	settleAs(t, s, c, "accepted", "p000@example.jp", "p001@example.jp")
+	first := restored(t, s.path, copied, now, true)
+	if got := statesOf(t, s, "news"); !strings.HasPrefix(got, "p000 pending") {
+		t.Fatalf("news: %s", got)
+	}
+	back := restored(t, s.path, first.Kept, now, false)
+	if got := statesOf(t, s, "news"); got != "p000 accepted, p001 accepted, p002 pending" || back.Ancestor {
+		t.Errorf("they would be mailed again: %s (%+v)", got, back.RestorePlan)
+	}
+}
+
+// A restore is undone by another one, and who was mailed in between stays known.
+func TestRestoreIsUndone(t *testing.T) {
+	s, now := openTest(t)
+	people(t, s, 3)
+	c := freeze(t, s, "news", "marketing", Audience{})
+	file := backup(t, s)
+	exec(t, s, "DELETE FROM contacts WHERE key = 'p001@example.jp'")
+	first := restored(t, s.path, file, now, false)
+	settleAs(t, s, c, "accepted", "p000@example.jp")
+	undone := restored(t, s.path, first.Kept, now, false)
+	if got := statesOf(t, s, "news"); got != "p000 accepted, p001 pending, p002 pending" || !undone.Ancestor {
+		t.Errorf("news: %s (%+v)", got, undone.RestorePlan)
+	}
+	if n, err := s.CountContacts(t.Context(), Where{}); err != nil || n != 2 {
+		t.Errorf("%d contacts: %v", n, err)
+	}
+	whole(t, s.path, now)
+}
+
+// What a suppression stands on is not carried over with it where ids mean others afterwards: who undoes a bounce of such an id must not
+// lift it.
+func TestRestoredSuppressionsNameNobodyElsesBounce(t *testing.T) {
+	for _, exact := range []bool{false, true} { // exact the first time: then the database has not gone on from the backup of between
+		s, now := openTest(t)
+		people(t, s, 3)
+		freeze(t, s, "news", "marketing", Audience{})
+		first := backup(t, s)
+		second := backup(t, s)
+		if exact {
+			restored(t, s.path, first, now, true)
+		}
+		exec(t, s, "INSERT INTO suppressions (scope, key, blocks, reason, delivery, bounce, created_at) VALUES ('address', 'p000@example.jp', 'all', 'hard_bounce', 1, 1, 1)")
+		done := restored(t, s.path, second, now, false)
+		if done.Ancestor == exact || done.Suppressions != 1 {
+			t.Errorf("%+v", done)
+		}
+		want := 1
+		if exact {
+			want = 0
+		}
+		if n := count(t, s, "SELECT count(*) FROM suppressions WHERE bounce = 1 AND delivery = 1"); n != want {
+			t.Errorf("%d name a bounce, want %d", n, want)
+		}
+	}
+}

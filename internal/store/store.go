@@ -48,6 +48,8 @@ type Options struct {
 	Policy    *suppression.Policy // how the list is cleaned; nil: suppression.DefaultPolicy
 	Providers provider.Table      // whose domains are one provider's
 
+	Look bool // only look: make no file, leave its mode as it is, and bring it to no newer schema (ErrOlder)
+
 	noCopy bool // no copy before a migration: the file is a copy itself
 }
 
@@ -64,6 +66,7 @@ type Store struct {
 	providers provider.Table
 	bursts    bursts
 	noCopy    bool
+	look      bool
 
 	mu      sync.Mutex
 	directs map[*direct]bool
@@ -73,6 +76,7 @@ type Store struct {
 var (
 	ErrForeign  = errors.New("not a database of mailer")
 	ErrNewer    = errors.New("the database was written by a newer mailer")
+	ErrOlder    = errors.New("the database has an older schema: the next command that works on it brings it to the newest")
 	ErrDamaged  = errors.New("the database file is damaged")
 	ErrLocked   = errors.New("the database is locked by another program")
 	ErrDiskFull = errors.New("no space left for the database")
@@ -91,10 +95,14 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err := registered(); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	if err := createPrivate(path); err != nil {
+	there := createPrivate
+	if o.Look {
+		there = func(path string) error { _, err := os.Stat(path); return err }
+	}
+	if err := there(path); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	s := &Store{path: path, clock: o.Now, actor: o.Actor, sizes: usual, policy: suppression.DefaultPolicy(), providers: o.Providers, noCopy: o.noCopy}
+	s := &Store{path: path, clock: o.Now, actor: o.Actor, sizes: usual, policy: suppression.DefaultPolicy(), providers: o.Providers, noCopy: o.noCopy, look: o.Look}
 	if o.Policy != nil {
 		s.policy = *o.Policy
 	}
@@ -188,10 +196,10 @@ func (s *Store) prepare(ctx context.Context) error {
 	if id != applicationID && tables > 0 {
 		return fmt.Errorf("%w (move it away, or point the workspace at another folder)", ErrForeign)
 	}
-	if err := s.migrate(ctx, migrations, version); err != nil {
-		return err
+	if s.look && version < schemas() {
+		return ErrOlder
 	}
-	return nil
+	return s.migrate(ctx, migrations, version)
 }
 
 // checkAfterCrash reads the whole file for damage (a torn page, a bad sector) before anything is written on top of it. Its
