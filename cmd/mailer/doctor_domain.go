@@ -64,7 +64,7 @@ func newDoctorDomainCmd(a *app) *cobra.Command {
 	f.StringVar(&o.relay, "relay", "", "only the relay of this `name`")
 	f.StringSliceVar(&o.ips, "ip", nil, "`address` that the mail leaves from")
 	f.StringVar(&o.envelope, "envelope", "", "`domain` of the return path (default: that of mailer.yaml, else DOMAIN)")
-	f.StringSliceVar(&o.resolver, "resolver", nil, "name server to ask, `host` or host:port (default: the system's)")
+	f.StringSliceVar(&o.resolver, "resolver", nil, "name server to ask, `host` or host:port (default: that of mailer.yaml, else the system's)")
 	f.BoolVar(&o.authoritative, "authoritative", false, "ask the name servers of the domain themselves, past every cache")
 	f.StringVar(&o.markdown, "markdown", "", "write what to do as a report into this `file`; - is standard output, and nothing else")
 	return cmd
@@ -85,7 +85,12 @@ func runDoctorDomain(ctx context.Context, a *app, args []string, o doctorDomainO
 	d.Resolver, d.Client = r, doctor.WebClient(r)
 	ctx, stop := context.WithTimeout(ctx, doctorPatience)
 	defer stop()
-	all := d.Check(ctx)
+	var all []doctor.Finding
+	if len(args) == 0 && doctor.Reserved(d.From) && len(o.resolver)+len(ws.Config.DNS.Servers) == 0 {
+		all = []doctor.Finding{nobodys(d.From, ws.Config)}
+	} else {
+		all = d.Check(ctx)
+	}
 	doctor.Sort(all)
 	if o.markdown != "" {
 		if err := writeReport(a, o.markdown, markdownReport("What the DNS of "+d.From+" needs", a.now(), all)); err != nil {

@@ -20,6 +20,7 @@ The verdict comes first. Each finding that is about some of the people has the e
 counts them, mailer send CAMPAIGN --exclude leaves them out. Suppressed people are left out of everything here: nothing is sent to them.
 
 The DNS is asked which domains take mail, the most common first, for as long as --dns says. What nobody knew in time counts as good.
+In a rehearsal, with From at example.com, it is asked only where --resolver or dns: names a server.
 disposable: {add: [example.com], except: [example.net]} in mailer.yaml changes the list of services that give out mailboxes to throw
 away.
 
@@ -66,7 +67,7 @@ func runDoctorList(ctx context.Context, a *app, o doctorListOptions) error {
 	if l.Providers, err = s.ws.Providers(); err != nil {
 		return err
 	}
-	if o.dns > 0 {
+	if o.dns > 0 && (!examplesAll(s.ws.Config) || len(o.resolver)+len(s.ws.Config.DNS.Servers) > 0) {
 		if l.Resolver, err = doctorResolver(s.ws, doctorDomainOptions{resolver: o.resolver}); err != nil {
 			return err
 		}

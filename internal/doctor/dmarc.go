@@ -187,7 +187,7 @@ func (d *Domain) dmarcAlignment(ctx context.Context) []Finding {
 	case byDKIM == perhaps || bySPF == perhaps:
 		f.Level = Unknown
 		f.Found = "Whether mail of this From passes is not known."
-		f.Why, f.Do = whyAligned, "See dkim_record and spf. "+doAsk
+		f.Why, f.Do = whyAligned, "See dkim_record and spf."
 	default:
 		f.Level, f.Own = Fail, a.Policy.Stricter(dmarc.None)
 		f.Found = "Mail of this From passes neither by DKIM nor by SPF."
@@ -250,8 +250,10 @@ func (d *Domain) wayOfSPF(ctx context.Context, strict bool) (way, string) {
 	switch {
 	case a.State == zone.Unknown:
 		return perhaps, line + "the DNS gave no answer"
-	case len(a.Texts(spf.Version)) != 1:
-		return no, line + fmt.Sprintf("aligned, with %d records v=spf1 where one must be", len(a.Texts(spf.Version)))
+	case len(a.Texts(spf.Version)) == 0:
+		return no, line + "aligned, but there is no SPF record"
+	case len(a.Texts(spf.Version)) > 1:
+		return no, line + fmt.Sprintf("aligned, but there are %d SPF records, and one must be", len(a.Texts(spf.Version)))
 	}
 	tried := 0
 	for _, r := range d.Relays {
