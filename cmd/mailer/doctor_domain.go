@@ -26,7 +26,7 @@ it cannot know: --selector of the DKIM key, --ip of the machines that send, --en
 
 --markdown writes a report to hand to whoever runs the DNS: only what to do, the records in blocks to copy.
 
-Exit codes: 0 nothing failed; 2 wrong usage or configuration; 5 a check failed. What could not be found out is no failure.
+Exit codes: 0 nothing failed; 2 wrong usage or configuration; 4 stopped by a signal; 5 a check failed. What could not be found out is no failure.
 
   mailer doctor domain
   mailer doctor domain example.com --selector s2026 --ip 192.0.2.10 --markdown dns.md`
@@ -83,13 +83,16 @@ func runDoctorDomain(ctx context.Context, a *app, args []string, o doctorDomainO
 		return err
 	}
 	d.Resolver, d.Client = r, doctor.WebClient(r)
-	ctx, stop := context.WithTimeout(ctx, doctorPatience)
-	defer stop()
 	var all []doctor.Finding
 	if len(args) == 0 && doctor.Reserved(d.From) && len(o.resolver)+len(ws.Config.DNS.Servers) == 0 {
 		all = []doctor.Finding{nobodys(d.From, ws.Config)}
 	} else {
-		all = d.Check(ctx)
+		patience, stop := context.WithTimeout(ctx, doctorPatience)
+		defer stop()
+		all = d.Check(patience)
+	}
+	if err := ctx.Err(); err != nil { // what a signal cut off is not what nobody knows
+		return err
 	}
 	doctor.Sort(all)
 	if o.markdown != "" {

@@ -24,7 +24,7 @@ In a rehearsal, with From at example.com, it is asked only where --resolver or d
 disposable: {add: [example.com], except: [example.net]} in mailer.yaml changes the list of services that give out mailboxes to throw
 away.
 
-Exit codes: 0 nothing failed; 2 wrong usage or configuration; 5 a check failed (5 % or more will bounce).
+Exit codes: 0 nothing failed; 2 wrong usage or configuration; 4 stopped by a signal; 5 a check failed (5 % or more will bounce).
 
   mailer doctor list --list news
   mailer doctor list --where 'pref == "東京都"' --dns 60s`
@@ -76,6 +76,9 @@ func runDoctorList(ctx context.Context, a *app, o doctorListOptions) error {
 	l.Step = bar.set
 	all, err := l.Check(ctx)
 	bar.close()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return err
 	}

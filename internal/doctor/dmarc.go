@@ -196,6 +196,9 @@ func (d *Domain) dmarcAlignment(ctx context.Context) []Finding {
 			f.Why = fmt.Sprintf("The domain itself asks receivers for p=%s: this mail is %s. ", a.Policy, map[dmarc.Policy]string{dmarc.Quarantine: "put into the spam folder", dmarc.Reject: "refused"}[a.Policy]) + whyAligned
 		}
 		f.Do = "Sign with a key of " + d.From + " whose record is published (see dkim_record), and take a return path in " + d.From + " (see spf_alignment)."
+		if ok, _ := dmarc.Aligned(ctx, d.Resolver, d.From, d.Envelope, strict.StrictSPF); ok && d.Envelope != "" {
+			f.Do = "Sign with a key of " + d.From + " whose record is published (see dkim_record), and mend the SPF record of the return path (see spf)."
+		}
 	}
 	return []Finding{f}
 }

@@ -98,6 +98,30 @@ func TestAdviceFitsWhatWasFound(t *testing.T) {
 	}
 }
 
+// A return path that is aligned already is not to be taken anew.
+func TestAlignedReturnPathIsNotBlamed(t *testing.T) {
+	s := mailtest.NewNameserver(t)
+	if err := s.Zone("jp", "kiku-shop IN MX 10 mx.kiku-shop\nmx.kiku-shop IN A 192.0.2.10\n_dmarc.kiku-shop IN TXT \"v=DMARC1; p=none\"\n"); err != nil {
+		t.Fatal(err)
+	}
+	r, err := resolver.New(resolver.Options{Servers: []string{s.Addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for envelope, want := range map[string]string{"kiku-shop.jp": "mend the SPF record", "bounces.jp": "take a return path in kiku-shop.jp"} {
+		d := doctor.Domain{From: "kiku-shop.jp", Envelope: envelope, Resolver: r, Keys: []doctor.Key{{Domain: "kiku-shop.jp", Selector: "s1"}}}
+		found := false
+		for _, f := range d.Check(t.Context()) {
+			if f.Check == "dmarc_alignment" {
+				found = f.Level == doctor.Fail && strings.Contains(f.Do, want)
+			}
+		}
+		if !found {
+			t.Errorf("return path in %s: want %q", envelope, want)
+		}
+	}
+}
+
 // Errors that were joined are told in a sentence.
 func TestJoinedErrorsAreTold(t *testing.T) {
 	d := doctor.Domain{From: "kiku-shop.jp", Envelope: "kiku-shop.jp", Resolver: deaf{}}
