@@ -21,7 +21,10 @@ func tellDiagnosis(a *app, subject string, all []doctor.Finding) error {
 	}
 	rest, silent := doctor.Together(all)
 	tellFindingsOf(a, doctor.Briefly(rest), silent)
-	a.out.Printf("\n%s\n", a.page("", willArrive(doctor.Count(all))))
+	if len(rest) > 0 && !rest[len(rest)-1].Level.Worse(doctor.Info) { // the others have a line after them
+		a.out.Println()
+	}
+	a.out.Printf("%s\n", a.page("", willArrive(doctor.Count(all))))
 	return doctorExit(all)
 }
 
