@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"mailer/internal/send"
@@ -50,6 +53,9 @@ func runDBCheck(ctx context.Context, a *app, args []string, quick bool) error {
 	var path string
 	if len(args) == 1 {
 		path = args[0]
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return usage("db check: there is no file %s", path)
+		}
 	} else {
 		ws, err := a.loadAnyway()
 		if err != nil {

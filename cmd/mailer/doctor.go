@@ -53,8 +53,13 @@ func newDoctorCmd(a *app) *cobra.Command {
 		Use:   "doctor",
 		Short: "Find out whether mail will arrive, and why not",
 		Long:  doctorHelp,
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd.Context(), a, o) },
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("mailer doctor has no area %q; a domain is looked at by mailer doctor domain DOMAIN, a relay by mailer doctor relay NAME", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd.Context(), a, o) },
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&o.skip, "skip", nil, "leave out this `area`: "+strings.Join(doctor.Areas, ", ")+" (repeat it for several)")
@@ -161,12 +166,7 @@ func (p patient) domains(ctx context.Context) ([]doctor.Finding, error) {
 
 func (p patient) domain(ctx context.Context, from string) ([]doctor.Finding, error) {
 	if doctor.Reserved(from) {
-		f := doctor.Finding{Area: "domain", Check: "from_domain", Subject: from, Level: doctor.Warn, Found: from + " is a domain for examples, and nobody's.",
-			Why: "That is right for a rehearsal; mail of it to anybody else is refused.", Do: "Before you mail people set sender: from: in mailer.yaml to an address in a domain of your own."}
-		if f.Own = slices.ContainsFunc(p.ws.Config.Relays, func(r config.Relay) bool { return !onThisMachine(r.Host) }); f.Own {
-			f.Level = doctor.Fail
-		}
-		return []doctor.Finding{f}, nil
+		return []doctor.Finding{nobodys(from, p.ws.Config)}, nil
 	}
 	d := &doctor.Domain{Resolver: p.resolver, Client: doctor.WebClient(p.resolver), From: from}
 	domainOfConfig(d, p.ws, p.ws.Config.Relays)
@@ -177,6 +177,21 @@ func (p patient) domain(ctx context.Context, from string) ([]doctor.Finding, err
 		}
 	}
 	return d.Check(ctx), nil
+}
+
+// nobodys is a domain for examples: the DNS has nothing to say about it.
+func nobodys(from string, c config.Config) doctor.Finding {
+	f := doctor.Finding{Area: "domain", Check: "from_domain", Subject: from, Level: doctor.Warn, Found: from + " is a domain for examples, and nobody's.",
+		Why: "That is right for a rehearsal; mail of it to anybody else is refused.", Do: "Before you mail people set sender: from: in mailer.yaml to an address in a domain of your own."}
+	if f.Own = slices.ContainsFunc(c.Relays, func(r config.Relay) bool { return !onThisMachine(r.Host) }); f.Own {
+		f.Level = doctor.Fail
+	}
+	return f
+}
+
+// examplesAll reports whether everybody who sends is an example, and so nobody's people are on the list.
+func examplesAll(c config.Config) bool {
+	return !slices.ContainsFunc(domainsOf(c), func(from string) bool { return !doctor.Reserved(from) })
 }
 
 // relays connects to each. One that is away, or this machine without a network, is not known to be wrong.
@@ -221,8 +236,8 @@ func (p patient) list(ctx context.Context) ([]doctor.Finding, error) {
 		return nil, nil
 	}
 	l := &doctor.List{Store: p.store, Disposables: p.ws.Config.Disposables(), Patience: doctorGlance / 2, Step: func(int64, int64) {}}
-	if slices.ContainsFunc(domainsOf(p.ws.Config), func(from string) bool { return !doctor.Reserved(from) }) {
-		l.Resolver = p.resolver // else it is a rehearsal, whose people are nobody's as well
+	if !examplesAll(p.ws.Config) {
+		l.Resolver = p.resolver
 	}
 	var err error
 	if l.Providers, err = p.ws.Providers(); err != nil {

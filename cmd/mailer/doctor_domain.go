@@ -26,7 +26,7 @@ it cannot know: --selector of the DKIM key, --ip of the machines that send, --en
 
 --markdown writes a report to hand to whoever runs the DNS: only what to do, the records in blocks to copy.
 
-Exit codes: 0 nothing failed; 2 wrong usage or configuration; 5 a check failed. What could not be found out is no failure.
+Exit codes: 0 nothing failed; 2 wrong usage or configuration; 4 stopped by a signal; 5 a check failed. What could not be found out is no failure.
 
   mailer doctor domain
   mailer doctor domain example.com --selector s2026 --ip 192.0.2.10 --markdown dns.md`
@@ -64,7 +64,7 @@ func newDoctorDomainCmd(a *app) *cobra.Command {
 	f.StringVar(&o.relay, "relay", "", "only the relay of this `name`")
 	f.StringSliceVar(&o.ips, "ip", nil, "`address` that the mail leaves from")
 	f.StringVar(&o.envelope, "envelope", "", "`domain` of the return path (default: that of mailer.yaml, else DOMAIN)")
-	f.StringSliceVar(&o.resolver, "resolver", nil, "name server to ask, `host` or host:port (default: the system's)")
+	f.StringSliceVar(&o.resolver, "resolver", nil, "name server to ask, `host` or host:port (default: that of mailer.yaml, else the system's)")
 	f.BoolVar(&o.authoritative, "authoritative", false, "ask the name servers of the domain themselves, past every cache")
 	f.StringVar(&o.markdown, "markdown", "", "write what to do as a report into this `file`; - is standard output, and nothing else")
 	return cmd
@@ -83,9 +83,17 @@ func runDoctorDomain(ctx context.Context, a *app, args []string, o doctorDomainO
 		return err
 	}
 	d.Resolver, d.Client = r, doctor.WebClient(r)
-	ctx, stop := context.WithTimeout(ctx, doctorPatience)
-	defer stop()
-	all := d.Check(ctx)
+	var all []doctor.Finding
+	if len(args) == 0 && doctor.Reserved(d.From) && len(o.resolver)+len(ws.Config.DNS.Servers) == 0 {
+		all = []doctor.Finding{nobodys(d.From, ws.Config)}
+	} else {
+		patience, stop := context.WithTimeout(ctx, doctorPatience)
+		defer stop()
+		all = d.Check(patience)
+	}
+	if err := ctx.Err(); err != nil { // what a signal cut off is not what nobody knows
+		return err
+	}
 	doctor.Sort(all)
 	if o.markdown != "" {
 		if err := writeReport(a, o.markdown, markdownReport("What the DNS of "+d.From+" needs", a.now(), all)); err != nil {

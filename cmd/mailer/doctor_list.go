@@ -20,10 +20,11 @@ The verdict comes first. Each finding that is about some of the people has the e
 counts them, mailer send CAMPAIGN --exclude leaves them out. Suppressed people are left out of everything here: nothing is sent to them.
 
 The DNS is asked which domains take mail, the most common first, for as long as --dns says. What nobody knew in time counts as good.
+In a rehearsal, with From at example.com, it is asked only where --resolver or dns: names a server.
 disposable: {add: [example.com], except: [example.net]} in mailer.yaml changes the list of services that give out mailboxes to throw
 away.
 
-Exit codes: 0 nothing failed; 2 wrong usage or configuration; 5 a check failed (5 % or more will bounce).
+Exit codes: 0 nothing failed; 2 wrong usage or configuration; 4 stopped by a signal; 5 a check failed (5 % or more will bounce).
 
   mailer doctor list --list news
   mailer doctor list --where 'pref == "東京都"' --dns 60s`
@@ -66,7 +67,7 @@ func runDoctorList(ctx context.Context, a *app, o doctorListOptions) error {
 	if l.Providers, err = s.ws.Providers(); err != nil {
 		return err
 	}
-	if o.dns > 0 {
+	if o.dns > 0 && (!examplesAll(s.ws.Config) || len(o.resolver)+len(s.ws.Config.DNS.Servers) > 0) {
 		if l.Resolver, err = doctorResolver(s.ws, doctorDomainOptions{resolver: o.resolver}); err != nil {
 			return err
 		}
@@ -75,6 +76,9 @@ func runDoctorList(ctx context.Context, a *app, o doctorListOptions) error {
 	l.Step = bar.set
 	all, err := l.Check(ctx)
 	bar.close()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,11 @@ func tellDiagnosis(a *app, subject string, all []doctor.Finding) error {
 		return err
 	}
 	rest, silent := doctor.Together(all)
-	tellFindingsOf(a, rest, silent)
-	a.out.Printf("\n%s\n", wrap("", willArrive(doctor.Count(all))))
+	tellFindingsOf(a, doctor.Briefly(rest), silent)
+	if len(rest) > 0 && !rest[len(rest)-1].Level.Worse(doctor.Info) { // the others have a line after them
+		a.out.Println()
+	}
+	a.out.Printf("%s\n", a.page("", willArrive(doctor.Count(all))))
 	return doctorExit(all)
 }
 
@@ -30,7 +33,7 @@ func tellAll(a *app, subject string, all []doctor.Finding) error {
 	if err := emitDiagnosis(a, subject, all); err != nil {
 		return err
 	}
-	a.out.Printf("%s\n\n", wrap("", mailArrives(all)))
+	a.out.Printf("%s\n\n", a.page("", mailArrives(all)))
 	var worth []doctor.Finding
 	passed := map[string][]string{}
 	for _, f := range all {
@@ -42,13 +45,13 @@ func tellAll(a *app, subject string, all []doctor.Finding) error {
 		}
 	}
 	rest, silent := doctor.Together(worth)
-	tellFindingsOf(a, rest, silent)
+	tellFindingsOf(a, doctor.Briefly(rest), silent)
 	if len(rest) > 0 && !rest[len(rest)-1].Level.Worse(doctor.Info) { // the others have a line after them
 		a.out.Println()
 	}
 	for _, area := range doctor.Areas {
 		if len(passed[area]) > 0 {
-			a.out.Printf("PASS     %s\n", strings.TrimSpace(wrap("         ", area+": "+strings.Join(passed[area], ", "))))
+			a.out.Printf("PASS     %s\n", strings.TrimSpace(a.page("         ", area+": "+strings.Join(passed[area], ", "))))
 		}
 	}
 	return doctorExit(all)
@@ -89,7 +92,7 @@ func tellFindingsOf(a *app, rest []doctor.Finding, silent []doctor.Silence) {
 
 // tellSilence prints what is not known for one cause.
 func tellSilence(a *app, s doctor.Silence) {
-	a.out.Printf("UNKNOWN  %d checks\n%s\n", len(s.Checks), wrap("  ", ui.Clean(strings.Join(s.Checks, ", "))))
+	a.out.Printf("UNKNOWN  %d checks\n%s\n", len(s.Checks), a.page("  ", ui.Clean(strings.Join(s.Checks, ", "))))
 	tellText(a, s.Finding)
 	a.out.Println()
 }
@@ -172,16 +175,16 @@ func tellFinding(a *app, f doctor.Finding) {
 
 // tellText prints what was found, why it matters and what to do.
 func tellText(a *app, f doctor.Finding) {
-	a.out.Printf("%s\n", wrap("  ", ui.Clean(f.Found)))
+	a.out.Printf("%s\n", a.page("  ", ui.Clean(f.Found)))
 	if f.Level.Worse(doctor.Info) || len(f.Publish) > 0 || f.Where != "" {
 		for _, part := range []struct{ word, text string }{{"Why: ", f.Why}, {"Do:  ", f.Do}} {
 			if part.text != "" {
-				a.out.Printf("%s\n", wrap("  ", part.word+ui.Clean(part.text)))
+				a.out.Printf("%s\n", a.page("  ", part.word+ui.Clean(part.text)))
 			}
 		}
 	}
 	for _, line := range f.Detail {
-		a.out.Printf("%s\n", wrap("    ", ui.Clean(line)))
+		a.out.Printf("%s\n", a.page("    ", ui.Clean(line)))
 	}
 	if f.Where != "" { // whole in a line, to be copied
 		a.out.Printf("  Who: %s\n", ui.Clean(f.Where))
@@ -196,7 +199,7 @@ func tellRecord(a *app, r doctor.Record) {
 	}
 	a.out.Printf("  Type:  %s\n  Value, in one line:\n%s\n", r.Type, ui.Clean(r.Value))
 	if r.Note != "" {
-		a.out.Printf("%s\n", wrap("  ", "Note: "+ui.Clean(r.Note)))
+		a.out.Printf("%s\n", a.page("  ", "Note: "+ui.Clean(r.Note)))
 	}
 	a.out.Printf("  Or in a zone file:\n%s\n", clean(zoneLines(r)))
 }
@@ -237,8 +240,13 @@ func txtString(b []byte) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(string(b)) + `"`
 }
 
+// page lays a text out as wide as the terminal is, and no wider than a page.
+func (a *app) page(indent, text string) string {
+	return wrap(min(pageWidth, a.out.Columns()), indent, text)
+}
+
 // wrap breaks a text at spaces. What has none, an address or a key, stays whole.
-func wrap(indent, text string) string {
+func wrap(width int, indent, text string) string {
 	var b strings.Builder
 	column := 0
 	for word := range strings.FieldsSeq(text) {
@@ -246,7 +254,7 @@ func wrap(indent, text string) string {
 		case column == 0:
 			b.WriteString(indent)
 			column = ui.Width(indent)
-		case column+1+ui.Width(word) > pageWidth:
+		case column+1+ui.Width(word) > width:
 			b.WriteString("\n" + indent)
 			column = ui.Width(indent)
 		default:
@@ -259,21 +267,19 @@ func wrap(indent, text string) string {
 	return b.String()
 }
 
-// markdownReport is for whoever runs the DNS: only what to do there, and who asks for it.
+// markdownReport is for whoever runs the DNS: only what to do there, and who asks for it. Whether mail passes at all follows from the rest.
 func markdownReport(title string, at time.Time, all []doctor.Finding) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\n%s, checked by mailer.\n", markdownText(title), at.Format(time.DateOnly))
-	n := 0
-	for _, f := range all {
-		if !f.Level.Worse(doctor.Info) || f.Level == doctor.Unknown || f.Own && len(f.Publish) == 0 {
-			continue
-		}
-		n++
+	work := slices.DeleteFunc(slices.Clone(all), func(f doctor.Finding) bool {
+		return f.Check == "dmarc_alignment" || !f.Level.Worse(doctor.Info) || f.Level == doctor.Unknown || f.Own && len(f.Publish) == 0
+	})
+	for i, f := range doctor.Briefly(work) {
 		urgency := "should be done"
 		if f.Level == doctor.Fail {
 			urgency = "must be done: mail does not arrive, or will not for long"
 		}
-		fmt.Fprintf(&b, "\n## %d. %s (%s)\n\nThis %s.\n\n%s\n", n, markdownText(f.Subject), markdownText(f.Check), urgency, markdownText(f.Found))
+		fmt.Fprintf(&b, "\n## %d. %s (%s)\n\nThis %s.\n\n%s\n", i+1, markdownText(f.Subject), markdownText(f.Check), urgency, markdownText(f.Found))
 		for _, part := range []struct{ word, text string }{{"What to do", f.Do}, {"Why", f.Why}} {
 			if part.text != "" {
 				fmt.Fprintf(&b, "\n**%s:** %s\n", part.word, markdownText(part.text))
@@ -283,7 +289,7 @@ func markdownReport(title string, at time.Time, all []doctor.Finding) string {
 			writeRecord(&b, r)
 		}
 	}
-	if n == 0 {
+	if len(work) == 0 {
 		b.WriteString("\nNothing needs to be done.\n")
 	}
 	return b.String()

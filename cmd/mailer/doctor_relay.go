@@ -71,7 +71,7 @@ func newDoctorRelayCmd(a *app) *cobra.Command {
 	f.StringVar(&o.source, "source", "", "read it from this `mailbox` (default: bounces.mailbox)")
 	f.DurationVar(&o.wait, "wait", 2*time.Minute, "how long to wait for it")
 	f.StringSliceVar(&o.receiver, "receiver", nil, "`host` whose Authentication-Results are the receiver's, where its name does not tell")
-	f.StringSliceVar(&o.resolver, "resolver", nil, "name server to ask, `host` or host:port (default: the system's)")
+	f.StringSliceVar(&o.resolver, "resolver", nil, "name server to ask, `host` or host:port (default: that of mailer.yaml, else the system's)")
 	return cmd
 }
 

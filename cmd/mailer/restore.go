@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"mailer/internal/send"
@@ -51,6 +53,9 @@ func runRestore(ctx context.Context, a *app, file string, o restoreOptions) erro
 	ws, err := a.loadAnyway()
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return usage("restore: there is no file %s", file)
 	}
 	if !o.yes && !o.dryRun && !a.interactive() {
 		return usage("nobody is here to confirm: add --yes, or look with --dry-run")

@@ -187,7 +187,7 @@ func (d *Domain) dmarcAlignment(ctx context.Context) []Finding {
 	case byDKIM == perhaps || bySPF == perhaps:
 		f.Level = Unknown
 		f.Found = "Whether mail of this From passes is not known."
-		f.Why, f.Do = whyAligned, "See dkim_record and spf. "+doAsk
+		f.Why, f.Do = whyAligned, "See dkim_record and spf."
 	default:
 		f.Level, f.Own = Fail, a.Policy.Stricter(dmarc.None)
 		f.Found = "Mail of this From passes neither by DKIM nor by SPF."
@@ -196,6 +196,9 @@ func (d *Domain) dmarcAlignment(ctx context.Context) []Finding {
 			f.Why = fmt.Sprintf("The domain itself asks receivers for p=%s: this mail is %s. ", a.Policy, map[dmarc.Policy]string{dmarc.Quarantine: "put into the spam folder", dmarc.Reject: "refused"}[a.Policy]) + whyAligned
 		}
 		f.Do = "Sign with a key of " + d.From + " whose record is published (see dkim_record), and take a return path in " + d.From + " (see spf_alignment)."
+		if ok, _ := dmarc.Aligned(ctx, d.Resolver, d.From, d.Envelope, strict.StrictSPF); ok && d.Envelope != "" {
+			f.Do = "Sign with a key of " + d.From + " whose record is published (see dkim_record), and mend the SPF record of the return path (see spf)."
+		}
 	}
 	return []Finding{f}
 }
@@ -250,8 +253,10 @@ func (d *Domain) wayOfSPF(ctx context.Context, strict bool) (way, string) {
 	switch {
 	case a.State == zone.Unknown:
 		return perhaps, line + "the DNS gave no answer"
-	case len(a.Texts(spf.Version)) != 1:
-		return no, line + fmt.Sprintf("aligned, with %d records v=spf1 where one must be", len(a.Texts(spf.Version)))
+	case len(a.Texts(spf.Version)) == 0:
+		return no, line + "aligned, but there is no SPF record"
+	case len(a.Texts(spf.Version)) > 1:
+		return no, line + fmt.Sprintf("aligned, but there are %d SPF records, and one must be", len(a.Texts(spf.Version)))
 	}
 	tried := 0
 	for _, r := range d.Relays {

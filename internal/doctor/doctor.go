@@ -81,6 +81,37 @@ func Sort(all []Finding) {
 	})
 }
 
+// Briefly leaves out of each Why the sentences that a finding before has told, and names that finding. Only what is worse than Info has
+// its Why told.
+func Briefly(all []Finding) []Finding {
+	all = slices.Clone(all)
+	told := map[string]string{} // sentence -> check
+	for i := range all {
+		f := &all[i]
+		if !f.Level.Worse(Info) {
+			continue
+		}
+		var fresh, see []string
+		for sentence := range strings.SplitSeq(strings.TrimSuffix(f.Why, "."), ". ") {
+			switch by, again := told[sentence]; {
+			case !again:
+				told[sentence] = f.Check
+				fresh = append(fresh, sentence)
+			case !slices.Contains(see, by):
+				see = append(see, by)
+			}
+		}
+		switch names := strings.Join(see, ", ") + " above."; {
+		case len(see) == 0:
+		case len(fresh) == 0:
+			f.Why = "See " + names
+		default:
+			f.Why = strings.Join(fresh, ". ") + ". See also " + names
+		}
+	}
+	return all
+}
+
 // socket is what an error of the network says of the port on this side: another one each time.
 var socket = regexp.MustCompile(`\S+:\d+->`)
 

@@ -42,6 +42,14 @@ type Relay struct {
 	Addresses  []netip.Addr // from which it sends, as far as they are known
 }
 
+// words names it in a sentence. Addresses that belong to none of mailer.yaml go by the flag that gave them.
+func (r Relay) words() string {
+	if strings.HasPrefix(r.Name, "--") {
+		return r.Name
+	}
+	return "the relay " + r.Name
+}
+
 // Check runs all checks of a domain, side by side, and returns what they found in the order of the checks.
 func (d *Domain) Check(ctx context.Context) []Finding {
 	checks := []func(context.Context) []Finding{
@@ -51,6 +59,12 @@ func (d *Domain) Check(ctx context.Context) []Finding {
 		d.dmarc, d.dmarcAlignment, d.dmarcReports,
 		d.oneClick, d.trackingHost,
 		d.mtaSTS, d.tlsReports, d.bimi,
+	}
+	if message.IsFreemail(d.From) { // what stands in its DNS is its owner's matter, and nothing for the user to publish
+		checks = []func(context.Context) []Finding{d.freemail, d.ptr, d.blocklist, d.oneClick, d.trackingHost}
+		if d.Envelope != d.From {
+			checks = append(checks, d.envelopeMX)
+		}
 	}
 	e := *d
 	var failed error
@@ -93,7 +107,7 @@ func errText(err error) string {
 	if err == nil {
 		return "nobody answered"
 	}
-	return err.Error()
+	return strings.ReplaceAll(err.Error(), "\n", "; ") // joined errors
 }
 
 // txt is a TXT record to publish.

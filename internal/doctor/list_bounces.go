@@ -169,8 +169,11 @@ func (l *List) expected(past history) []Finding {
 	}
 	if low, _ := wilson(first.dead, first.tried); first.people > 0 && low >= bounceWarn && !f.Level.Worse(Info) {
 		f.Level = Warn
+		if e.tried == 0 || e.people == 0 {
+			f.Found = fmt.Sprintf("Of %s to people without a history %d found the address dead; of others there is nothing to tell from.", tries(first.tried, past.nth), first.dead)
+		}
 		f.Why = "First mails bounced more than providers forgive (2 %). " + f.Why
-		f.Do = "Send to some of those without history first. " + f.Do
+		f.Do = "Send to some of those without history first, and let the bounces be read before the rest goes: mailer send CAMPAIGN --canary 500."
 	}
 	f.Detail = lines
 	return []Finding{f}

@@ -54,7 +54,7 @@ func (d *Domain) fromDomain(ctx context.Context) []Finding {
 		f.Do = "Publish an MX record. " + postmaster
 	case zone.Absent:
 		f.Found = d.From + " does not exist in the DNS (NXDOMAIN)."
-		f.Do = "Look for a slip in sender: from: of mailer.yaml, and whether the domain was renewed."
+		f.Do = "Look for a slip in the name (sender: from: of mailer.yaml), and whether the domain was renewed in time."
 		f.Publish = nil
 	}
 	return []Finding{f}
@@ -70,6 +70,11 @@ func (d *Domain) freemail(context.Context) []Finding {
 		f.Level, f.Own = Fail, true
 		f.Found = d.From + " is a provider of mailboxes for everybody: only its own servers may send in its name."
 		f.Do = "Send from a domain of your own; the address at " + d.From + " may stand in reply_to."
+		foreign := func(r Relay) bool { return !strings.HasSuffix(zone.Clean(r.Host), "."+d.From) }
+		if len(d.Relays) > 0 && !slices.ContainsFunc(d.Relays, foreign) {
+			f.Level, f.Own = Warn, false
+			f.Found += " Your relay is one of them: mail arrives, but such accounts are for some hundred messages a day, and are closed for more."
+		}
 	}
 	return []Finding{f}
 }
@@ -141,7 +146,7 @@ func (d *Domain) reverse(ctx context.Context, r Relay, ip netip.Addr) Finding {
 		return d.unknown("ptr", ip.String(), a.Err)[0]
 	}
 	if a.Void() {
-		f.Found = ip.String() + " of the relay " + r.Name + " has no reverse name (PTR)."
+		f.Found = ip.String() + " of " + r.words() + " has no reverse name (PTR)."
 		return f
 	}
 	var names, confirmed []string

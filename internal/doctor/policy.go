@@ -36,8 +36,7 @@ func (d *Domain) policyRecord(ctx context.Context, check, name, version, what st
 		f.Why, f.Do = what, "Correct the record or delete it."
 		return zone.Record{}, []Finding{f}
 	case len(records) == 0:
-		f := d.finding(check, name, Info, "There is no record.")
-		f.Why = what
+		f := d.finding(check, name, Info, "There is no record. "+what)
 		return zone.Record{}, []Finding{f}
 	case len(records) > 1:
 		f := d.finding(check, name, Fail, fmt.Sprintf("There are %d records; with more than one all count as none.", len(records)))

@@ -68,7 +68,7 @@ func (d *Domain) spfRecord(tree spf.Tree) Finding {
 	case tree.Has(spf.Absent):
 		f.Level = Fail
 		f.Found = "There is no SPF record at " + d.Envelope + "."
-		f.Do = "Publish one that names the servers of your relay. Its operator says which include it is."
+		f.Do = "Publish one that names the servers of your relay, such as v=spf1 include:NAME ~all: its operator says which include it is."
 		for _, r := range n.Answer.Records {
 			if low := strings.ToLower(strings.Trim(r.Text, "\" ")); strings.HasPrefix(low, "v=spf") || strings.HasPrefix(low, "spf") {
 				f.Found = "The record at " + d.Envelope + " is not seen as SPF: it does not begin with v=spf1 and a space (found: " + clip(r.Text) + ")."
@@ -209,7 +209,7 @@ func (d *Domain) covered(ctx context.Context, tree spf.Tree, r Relay, broken boo
 		return f, []string{missing}
 	}
 	f.Level = Unknown
-	f.Found = "From which addresses the relay " + r.Name + " (" + r.Host + ") sends is not known, so it is not known whether the record covers it."
+	f.Found = "From which addresses " + r.words() + " (" + r.Host + ") sends is not known, so it is not known whether the record covers it."
 	f.Do = "Ask its operator for its SPF include, or look at the Received lines of a mail that arrived, and give the address with --ip."
 	if guess := d.hostAddresses(ctx, r.Host); len(guess) > 0 && !broken {
 		var said []string
@@ -256,14 +256,14 @@ func (d *Domain) coveredAddresses(ctx context.Context, tree spf.Tree, f Finding,
 	switch {
 	case len(bad) > 0:
 		f.Level = Fail
-		f.Found = "The record does not cover the relay " + r.Name + ": " + strings.Join(bad, ", ") + "."
+		f.Found = "The record does not cover " + r.words() + ": " + strings.Join(bad, ", ") + "."
 		f.Do = "Add " + strings.Join(add, " ") + " to the record: there may be one only."
 	case unknown:
 		f.Level = Unknown
-		f.Found = "Whether the record covers the relay " + r.Name + " is not known: a name server did not answer."
+		f.Found = "Whether the record covers " + r.words() + " is not known: a name server did not answer."
 		f.Do = doAsk
 	default:
-		f.Found = "The record covers the relay " + r.Name + "."
+		f.Found = "The record covers " + r.words() + "."
 	}
 	return f, add
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"mailer/internal/config"
 	"mailer/internal/store"
@@ -81,9 +83,27 @@ func Workspace(f WorkspaceFacts) []Finding {
 		all = append(all, check(f)...)
 	}
 	for i := range all {
-		all[i].Area = "workspace"
+		f := &all[i]
+		f.Area, f.Found, f.Why, f.Do = "workspace", sentenceOf(f.Found), sentenceOf(f.Why), capital(f.Do)
 	}
 	return all
+}
+
+// sentenceOf begins a text with a capital letter and ends it with a full stop.
+func sentenceOf(text string) string {
+	if text == "" || strings.HasSuffix(text, ".") {
+		return capital(text)
+	}
+	return capital(text) + "."
+}
+
+// capital begins a text with a capital letter, unless it begins with a command, which is copied.
+func capital(text string) string {
+	r, n := utf8.DecodeRuneInString(text)
+	if n == 0 || strings.HasPrefix(text, "mailer ") || strings.HasPrefix(text, "chmod ") {
+		return text
+	}
+	return string(unicode.ToUpper(r)) + text[n:]
 }
 
 // LookAtWorkspace finds the facts out. st may be nil: then what only the database knows is left out. clocks is what was heard of the

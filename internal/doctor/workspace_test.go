@@ -69,7 +69,7 @@ func TestWorkspace(t *testing.T) {
 		}, "database", Fail, true, "damaged"},
 		"database half sent": {func(f *WorkspaceFacts) {
 			f.Database.Problems = []store.Problem{{Check: "unfinished", Level: store.ProblemWarning, Found: "ended", Do: "go on"}}
-		}, "database", Warn, false, "go on"},
+		}, "database", Warn, false, "Go on"},
 		"database unreadable": {func(f *WorkspaceFacts) { f.DatabaseErr = damaged }, "database", Fail, true, "mailer restore"},
 		"database locked":     {func(f *WorkspaceFacts) { f.DatabaseErr = store.ErrLocked }, "database", Unknown, false, "mailer db check"},
 		"database gone":       {func(f *WorkspaceFacts) { f.DatabaseErr = fs.ErrNotExist }, "database", Warn, false, "mailer restore FILE"},
@@ -88,7 +88,7 @@ func TestWorkspace(t *testing.T) {
 		}, "", Pass, false, ""},
 		"the same campaign": {func(f *WorkspaceFacts) {
 			crontab(f, "MAILER_DIR="+dir+"\n* * * * * mailer run\n0 9 * * * mailer send letter --yes\n30 9 * * * mailer send --yes campaigns/letter.md\n")
-		}, "cron", Info, false, "campaign letter is sent by 2 lines"},
+		}, "cron", Info, false, "Campaign letter is sent by 2 lines"},
 		"send beside run": {func(f *WorkspaceFacts) {
 			crontab(f, "MAILER_DIR="+dir+"\n* * * * * mailer run\n0 9 * * * mailer send letter --yes\n")
 		}, "", Pass, false, ""},
@@ -100,7 +100,7 @@ func TestWorkspace(t *testing.T) {
 		}, "cron", Info, false, "mailer bounces"},
 		"percent": {func(f *WorkspaceFacts) {
 			crontab(f, "* * * * * mailer -C "+dir+" run\n0 3 * * * mailer -C "+dir+" backup /b/$(date +%F).db\n")
-		}, "cron", Warn, false, `write it as \%`},
+		}, "cron", Warn, false, `Write it as \%`},
 		"percent escaped": {func(f *WorkspaceFacts) {
 			crontab(f, "* * * * * mailer -C "+dir+" run\n0 3 * * * mailer -C "+dir+` backup /b/$(date +\%F).db`+"\n")
 		}, "", Pass, false, ""},
@@ -108,7 +108,7 @@ func TestWorkspace(t *testing.T) {
 			f.Jobs = append(f.Jobs, jobsIn("/etc/cron.d/news", []byte("0 3 * * * root mailer -C "+dir+" backup /b/\n"), true, "/root")...)
 		}, "cron", Warn, false, "root, you"},
 		"planned and no run":     {func(f *WorkspaceFacts) { f.Jobs = nil }, "planned", Warn, false, "letter at 2026-11-26 16:30"},
-		"planned and its time":   {func(f *WorkspaceFacts) { f.Planned[0].At = f.Now.Add(-time.Hour) }, "planned", Fail, true, "its time has passed"},
+		"planned and its time":   {func(f *WorkspaceFacts) { f.Planned[0].At = f.Now.Add(-time.Hour) }, "planned", Fail, true, "Its time has passed"},
 		"somebody left, no run":  {func(f *WorkspaceFacts) { f.Jobs, f.Planned, f.Going = nil, nil, []string{"news"} }, "planned", Info, false, "mailer send CAMPAIGN"},
 		"somebody left, and run": {func(f *WorkspaceFacts) { f.Planned, f.Going = nil, []string{"news"} }, "", Pass, false, ""},
 		"systemd": {func(f *WorkspaceFacts) {

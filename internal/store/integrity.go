@@ -46,7 +46,7 @@ type CheckOptions struct {
 }
 
 const (
-	doRestore = "restore a backup (mailer restore FILE), or take the data out with the sqlite3 command's .recover"
+	doRestore = "restore a backup (mailer restore FILE; if this is a backup, take another one), or take the data out with the sqlite3 command's .recover"
 	doReport  = "please report it; mailer backup keeps the state as it is"
 
 	shownDamages = 20

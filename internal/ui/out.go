@@ -97,6 +97,15 @@ func (o *Out) People() io.Writer {
 	return o.stdout
 }
 
+// Columns is how wide what people read may be: the terminal's width, or 80.
+func (o *Out) Columns() int {
+	if w := o.People(); Terminal(w) {
+		columns, _ := sizeOf(w)
+		return columns
+	}
+	return 80
+}
+
 // Data is standard output, for a command whose output is itself data (CSV, a raw message).
 func (o *Out) Data() io.Writer { return o.stdout }
 
