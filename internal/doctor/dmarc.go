@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"mailer/internal/dkim"
@@ -232,7 +233,7 @@ func (d *Domain) dmarcAlignment(ctx context.Context) []Finding {
 		f.Found = "Whether mail of this From passes is not known."
 		f.Why, f.Do = whyAligned, "See dkim_record and spf. "+doAsk
 	default:
-		f.Level, f.Own = Fail, a.Policy.Stricter(dmarc.None)
+		f.Level, f.Own = Fail, a.Policy.Stricter(dmarc.None) && !d.serviceSigns()
 		f.Found = "Mail of this From passes neither by DKIM nor by SPF."
 		f.Why = whyAligned
 		if a.Policy.Stricter(dmarc.None) {
@@ -241,6 +242,11 @@ func (d *Domain) dmarcAlignment(ctx context.Context) []Finding {
 		f.Do = "Sign with a key of " + d.From + " whose record is published (see dkim_record), and take a return path in " + d.From + " (see spf_alignment)."
 	}
 	return []Finding{f}
+}
+
+// serviceSigns reports whether a relay is a service, which signs in the sender's name where that is set up there.
+func (d *Domain) serviceSigns() bool {
+	return slices.ContainsFunc(d.Relays, func(r Relay) bool { _, known := serviceOf(r.Host); return known })
 }
 
 // wayOfDKIM is yes when one key is aligned and its record right.
