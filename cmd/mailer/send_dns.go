@@ -129,12 +129,13 @@ func onThisMachine(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
-// fromDomains are the domains that a campaign's documents are from, without those that are nobody's.
+// fromDomains are the domains that a campaign's documents are from, without those that are nobody's or only known within a
+// network.
 func fromDomains(p *send.Plan) []string {
 	var all []string
 	for _, v := range p.Content.Variants {
 		a, err := address.Parse(cmp.Or(v.Front.From, p.Content.Sender.From))
-		if err == nil && !doctor.Reserved(a.Domain()) && !slices.Contains(all, a.Domain()) {
+		if err == nil && !doctor.Reserved(a.Domain()) && !doctor.Private(a.Domain()) && !slices.Contains(all, a.Domain()) {
 			all = append(all, a.Domain())
 		}
 	}

@@ -203,3 +203,12 @@ func Reserved(domain string) bool {
 	}
 	return domain == ""
 }
+
+// Private reports whether a domain is one that networks use among themselves (RFC 6762 appendix G, RFC 8375, ICANN for internal). What
+// receivers on the Internet ask of a sender does not hold there.
+func Private(domain string) bool {
+	domain = zone.Clean(domain)
+	last := domain[strings.LastIndexByte(domain, '.')+1:]
+	return domain == "home.arpa" || strings.HasSuffix(domain, ".home.arpa") ||
+		slices.Contains([]string{"local", "localdomain", "internal", "intranet", "private", "corp", "home", "lan", "onion"}, last)
+}

@@ -233,6 +233,15 @@ func TestReserved(t *testing.T) {
 	}
 }
 
+func TestPrivate(t *testing.T) {
+	for domain, want := range map[string]bool{"corp.local": true, "Mail.INTERNAL.": true, "nas.home.arpa": true, "lan": true,
+		"kiku.jp": false, "local.jp": false, "arpa": false, "": false} {
+		if got := doctor.Private(domain); got != want {
+			t.Errorf("%q: %v", domain, got)
+		}
+	}
+}
+
 func TestTogether(t *testing.T) {
 	const why, do = "A silent server says nothing.", "Try again."
 	silent := func(check, subject, found string) doctor.Finding {
