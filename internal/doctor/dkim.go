@@ -180,6 +180,9 @@ func weakKey(f Finding, p dkim.Published) Finding {
 		}
 		warn(odd, "What one verifier forgives another does not.", "Publish the record that mailer dkim show prints.")
 	}
+	if len(key.Hashes) == 0 {
+		f.Detail = append(f.Detail, "It has no h=; h=sha256 would say that older hashes are not to be taken. Nobody asks for it.")
+	}
 	if ttl := p.Answer.TTL(); ttl > 24*time.Hour {
 		warn(fmt.Sprintf("its TTL is %s", ttl), "A key that must be withdrawn stays in caches as long as its TTL says.", "Set the TTL to an hour, or a day at most.")
 	}
