@@ -30,7 +30,8 @@ func askDNS(ctx context.Context, s *send.Sender, p *send.Plan, dryRun bool) (fin
 	froms := fromDomains(p)
 	asked := make([]doctor.Asked, len(froms))
 	failed := make([]error, len(froms))
-	r, err := doctorResolver(s.Workspace, doctorDomainOptions{})
+	// A question that was lost, or went to a server that is down, must be asked again within the time that there is.
+	r, err := doctorResolver(s.Workspace, doctorDomainOptions{patience: doctor.Patience / 3})
 	var all sync.WaitGroup
 	for i, from := range froms {
 		all.Go(func() {
