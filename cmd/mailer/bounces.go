@@ -34,9 +34,12 @@ func newBouncesCmd(a *app) *cobra.Command {
 
 const bouncesSyncHelp = `Read the bounce mailbox: failed deliveries, complaints, unsubscribe mails, automatic replies.
 
-Each mail is recorded with all that follows from it, and then moved to the processed folder. Dead addresses,
-complaints and unsubscribes are suppressed at once, soft bounces when they add up (mailer help cleaning). Only a mail that carries the signed address or id of one of our
-deliveries changes anything; others are counted as unmatched, those with a wrong signature as forged.
+Each mail is recorded with all that follows from it, and then moved to the processed folder. Dead addresses, complaints and
+unsubscribes are suppressed at once, soft bounces when they add up (mailer help cleaning). Only a mail that carries the signed address
+or id of one of our deliveries changes anything; others are counted as unmatched, those with a wrong signature as forged.
+
+The summary of --json counts each mail that was read once: as one of bounces (hard + soft), complaints, unsubscribes, autoreplies,
+unmatched, forged, asking (a person asks to be left alone), delayed, repeated (seen before) and others.
 
 It can be interrupted at any moment and run again: each mail is acted on once.
 
@@ -92,7 +95,13 @@ func runSync(ctx context.Context, a *app, o bouncesSyncOptions) error {
 		return err
 	}
 	sum, err := syncAlone(ctx, a, ws, st, o)
-	err = syncResult(err)
+	err = syncResult(err, sum.Read > 0)
+	if err != nil && sum.Read == 0 {
+		if exitCode(err) != exitLeft {
+			return err
+		}
+		return errors.Join(err, a.out.Emit("summary", sum))
+	}
 	if err := showSyncTable(a, ws, o.table); err != nil {
 		return err
 	}
@@ -103,14 +112,16 @@ func runSync(ctx context.Context, a *app, o bouncesSyncOptions) error {
 	return err
 }
 
-// syncResult turns how reading the mailbox ended into an exit code.
-func syncResult(err error) error {
+// syncResult turns how reading the mailbox ended into an exit code. begun: something was read.
+func syncResult(err error, begun bool) error {
 	var away *mailbox.Error
 	switch {
 	case errors.As(err, &away) && away.Config:
 		return &exit{exitUsage, err}
 	case errors.Is(err, context.Canceled):
 		return &exit{exitLeft, errors.New("stopped; the same command goes on where it was")}
+	case errors.As(err, &away) && !begun:
+		return &exit{exitLeft, fmt.Errorf("nothing could be read, the next run tries again: %w", err)}
 	case errors.As(err, &away):
 		return &exit{exitLeft, fmt.Errorf("stopped; the same command goes on where it was: %w", err)}
 	}
@@ -153,6 +164,9 @@ func syncBounces(ctx context.Context, a *app, ws *config.Workspace, st *store.St
 			tellSync(a, sum, false)
 		}
 	}
+	if a.out.Watched() {
+		a.out.Notef("watching the bounce mailbox; Ctrl-C ends it")
+	}
 	return r.Watch(ctx)
 }
 
@@ -165,6 +179,8 @@ func tellOutcome(a *app, o collect.Outcome) {
 		what += ", seen before"
 	case o.Address == "":
 		what += ", not about a delivery of ours"
+	case o.Delayed():
+		what = "warning that the message to " + o.Address + " is delayed"
 	default:
 		what += " about " + o.Address
 	}
@@ -203,6 +219,9 @@ func tellSync(a *app, s collect.Summary, dryRun bool) {
 	} else if n > 0 {
 		a.out.Printf("%s for your word: mailer bounces list --waiting\n", ui.Count(n, "mail waits", "mails wait"))
 	}
+	if told := countedOthers(s); told != "" {
+		a.out.Printf("%s changed nothing\n", told)
+	}
 	if s.Purged > 0 {
 		a.out.Printf("%s older than bounces.retention: the bytes were erased\n", ui.Count(s.Purged, "mail", "mails"))
 	}
@@ -211,6 +230,24 @@ func tellSync(a *app, s collect.Summary, dryRun bool) {
 		return
 	}
 	a.out.Printf("%s suppressed%s\n", ui.Count(s.Suppressed, "address", "addresses"), orHeld(s))
+}
+
+// countedOthers are the mails that are none of the kinds that do something.
+func countedOthers(s collect.Summary) string {
+	var parts []string
+	for _, c := range []struct {
+		n         int
+		one, many string
+	}{
+		{s.Delayed, "warning of a delay", "warnings of a delay"},
+		{s.Others, "report that all went well or ordinary mail", "reports that all went well or ordinary mails"},
+		{s.Repeated, "mail seen before", "mails seen before"},
+	} {
+		if c.n > 0 {
+			parts = append(parts, ui.Count(c.n, c.one, c.many))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // orHeld is what was not suppressed because of a freeze.
@@ -230,7 +267,8 @@ func unless(not bool, text string) string {
 
 const bouncesParseHelp = `Say what mails mean, without a workspace: what kind each is, who was not reached, why, and whether the address is dead.
 
-FILE is a mail as it came, "-" is standard input.`
+FILE is a mail as it came, "-" is standard input. One that cannot be read is told of and does not keep back the others (exit code 3).
+--json prints a line a mail, and that whatever the mail is: broken, empty, no mail at all.`
 
 func newBouncesParseCmd(a *app) *cobra.Command {
 	return &cobra.Command{
@@ -268,10 +306,16 @@ type recipientJSON struct {
 }
 
 func runBouncesParse(a *app, files []string) error {
+	unread := 0
 	for _, file := range files {
 		raw, err := readMail(a, file)
-		if err != nil {
+		if err != nil && len(files) == 1 {
 			return err
+		}
+		if err != nil {
+			unread++
+			a.out.Notef("mailer: %s", clean(err.Error()))
+			continue
 		}
 		v := bounce.Parse(raw)
 		if err := a.out.Emit("mail", verdictLine(file, v)); err != nil {
@@ -280,6 +324,12 @@ func runBouncesParse(a *app, files []string) error {
 		if !a.out.JSON {
 			tellVerdict(a, file, v)
 		}
+	}
+	switch {
+	case unread == len(files):
+		return fmt.Errorf("none of the %d files could be read", unread)
+	case unread > 0:
+		return &exit{exitSome, fmt.Errorf("%d of %d files could not be read, the others were", unread, len(files))}
 	}
 	return nil
 }
@@ -293,6 +343,9 @@ func readMail(a *app, file string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a folder: name the mails that lie in it", file)
+	}
 	raw, err := io.ReadAll(io.LimitReader(f, mailbox.MaxMessage))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
@@ -457,6 +510,8 @@ func bounceAddress(b store.BounceRow) string {
 		return b.Address
 	case len(b.Verdict.Bounces) > 0:
 		return "(" + b.Verdict.Bounces[0].Recipient + ")"
+	case len(b.Verdict.Complainants) > 0:
+		return "(" + b.Verdict.Complainants[0] + ")"
 	case b.Verdict.Sender != "":
 		return "(" + b.Verdict.Sender + ")"
 	}
@@ -471,6 +526,9 @@ func bounceReason(b store.BounceRow) string {
 		return "asks to be left alone"
 	case len(b.Verdict.Bounces) > 0:
 		r := b.Verdict.Bounces[0]
+		if r.Action == bounce.ActionDelayed {
+			return strings.TrimSpace(r.Status + " delayed")
+		}
 		return strings.TrimSpace(r.Status + " " + r.Reason)
 	}
 	return b.Verdict.FeedbackType

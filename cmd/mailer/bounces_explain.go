@@ -31,8 +31,14 @@ func newBouncesExplainCmd(a *app) *cobra.Command {
 		Use:   "explain REPLY|FILE",
 		Short: "Say in plain words what a refusal means",
 		Long:  bouncesExplainHelp,
-		Args:  exactArgs(1, "REPLY or FILE"),
-		RunE:  func(_ *cobra.Command, args []string) error { return runBouncesExplain(a, o, args[0]) },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if strings.TrimSpace(strings.Join(args, "")) == "" {
+				return usage("%s needs a REPLY or a FILE; %s --help tells more", cmd.CommandPath(), cmd.CommandPath())
+			}
+			return nil
+		},
+		// The words of a reply without quotes are one reply.
+		RunE: func(_ *cobra.Command, args []string) error { return runBouncesExplain(a, o, strings.Join(args, " ")) },
 	}
 	cmd.Flags().StringVar(&o.phase, "phase", "", "the `step` that was refused: "+strings.Join(explainPhases, ", "))
 	cmd.Flags().StringVar(&o.domain, "domain", "", "the recipient's `domain`: some providers use a reply in a way of their own")

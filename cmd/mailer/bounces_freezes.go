@@ -104,7 +104,7 @@ func runBouncesFreezes(ctx context.Context, a *app, all bool) error {
 		}
 		return nil
 	}
-	a.out.Table([]string{"provider", "since", "dead", "held back", ""}, rows, 2, 3)
+	a.out.List(2, []string{"provider", "since", "dead", "held back", ""}, rows, 2, 3)
 	gap := "\n"
 	for _, f := range found {
 		if f.Held > 0 {

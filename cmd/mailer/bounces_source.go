@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -93,7 +94,7 @@ func syncAlone(ctx context.Context, a *app, ws *config.Workspace, st *store.Stor
 	}
 	err = schedule.Alone(ctx, st, send.Holder(), send.Gone, read)
 	if errors.Is(err, store.ErrHeld) {
-		err = &exit{exitBusy, err}
+		err = &exit{exitBusy, fmt.Errorf("the bounce mailbox was not read: %w", err)}
 	}
 	return sum, err
 }

@@ -65,7 +65,7 @@ func showSyncTable(a *app, ws *config.Workspace, t *collect.Table) error {
 		rows = append(rows, row)
 	}
 	if len(rows) > 0 && !a.out.JSON {
-		a.out.List(4, header, rows, right...)
+		a.out.List(3, header, rows, right...)
 		a.out.Println()
 	}
 	for _, note := range t.Notes(ws.Config.Bounces.Signed()) {

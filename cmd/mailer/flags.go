@@ -47,3 +47,25 @@ func refuseUnknown(cmd *cobra.Command) {
 		return usage("%s has no command %q; %s", cmd.CommandPath(), args[0], hint)
 	}
 }
+
+// refuseUnknownTopic makes "mailer help WORD" a mistake where WORD names no command and no topic: cobra shows the general help and exits
+// with 0.
+func refuseUnknownTopic(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	if err != nil || help == root {
+		return
+	}
+	help.Run = nil
+	help.RunE = func(_ *cobra.Command, args []string) error {
+		about, rest, err := root.Find(args)
+		if err != nil {
+			return usage("%w", err)
+		}
+		if len(rest) > 0 && about.HasSubCommands() {
+			return about.Args(about, rest)
+		}
+		about.InitDefaultHelpFlag()
+		return about.Help()
+	}
+}

@@ -178,7 +178,7 @@ func showCampaigns(a *app, all report.Overview) {
 		rows = append(rows, line("all", "", "", all.Total))
 	}
 	header := append(append([]string{"campaign", "state", "begun"}, outcomeHeader...), "excluded", "remaining")
-	a.out.Table(header, rows, columns(3, len(header))...)
+	a.out.List(3, header, rows, columns(3, len(header))...)
 }
 
 // outcomeHeader and outcome are the columns that campaigns, domains and relays share.
@@ -230,7 +230,7 @@ func showList(a *app, l report.List) {
 		for _, m := range l.Months {
 			rows = append(rows, append([]string{m.Name}, numbers(m.Added, m.Suppressed, m.Dead, m.Complained, m.Unsubscribed, m.Total)...))
 		}
-		a.out.Table([]string{"month", "new contacts", "suppressed", "dead", "complained", "unsubscribed", "contacts"}, rows, 1, 2, 3, 4, 5, 6)
+		a.out.List(1, []string{"month", "new contacts", "suppressed", "dead", "complained", "unsubscribed", "contacts"}, rows, 1, 2, 3, 4, 5, 6)
 	}
 }
 
@@ -244,7 +244,7 @@ func showHealth(a *app, all []report.Health) {
 		rows = append(rows, []string{h.Name, h.Rate.String(), h.Words(), h.LimitWords(), h.Verdict})
 	}
 	a.out.Println()
-	a.out.Table([]string{"last 90 days", "", "95% sure", "limit", ""}, rows, 1, 3)
+	a.out.List(1, []string{"last 90 days", "", "95% sure", "limit", ""}, rows, 1, 3)
 }
 
 // returnsShown is how many rows of what came back are for people; --json has all.
@@ -268,7 +268,7 @@ func showReturns(a *app, all []report.Returned) {
 		rows = append(rows, []string{r.Provider, string(r.State), r.Reason, how, fmt.Sprint(r.Count), fmt.Sprintf("%s of %d", r.Rate().Percent(), r.Of)})
 	}
 	a.out.Println()
-	a.out.Table([]string{"did not arrive at", "", "reason", "", "recipients", "of attempted"}, rows, 4, 5)
+	a.out.List(1, []string{"did not arrive at", "", "reason", "", "recipients", "of attempted"}, rows, 4, 5)
 }
 
 func printCampaignReport(a *app, c report.Campaign, format string, now time.Time) error {
@@ -361,7 +361,7 @@ func showGroups(a *app, name string, groups []report.Group) {
 		rows = append(rows, append([]string{g.Name}, outcome(g.Counts)...))
 	}
 	a.out.Println()
-	a.out.Table(append([]string{name}, outcomeHeader...), rows, columns(1, len(outcomeHeader)+1)...)
+	a.out.List(1, append([]string{name}, outcomeHeader...), rows, columns(1, len(outcomeHeader)+1)...)
 }
 
 // readLanes reads how the receiving providers take the workspace's mail.
@@ -388,7 +388,7 @@ func showLanes(a *app, lanes []report.Lane) {
 	}
 	header := []string{"receiving provider", "planned", "accepted", "deferred", "failed", "bounced", "remaining", ""}
 	a.out.Println()
-	a.out.Table(header, rows, columns(1, len(header)-1)...)
+	a.out.List(1, header, rows, columns(1, len(header)-1)...)
 }
 
 func emitLanes(a *app, lanes []report.Lane) error {
@@ -413,5 +413,5 @@ func showReasons(a *app, reasons []report.Reason) {
 		rows = append(rows, []string{string(r.State), r.Reason, fmt.Sprint(r.Count), said})
 	}
 	a.out.Println()
-	a.out.Table([]string{"state", "reason", "recipients", ""}, rows, 2)
+	a.out.List(2, []string{"state", "reason", "recipients", ""}, rows, 2)
 }

@@ -34,6 +34,7 @@ func newRootCmd(a *app) *cobra.Command {
 	})
 	root.AddCommand(commands(a)...)
 	refuseUnknown(root)
+	refuseUnknownTopic(root)
 	offerCompletions(a, root)
 	return root
 }

@@ -149,7 +149,7 @@ func runOnce(ctx context.Context, a *app, bounces bool) error {
 			if sum.Read > 0 {
 				tellSync(a, sum, false)
 			}
-			return syncResult(err)
+			return syncResult(err, sum.Read > 0)
 		}
 	}
 	if err := r.Once(ctx); err != nil && !errors.Is(err, context.Canceled) {

@@ -8,10 +8,14 @@ import (
 // addressIn returns the mail address in a field like "rfc822; <a@example.jp> (alias)", "" when there is none. A local part
 // in quotes loses them: that is how addresses are kept here.
 func addressIn(value string) string {
-	if _, after, ok := strings.Cut(value, ";"); ok && !strings.Contains(value[:len(value)-len(after)], "@") {
+	_, after, typed := strings.Cut(value, ";")
+	if typed = typed && !strings.Contains(value[:len(value)-len(after)], "@"); typed {
 		value = after
 	}
 	value = unescape(strings.TrimSpace(value))
+	if whole := strings.Trim(value, "<>"); typed && isAddress(whole) {
+		return tidyAddress(whole) // no text runs into it: élise@ is not lise@
+	}
 	if open := strings.LastIndexByte(value, '<'); open >= 0 {
 		if end := strings.IndexByte(value[open:], '>'); end > 0 {
 			value = value[open+1 : open+end]
@@ -22,6 +26,12 @@ func addressIn(value string) string {
 		return ""
 	}
 	return tidyAddress(value[start:end])
+}
+
+// isAddress reports whether a text is an address and nothing else.
+func isAddress(s string) bool {
+	at := strings.LastIndexByte(s, '@')
+	return at > 0 && localStart(s, at) == 0 && at+1 < len(s) && domainEnd(s, at) == len(s)
 }
 
 // addressSpan finds the first address in a text.

@@ -51,7 +51,7 @@ func kindAt(where string) delivery.TokenKind {
 
 // Group is the mails of a sync that have all this in common.
 type Group struct {
-	Kind     string `json:"kind"`   // of the mail; "forged" and "unmatched" stand apart
+	Kind     string `json:"kind"`   // of the mail; "forged", "unmatched", "delayed" and "asks to be removed" stand apart
 	Reason   string `json:"reason"` // why a message came back
 	Hard     bool   `json:"hard"`
 	Provider string `json:"provider"` // of the delivery
@@ -91,6 +91,8 @@ func (t *Table) Add(o Outcome) {
 		g.Kind = "unmatched"
 	case suppression.Asks(o.Verdict):
 		g.Kind = "asks to be removed"
+	case o.Delayed():
+		g.Kind = "delayed"
 	}
 	if o.Matched {
 		g.Reason, g.Hard, g.Provider = o.Reason, o.Event == "bounce", t.lane(o.Domain)

@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -60,8 +61,14 @@ type Outcome struct {
 	Forged    bool
 }
 
+// Delayed reports whether the mail only warns that a message of ours is still on its way.
+func (o Outcome) Delayed() bool {
+	return o.Matched && o.Event == "" && slices.ContainsFunc(o.Verdict.Bounces, func(r bounce.Recipient) bool { return r.Action == bounce.ActionDelayed })
+}
+
 // Summary counts mails. Hard and soft are the bounces of our own deliveries; a warning about a delay is neither. A mail
-// that led to no delivery counts as unmatched or forged and as nothing else.
+// that led to no delivery counts as unmatched or forged and as nothing else. Each mail that was read counts once as one of bounces,
+// complaints, unsubscribes, autoreplies, unmatched, forged, asking, delayed, repeated and others.
 type Summary struct {
 	Read         int `json:"read"`
 	Bounces      int `json:"bounces"`
@@ -73,9 +80,12 @@ type Summary struct {
 	Unmatched    int `json:"unmatched"`
 	Forged       int `json:"forged"`
 	Suppressed   int `json:"suppressed"`
-	Held         int `json:"held"`   // suppressions that are held back, because the provider is frozen
-	Asking       int `json:"asking"` // ordinary mails in which a person asks to be left alone: a person decides
-	Purged       int `json:"purged"` // mails of old whose bytes were erased
+	Held         int `json:"held"`     // suppressions that are held back, because the provider is frozen
+	Asking       int `json:"asking"`   // ordinary mails in which a person asks to be left alone: a person decides
+	Delayed      int `json:"delayed"`  // warnings: the message is still on its way
+	Repeated     int `json:"repeated"` // seen before
+	Others       int `json:"others"`   // reports that all went well, ordinary mail
+	Purged       int `json:"purged"`   // mails of old whose bytes were erased
 }
 
 // Sync reads all new mails of a source. When ctx ends it returns what was done so far and ctx's error.
@@ -224,6 +234,7 @@ func (s *Summary) add(o Outcome, dead map[string]int) {
 	s.Read++
 	switch {
 	case o.Repeated:
+		s.Repeated++
 		return
 	case o.Forged:
 		s.Forged++
@@ -237,6 +248,9 @@ func (s *Summary) add(o Outcome, dead map[string]int) {
 	case o.Verdict.Kind == bounce.KindAutoreply:
 		s.Autoreplies++
 		return
+	case o.Delayed():
+		s.Delayed++
+		return
 	}
 	switch o.Event {
 	case "bounce":
@@ -249,6 +263,8 @@ func (s *Summary) add(o Outcome, dead map[string]int) {
 		s.Complaints++
 	case "unsubscribe":
 		s.Unsubscribes++
+	default:
+		s.Others++
 	}
 	switch {
 	case o.Suppressed:

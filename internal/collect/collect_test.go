@@ -113,6 +113,9 @@ func (w *world) sync(want Summary) {
 	if err != nil || got != want {
 		w.t.Errorf("sync: %+v, %v\nwant   %+v", got, err, want)
 	}
+	if n := got.Bounces + got.Complaints + got.Unsubscribes + got.Autoreplies + got.Unmatched + got.Forged + got.Asking + got.Delayed + got.Repeated + got.Others; n != got.Read {
+		w.t.Errorf("%d mails were counted of %d: %+v", n, got.Read, got)
+	}
 }
 
 func (w *world) sign(kind delivery.TokenKind, id int) string { return w.keys.Sign(kind, int64(id)) }
@@ -215,7 +218,7 @@ func TestSync(t *testing.T) {
 		// A policy refusal keeps the address.
 		report(returnPath(w.sign('b', 12)), address(12), "failed", "5.7.1", "554 5.7.1 blocked using zen.spamhaus.org", ""),
 	)
-	w.sync(Summary{Read: 13, Bounces: 5, Hard: 3, Soft: 2, Complaints: 2, Unsubscribes: 1, Autoreplies: 2, Unmatched: 1, Suppressed: 6})
+	w.sync(Summary{Read: 13, Bounces: 5, Hard: 3, Soft: 2, Complaints: 2, Unsubscribes: 1, Autoreplies: 2, Unmatched: 1, Suppressed: 6, Delayed: 1, Others: 1})
 	w.want(1, "bounced userunknown hard_bounce/all")
 	w.want(2, "bounced mailboxfull")
 	w.want(3, "accepted")
@@ -246,9 +249,9 @@ func TestSync(t *testing.T) {
 func TestRepeatedMailsChangeNothing(t *testing.T) {
 	w := newWorld(t, 1)
 	w.deliver(w.hard(1), w.hard(1))
-	w.sync(Summary{Read: 2, Bounces: 1, Hard: 1, Suppressed: 1})
+	w.sync(Summary{Read: 2, Bounces: 1, Hard: 1, Suppressed: 1, Repeated: 1})
 	w.deliver(w.hard(1), "Received: by another.way\n"+w.hard(1))
-	w.sync(Summary{Read: 2})
+	w.sync(Summary{Read: 2, Repeated: 2})
 	if n := w.text("SELECT count(*) FROM events"); n != "2" {
 		t.Errorf("%s events, want the bounce and its suppression", n)
 	}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"mailer/internal/provider"
 	"mailer/internal/store"
 )
 
@@ -83,6 +84,24 @@ func TestExpectedLevel(t *testing.T) {
 		got := l.expected(history{lanes: map[string][]stratum{"gmail": strata}, tried: c.tried, nth: 1})
 		if len(got) != 1 || got[0].Level != c.want {
 			t.Errorf("%d dead of %d: %+v, want %s", c.dead, c.tried, got, c.want)
+		}
+	}
+}
+
+// A provider that was sent a handful of messages is not complained about for the one of them that was dead.
+func TestProviderBouncesLevel(t *testing.T) {
+	presets, err := provider.Presets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		tried, dead int64
+		warns       bool
+	}{{2, 1, false}, {10, 3, false}, {49, 25, false}, {50, 25, true}, {1000, 20, false}, {1000, 60, true}} {
+		l := &List{mailable: 10, Providers: presets}
+		got := l.providers(history{lanes: map[string][]stratum{"gmail": {{people: 10, tried: c.tried, dead: c.dead}}}, tried: c.tried, nth: 1})
+		if (len(got) == 2) != c.warns {
+			t.Errorf("%d dead of %d: %+v", c.dead, c.tried, got)
 		}
 	}
 }

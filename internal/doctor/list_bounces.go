@@ -100,7 +100,7 @@ func (l *List) providers(past history) []Finding {
 			line += "; wants " + w
 		}
 		f.Detail = append(f.Detail, line)
-		if low, _ := wilson(r.tried.dead, r.tried.tried); r.lane != others && low > bounceWarn {
+		if low, _ := wilson(r.tried.dead, r.tried.tried); r.lane != others && r.tried.tried >= leaning && low > bounceWarn { // a handful proves nothing
 			all = append(all, Finding{Area: "list", Check: "provider_bounces", Subject: title, Level: Warn, People: r.people,
 				Found: fmt.Sprintf("Of %s to %s within a year, %d found the address dead (%s).", tries(r.tried.tried, past.nth), title, r.tried.dead, percent(float64(r.tried.dead)/float64(r.tried.tried))),
 				Why:   "A provider that sees many unknown addresses takes the sender for one who guesses or buys them, and slows down or refuses all of its mail. " + sentence(wants[r.lane]),

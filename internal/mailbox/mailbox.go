@@ -8,6 +8,7 @@ package mailbox
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -177,6 +178,7 @@ func (o Options) explain(ctx context.Context, err error) error {
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
+	var clear tls.RecordHeaderError
 	switch {
 	case errors.As(err, &conf):
 		e.Config = true
@@ -186,6 +188,8 @@ func (o Options) explain(ctx context.Context, err error) error {
 		e.Config, e.Err = true, fmt.Errorf("the certificate is for another name than %q (use the name that it is for): %w", o.Host, err)
 	case errors.As(err, &invalid):
 		e.Config, e.Err = true, fmt.Errorf("the certificate is not valid, is it expired or this machine's clock wrong? %w", err)
+	case errors.As(err, &clear):
+		e.Config, e.Err = true, fmt.Errorf("no TLS answers on this port (tls: implicit goes to port 993 or 995, tls: starttls to 143 or 110): %w", err)
 	case errors.Is(err, net.ErrClosed):
 		e.Err = fmt.Errorf("no answer within %s: %w", o.Timeout, err)
 	}

@@ -56,7 +56,9 @@ func (p *pop3Box) open(ctx context.Context) error {
 	} else {
 		p.text = textproto.NewConn(p.conn)
 	}
-	if _, err := p.answer(); err != nil {
+	if reply, err := p.answer(); refusal(err) && !strings.HasPrefix(reply, "-ERR") {
+		return &configError{fmt.Sprintf("no POP3 server answers on this port, it says %q", reply)}
+	} else if err != nil {
 		return err
 	}
 	if p.o.TLS == TLSStartTLS {

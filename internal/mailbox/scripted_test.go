@@ -2,6 +2,7 @@ package mailbox_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -29,6 +30,7 @@ type pop3Server struct {
 	token    string // good for XOAUTH2
 	refuse   string // the answer to PASS
 	hangUp   string // loses the connection at this command
+	greeting string // another one
 
 	mu    sync.Mutex
 	mails []pop3Mail
@@ -73,7 +75,7 @@ func (s *pop3Server) serve(conn net.Conn) {
 	}
 	in := bufio.NewReader(conn)
 	say := func(format string, args ...any) { fmt.Fprintf(conn, format+"\r\n", args...) }
-	say("+OK ready")
+	say("%s", cmp.Or(s.greeting, "+OK ready"))
 	s.mu.Lock()
 	mails := slices.Clone(s.mails)
 	s.mu.Unlock()
@@ -252,6 +254,9 @@ func TestPOP3Refusals(t *testing.T) {
 		{"no PLAIN", &pop3Server{}, mailbox.TLSNone, mailbox.AuthPlain, true, "PLAIN"},
 		{"no XOAUTH2", &pop3Server{}, mailbox.TLSNone, mailbox.AuthXOAUTH2, true, "access tokens"},
 		{"token expired", &pop3Server{sasl: "XOAUTH2", token: "another"}, mailbox.TLSNone, mailbox.AuthXOAUTH2, true, "token expired"},
+		{"no TLS", &pop3Server{}, mailbox.TLSImplicit, "", true, "no TLS answers on this port"},
+		{"an IMAP server", &pop3Server{greeting: "* OK IMAP4rev1 ready"}, mailbox.TLSNone, "", true, "no POP3 server answers"},
+		{"turns away", &pop3Server{greeting: "-ERR too many connections"}, mailbox.TLSNone, "", false, "too many"},
 		{"hangs up", &pop3Server{hangUp: "PASS"}, mailbox.TLSNone, "", false, "EOF"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

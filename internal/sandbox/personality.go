@@ -61,7 +61,7 @@ var plainCast = []Personality{
 		refusal: refuse(552, smtp.EnhancedCode{5, 2, 2}, "Mailbox is over its quota")},
 	{Name: "later-full", Help: "takes the message; a report says 5.2.2 afterwards",
 		sequel: report{action: "failed", status: "5.2.2", diagnostic: "552 5.2.2 Mailbox is over its quota"}},
-	{Name: "delayed", Help: "takes the message; a report warns of a delay (4.4.1), which is no bounce",
+	{Name: "delayed", Help: "takes the message; a report warns of a delay (4.4.1) if NOTIFY asks for it, which mailer does not: postfix-delayed warns all the same",
 		sequel: report{action: "delayed", status: "4.4.1", diagnostic: "451 4.4.1 connection timed out, will keep trying"}},
 	{Name: "greylist", Help: "451 4.7.1 at RCPT until --greylist is over, then takes the message",
 		forgive: afterWait, refusal: refuse(451, smtp.EnhancedCode{4, 7, 1}, "Greylisted, please try again later")},

@@ -393,7 +393,7 @@ func (b BounceRow) Waiting() bool {
 // BounceFilter narrows a list of recorded mails; its zero value takes all.
 type BounceFilter struct {
 	Kind      string
-	Unmatched bool // reports that led to no delivery
+	Unmatched bool // reports that led to no delivery, without the forged ones
 	Forged    bool
 	Waiting   bool   // for a person's word
 	Key       string // of an address
@@ -411,7 +411,7 @@ func (s *Store) Bounces(ctx context.Context, f BounceFilter, fn func(BounceRow) 
 			coalesce(b.delivery, 0), coalesce(d.address, ''), coalesce(c.name, ''), coalesce(d.state, ''),
 			coalesce((SELECT max(a.at) FROM attempts AS a WHERE a.delivery = d.id AND a.outcome = 'accepted'), CASE WHEN d.state = 'accepted' THEN d.updated_at ELSE 0 END, 0)
 		FROM bounces b LEFT JOIN deliveries d ON d.id = b.delivery LEFT JOIN campaigns c ON c.id = d.campaign
-		WHERE (? = '' OR b.kind = ?) AND (? = 0 OR b.delivery IS NULL AND b.kind IN ('bounce','complaint','unsubscribe'))
+		WHERE (? = '' OR b.kind = ?) AND (? = 0 OR b.delivery IS NULL AND b.forged = 0 AND b.kind IN ('bounce','complaint','unsubscribe'))
 			AND (? = 0 OR b.forged = 1) AND (? = '' OR d.key = ?) AND (? = 0 OR b.id = ?) AND b.read_at >= ?
 			AND (? = 0 OR b.decided = '' AND b.forged = 0 AND (b.asks = 1 OR b.delivery IS NULL AND b.kind IN ('bounce','complaint','unsubscribe')))
 		ORDER BY b.id DESC LIMIT ?`, f.Kind, f.Kind, f.Unmatched, f.Forged, f.Key, f.Key, f.ID, f.ID, millisOf(f.Since), f.Waiting, f.Limit)

@@ -311,6 +311,9 @@ func (s *Store) Lease(ctx context.Context, name, holder string, ttl time.Duratio
 			name, l.claim, holder, s.now().Add(ttl).UnixMilli())
 		return err
 	})
+	if errors.Is(err, ErrHeld) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("take the lease of %s: %w", name, err)
 	}

@@ -187,37 +187,68 @@ func (o *Out) List(first int, header []string, rows [][]string, right ...int) {
 	if w := o.People(); Terminal(w) {
 		columns, _ := sizeOf(w)
 		if slices.ContainsFunc(lines, func(l string) bool { return Width(l) > columns }) {
-			lines = folded(first, header, rows, right)
+			lines = folded(first, header, rows, right, columns)
 		}
 	}
 	o.Println(strings.Join(lines, "\n"))
 }
 
-// folded is a table of the first columns, with the other cells of each row below it. A number has its column's name with it.
-func folded(first int, header []string, rows [][]string, right []int) []string {
+// folded is a table of the first columns, with the other cells of each row below it. A number has its column's name with it. Where one
+// long cell makes that table too wide, its columns are not aligned, so that it breaks no line but its own.
+func folded(first int, header []string, rows [][]string, right []int, columns int) []string {
 	var heads [][]string
 	for _, r := range rows {
-		heads = append(heads, r[:first])
+		heads = append(heads, r[:min(first, len(r))])
 	}
 	table := tableLines(header[:first], heads, slices.DeleteFunc(slices.Clone(right), func(c int) bool { return c >= first }))
+	if slices.ContainsFunc(table, func(l string) bool { return Width(l) > columns }) {
+		for i, cells := range append([][]string{header[:first]}, heads...) {
+			table[i] = joined(cells)
+		}
+	}
 	lines := []string{table[0]}
 	for i, r := range rows {
 		var rest []string
-		for c, cell := range r[first:] {
+		for c, cell := range r[min(first, len(r)):] {
 			switch {
 			case cell == "":
 			case slices.Contains(right, first+c):
-				rest = append(rest, header[first+c]+" "+Clean(cell))
+				rest = append(rest, strings.TrimSpace(header[first+c]+" "+Clean(cell)))
 			default:
 				rest = append(rest, Clean(cell))
 			}
 		}
 		lines = append(lines, table[i+1])
-		if len(rest) > 0 {
-			lines = append(lines, "    "+strings.Join(rest, ", "))
-		}
+		lines = append(lines, wrapped(rest, columns)...)
 	}
 	return lines
+}
+
+// wrapped is cells in a row, which begins another line between two of them where it must.
+func wrapped(cells []string, columns int) []string {
+	const indent = "    "
+	var lines []string
+	line := ""
+	for _, c := range cells {
+		switch {
+		case line == "":
+			line = indent + c
+		case Width(line)+len(", ")+Width(c) < columns: // the comma of a next one fits too
+			line += ", " + c
+		default:
+			lines, line = append(lines, line+","), indent+c
+		}
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// joined is the cells of a row that are not empty.
+func joined(cells []string) string {
+	cells = slices.DeleteFunc(slices.Clone(cells), func(c string) bool { return c == "" })
+	return Clean(strings.Join(cells, "  "))
 }
 
 func row(cells []string) table.Row {

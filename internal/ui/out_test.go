@@ -52,8 +52,14 @@ func TestTableLinesUpFullWidthCharacters(t *testing.T) {
 }
 
 func TestFoldedRows(t *testing.T) {
-	got := folded(2, []string{"id", "address", "mail", "evidence"}, [][]string{{"1", "次郎@example.jp", "7", "550 no\x1b[31m"}, {"12", "a@b.jp", "", ""}}, []int{0, 2})
+	got := folded(2, []string{"id", "address", "mail", "evidence"}, [][]string{{"1", "次郎@example.jp", "7", "550 no\x1b[31m"}, {"12", "a@b.jp", "", ""}}, []int{0, 2}, 80)
 	want := []string{"id  address", " 1  次郎@example.jp", "    mail 7, 550 no [31m", "12  a@b.jp"}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	long := "a.very.long.name@long.example"
+	got = folded(3, []string{"address", "", "reason", "", "of"}, [][]string{{long, "", "hard", "a cell that is long", "100%"}, {"a@b.jp", "f", "soft", "", "2%"}, {"and 3 more"}}, []int{3, 4}, 30)
+	want = []string{"address  reason", long + "  hard", "    a cell that is long,", "    of 100%", "a@b.jp  f  soft", "    of 2%", "and 3 more"}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
