@@ -60,10 +60,31 @@ func (d *Domain) Preflight(ctx context.Context) Asked {
 		found = append(found, e.unproven(ctx, w, found)...)
 	}
 	e.soften(ctx, found)
-	if Worst(found) == Fail && d.Resolver.Lookup(ctx, "com", zone.NS).State == zone.Missing {
-		return Asked{Silent: "the name server knows no com: what it has is not the public DNS"}
+	if Worst(found) == Fail {
+		if why := d.inner(ctx); why != "" {
+			return Asked{Silent: why + "; name one that has the public DNS in mailer.yaml: dns: {servers: [ADDRESS]}"}
+		}
 	}
 	return Asked{found, w.why()}
+}
+
+// inner says why the name server does not show what receivers see: it knows no Internet, or has a view of the domain for its own network.
+func (d *Domain) inner(ctx context.Context) string {
+	if d.Resolver.Lookup(ctx, "com", zone.NS).State == zone.Missing {
+		return "the name server knows no com"
+	}
+	hosts := []string{d.From}
+	for _, r := range d.Resolver.Lookup(ctx, d.From, zone.MX).Records {
+		hosts = append(hosts, r.Host)
+	}
+	for _, host := range hosts[:min(len(hosts), 4)] {
+		for _, r := range d.Resolver.Lookup(ctx, host, zone.A).Records {
+			if r.IP.IsPrivate() {
+				return "the name server has " + host + " at " + r.IP.String() + ", as only a network's own does"
+			}
+		}
+	}
+	return ""
 }
 
 // signs reports whether a key signs mail of a From: that of its own domain, and of those below it.

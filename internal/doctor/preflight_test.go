@@ -171,6 +171,17 @@ func TestPreflightWithoutTheInternet(t *testing.T) {
 	}
 }
 
+// A company's name server that has its own view of the domain, without what is published for others.
+func TestPreflightInsideANetwork(t *testing.T) {
+	for zone, inner := range map[string]bool{"@ IN A 192.168.1.10\n": true, "@ IN MX 10 mx\nmx IN A 10.0.0.9\n": true, "@ IN MX 10 mx\nmx IN A 192.0.2.9\n": false} {
+		d := doctor.Domain{Keys: []doctor.Key{{Domain: "kiku.jp", Selector: "s1", Private: examKey(t, "rsa2048")}}, Relays: []doctor.Relay{{Name: "main", Host: "mx.kiku.jp"}}}
+		asked, _ := preflightOf(t, zone, d, nil)
+		if (len(asked.Findings) == 0) != inner || (asked.Silent != "") != inner || asked.Keep() {
+			t.Errorf("%q: %+v", zone, asked)
+		}
+	}
+}
+
 // noSOA is a system that cannot be asked for SOA records.
 type noSOA struct{ zone.Resolver }
 
