@@ -42,6 +42,7 @@ type doctorDomainOptions struct {
 	envelope      string
 	markdown      string
 	authoritative bool
+	patience      time.Duration // at most, for one question to one server
 }
 
 func newDoctorDomainCmd(a *app) *cobra.Command {
@@ -110,7 +111,9 @@ func runDoctorDomain(ctx context.Context, a *app, args []string, o doctorDomainO
 func doctorResolver(ws *config.Workspace, o doctorDomainOptions) (*resolver.Resolver, error) {
 	options := resolver.Options{Servers: o.resolver, Authoritative: o.authoritative}
 	if ws != nil {
-		options.Timeout = ws.Config.DNS.Timeout
+		if options.Timeout = ws.Config.DNS.Timeout; o.patience > 0 {
+			options.Timeout = min(options.Timeout, o.patience)
+		}
 		if len(o.resolver) == 0 {
 			options.Servers = ws.Config.DNS.Addresses()
 		}
@@ -241,13 +244,15 @@ func domainOfConfig(d *doctor.Domain, ws *config.Workspace, relays config.Relays
 		} else {
 			key.Private = private
 		}
-		if k.Domain == d.From || strings.HasSuffix(d.From, "."+k.Domain) {
+		signs := func(from string) bool { return from == k.Domain || strings.HasSuffix(from, "."+k.Domain) }
+		switch {
+		case signs(d.From):
 			d.Keys = append(d.Keys, key)
-		} else {
+		case !slices.ContainsFunc(senderDomains(ws.Config), signs): // else it is another sender's, and right there
 			others = append(others, key)
 		}
 	}
-	if len(d.Keys) == 0 { // none signs this From: what is there is worth a word
+	if len(d.Keys) == 0 { // none signs this From: what is there for nobody is worth a word
 		d.Keys = others
 	}
 	if path, err := address.Parse(ws.Config.Bounces.ReturnPath("x")); err == nil {

@@ -220,7 +220,11 @@ func inPanel(r doctor.Record) string {
 // zoneLines is a record as a zone file has it, in lines that fit a page. A TXT record may have strings of any length up to 255.
 func zoneLines(r doctor.Record) string {
 	if r.Type != "TXT" {
-		return r.Name + ". IN " + r.Type + " " + r.Value
+		value := r.Value
+		if r.Type != "A" && r.Type != "AAAA" { // a name without the last dot would get the zone's behind it
+			value = strings.TrimSuffix(value, ".") + "."
+		}
+		return r.Name + ". IN " + r.Type + " " + value
 	}
 	const room = pageWidth - len(`  ""`) - 2
 	value := []byte(r.Value)

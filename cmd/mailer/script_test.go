@@ -110,12 +110,12 @@ type askedServer struct {
 	seen int
 }
 
-// changeNameserver is the script command `dns asked FILE | forget | zone ORIGIN FILE | silent NAME`: write the questions to $DNS since
-// the last `dns forget` into a file; answer from another zone, or not at all from now on.
+// changeNameserver is the script command `dns asked FILE | forget | zone ORIGIN FILE | silent NAME | loses NAME`: write the questions to
+// $DNS since the last `dns forget` into a file; answer from another zone, not at all from now on, or not the first time.
 func changeNameserver(ts *testscript.TestScript, neg bool, args []string) {
 	found, ok := nameservers.Load(ts.Getenv("DNS"))
 	if neg || !ok || len(args) == 0 {
-		ts.Fatalf("usage: dns asked FILE | forget | zone ORIGIN FILE | silent NAME, after nameserver")
+		ts.Fatalf("usage: dns asked FILE | forget | zone ORIGIN FILE | silent NAME | loses NAME, after nameserver")
 	}
 	ns := found.(*askedServer)
 	switch verb := args[0]; {
@@ -127,6 +127,8 @@ func changeNameserver(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(ns.Zone(args[1], ts.ReadFile(args[2])))
 	case verb == "silent" && len(args) == 2:
 		ns.Fail(args[1], mailtest.Silent)
+	case verb == "loses" && len(args) == 2:
+		ns.Fail(args[1], mailtest.LostOnce)
 	default:
 		ts.Fatalf("unknown: dns %s", strings.Join(args, " "))
 	}

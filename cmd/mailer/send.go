@@ -37,8 +37,8 @@ list shows what is planned, mailer campaigns cancel takes it off.
 
 The first send asks the DNS, two seconds at most: what does not fit your own configuration (a key that is not the published one, a From that
 cannot be answered, DMARC that refuses what nothing stands for) stops it, what is not known stops nothing. --force sends all the
-same, checks: dns: warn or off in mailer.yaml does so always. Answers without a failure hold for an hour. Nothing is asked where all
-relays are on this machine, unless dns: servers: in mailer.yaml says whom.
+same, checks: dns: warn or off in mailer.yaml does so always. Answers without a failure hold for an hour. Nothing is asked in a rehearsal: where all
+relays are on this machine and at no port of mail servers (25, 465, 587), unless dns: servers: in mailer.yaml says whom.
 
 With --canary 500 five hundred go first, of every provider in proportion; the rest waits 30 minutes (--hold) for what comes back, and
 goes only if bounces, refusals and complaints are below the levels of breakers: in mailer.yaml.

@@ -18,7 +18,7 @@ import (
 )
 
 // askDNS begins to find out whether mail of a new campaign will arrive, while its messages are looked at. Call what it returns for the
-// findings, once. It asks nothing for a rehearsal: a domain that is nobody's, or a relay on this machine, unless dns: servers: says
+// findings, once. It asks nothing for a rehearsal: a domain that is nobody's, or a sandbox on this machine, unless dns: servers: says
 // whom to ask about that one's mail. A dry run keeps nothing, so its answers are asked for again.
 func askDNS(ctx context.Context, s *send.Sender, p *send.Plan, dryRun bool) (findings func() []send.Finding) {
 	level := s.Workspace.Config.Checks.DNS
@@ -30,7 +30,8 @@ func askDNS(ctx context.Context, s *send.Sender, p *send.Plan, dryRun bool) (fin
 	froms := fromDomains(p)
 	asked := make([]doctor.Asked, len(froms))
 	failed := make([]error, len(froms))
-	r, err := doctorResolver(s.Workspace, doctorDomainOptions{})
+	// A question that was lost, or went to a server that is down, must be asked again within the time that there is.
+	r, err := doctorResolver(s.Workspace, doctorDomainOptions{patience: doctor.Patience / 3})
 	var all sync.WaitGroup
 	for i, from := range froms {
 		all.Go(func() {
@@ -118,9 +119,12 @@ func carriers(c config.Config, p *send.Plan) config.Relays {
 	return slices.DeleteFunc(slices.Clone(c.Relays), func(r config.Relay) bool { return p.Request.Relay != "" && r.Name != p.Request.Relay })
 }
 
-// rehearsal reports whether no mail can leave this machine, as far as the configuration says.
+// rehearsal reports whether no mail can leave this machine, as far as the configuration says: all relays are on it, and at none of the
+// ports where a mail server of one's own listens.
 func rehearsal(c config.Config, relays config.Relays) bool {
-	return len(c.DNS.Servers) == 0 && !slices.ContainsFunc(relays, func(r config.Relay) bool { return !onThisMachine(r.Host) })
+	return len(c.DNS.Servers) == 0 && !slices.ContainsFunc(relays, func(r config.Relay) bool {
+		return !onThisMachine(r.Host) || r.Port == 25 || r.Port == 465 || r.Port == 587
+	})
 }
 
 func onThisMachine(host string) bool {
@@ -129,12 +133,13 @@ func onThisMachine(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
-// fromDomains are the domains that a campaign's documents are from, without those that are nobody's.
+// fromDomains are the domains that a campaign's documents are from, without those that are nobody's or only known within a
+// network.
 func fromDomains(p *send.Plan) []string {
 	var all []string
 	for _, v := range p.Content.Variants {
 		a, err := address.Parse(cmp.Or(v.Front.From, p.Content.Sender.From))
-		if err == nil && !doctor.Reserved(a.Domain()) && !slices.Contains(all, a.Domain()) {
+		if err == nil && !doctor.Reserved(a.Domain()) && !doctor.Private(a.Domain()) && !slices.Contains(all, a.Domain()) {
 			all = append(all, a.Domain())
 		}
 	}

@@ -93,6 +93,8 @@ func Parse(text string) (*Key, error) {
 
 // disguised recognises what a panel or a hand made of a record.
 func disguised(text string) error {
+	kept := slices.DeleteFunc(strings.Split(text, ";"), func(part string) bool { return strings.HasPrefix(strings.TrimSpace(part), "n=") })
+	text = strings.Join(kept, ";") // a note may say what it likes
 	switch {
 	case strings.ContainsAny(text, `"“”`):
 		return wrong("Paste the record without quotation marks: they belong to zone files, not into a panel's field.",

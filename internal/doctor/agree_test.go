@@ -106,6 +106,7 @@ var unlikeMailDMARC = map[string]string{
 	"dmarc-p-wrong-rua":   "a wrong p= beside rua= is p=none, in RFC 7489 section 6.6.3 too",
 	"dmarc-spaces":        "spaces may stand around =",
 	"dmarc-v-lower":       "DMARC1 is in capitals",
+	"align-record-below":  "the public suffix list and the tree walk do not agree",
 	"from-nothing":        "it looks no further where From has neither MX nor address",
 	"from-servfail":       "it looks no further where From has neither MX nor address",
 }

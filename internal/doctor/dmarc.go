@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"mailer/internal/dkim"
@@ -152,6 +153,49 @@ const (
 	yes
 )
 
+// aligned is whether an identifier speaks for From. Perhaps: one is below the other, and the DMARC record is below the upper one.
+// RFC 9989 takes them for two Organizational Domains then, receivers that go by the public suffix list for one. Without any record
+// there is nothing that parts them.
+func (d *Domain) aligned(ctx context.Context, identifier string, strict bool) (way, error) {
+	ok, err := dmarc.Aligned(ctx, d.Resolver, d.From, identifier, strict)
+	lower, upper := d.From, zone.Clean(identifier)
+	if len(lower) < len(upper) {
+		lower, upper = upper, lower
+	}
+	switch {
+	case err != nil:
+		return perhaps, err
+	case ok:
+		return yes, nil
+	case strict || upper == "" || !strings.HasSuffix(lower, "."+upper):
+		return no, nil
+	}
+	w := yes
+	for _, s := range dmarc.WalkTree(ctx, d.Resolver, lower).Steps {
+		switch {
+		case s.Record == nil:
+		case s.Record.PSD != "u":
+			return no, nil
+		default:
+			w = perhaps
+		}
+	}
+	return w, nil
+}
+
+// parted tells of domains that are perhaps aligned, and what makes it sure.
+func (d *Domain) parted(ctx context.Context, f *Finding, identifier string) {
+	upper := zone.Clean(identifier)
+	if len(d.From) < len(upper) {
+		upper = d.From
+	}
+	f.Level = Warn
+	f.Found = identifier + " and From (" + d.From + ") are aligned only for receivers that go by the public suffix list: " + upper + " has no DMARC record."
+	f.Why = "RFC 9989 finds what belongs together by the DMARC records above it. " + whyAligned
+	f.Do = "Publish a DMARC record at _dmarc." + upper + "."
+	f.Publish = []Record{d.txt(ctx, "_dmarc."+upper, "v=DMARC1; p=none; rua=mailto:dmarc@"+upper, "the mailbox dmarc@"+upper+" must exist")}
+}
+
 // dmarcAlignment says by what a message of this From passes.
 func (d *Domain) dmarcAlignment(ctx context.Context) []Finding {
 	const check = "dmarc_alignment"
@@ -189,7 +233,7 @@ func (d *Domain) dmarcAlignment(ctx context.Context) []Finding {
 		f.Found = "Whether mail of this From passes is not known."
 		f.Why, f.Do = whyAligned, "See dkim_record and spf."
 	default:
-		f.Level, f.Own = Fail, a.Policy.Stricter(dmarc.None)
+		f.Level, f.Own = Fail, a.Policy.Stricter(dmarc.None) && !d.serviceSigns()
 		f.Found = "Mail of this From passes neither by DKIM nor by SPF."
 		f.Why = whyAligned
 		if a.Policy.Stricter(dmarc.None) {
@@ -203,6 +247,11 @@ func (d *Domain) dmarcAlignment(ctx context.Context) []Finding {
 	return []Finding{f}
 }
 
+// serviceSigns reports whether a relay is a service, which signs in the sender's name where that is set up there.
+func (d *Domain) serviceSigns() bool {
+	return slices.ContainsFunc(d.Relays, func(r Relay) bool { _, known := serviceOf(r.Host); return known })
+}
+
 // wayOfDKIM is yes when one key is aligned and its record right.
 func (d *Domain) wayOfDKIM(ctx context.Context, strict bool) (way, string) {
 	if len(d.Keys) == 0 {
@@ -210,13 +259,13 @@ func (d *Domain) wayOfDKIM(ctx context.Context, strict bool) (way, string) {
 	}
 	best, line := no, ""
 	for _, k := range d.Keys {
-		ok, err := dmarc.Aligned(ctx, d.Resolver, d.From, k.Domain, strict)
+		aligned, err := d.aligned(ctx, k.Domain, strict)
 		p := dkim.Lookup(ctx, d.Resolver, k.Domain, k.Selector)
 		w, said := no, ""
 		switch {
 		case err != nil || p.Answer.State == zone.Unknown:
 			w, said = perhaps, "the DNS gave no answer"
-		case !ok:
+		case aligned == no:
 			said = "it is not aligned with From"
 		case p.Err != nil:
 			said = p.Err.Error()
@@ -224,8 +273,10 @@ func (d *Domain) wayOfDKIM(ctx context.Context, strict bool) (way, string) {
 			said = "the key is revoked"
 		case k.Err != nil || k.Private != nil && !p.Key.Matches(k.Private):
 			said = "the record is not that of the key that signs"
-		case p.Key.Test:
-			said = "aligned; the key is marked as a test (t=y)"
+		case p.Key.Test: // most verifiers pass over the flag
+			w, said = perhaps, "aligned; the key is marked as a test (t=y)"
+		case aligned == perhaps:
+			w, said = perhaps, "aligned for receivers that go by the public suffix list only"
 		default:
 			w, said = yes, "aligned, and the record is right"
 		}
@@ -242,27 +293,27 @@ func (d *Domain) wayOfSPF(ctx context.Context, strict bool) (way, string) {
 		return perhaps, "SPF: the domain of the return path is not known"
 	}
 	line := "SPF: return path in " + d.Envelope + ": "
-	ok, err := dmarc.Aligned(ctx, d.Resolver, d.From, d.Envelope, strict)
+	aligned, err := d.aligned(ctx, d.Envelope, strict)
 	if err != nil {
 		return perhaps, line + "the DNS gave no answer"
 	}
-	if !ok {
+	if aligned == no {
 		return no, line + "it is not aligned with From"
 	}
 	a := d.Resolver.Lookup(ctx, d.Envelope, zone.TXT)
 	switch {
 	case a.State == zone.Unknown:
 		return perhaps, line + "the DNS gave no answer"
-	case len(a.Texts(spf.Version)) == 0:
+	case len(spf.Select(a)) == 0:
 		return no, line + "aligned, but there is no SPF record"
-	case len(a.Texts(spf.Version)) > 1:
-		return no, line + fmt.Sprintf("aligned, but there are %d SPF records, and one must be", len(a.Texts(spf.Version)))
+	case len(spf.Select(a)) > 1:
+		return no, line + fmt.Sprintf("aligned, but there are %d SPF records, and one must be", len(spf.Select(a)))
 	}
 	tried := 0
 	for _, r := range d.Relays {
 		for _, ip := range r.Addresses {
 			tried++
-			switch res := spf.Check(ctx, d.Resolver, spf.Query{IP: ip, Sender: "bounce@" + d.Envelope, Helo: r.Hello}); res.Verdict {
+			switch res := d.check(ctx, r, ip); res.Verdict {
 			case spf.Pass:
 			case spf.TempError:
 				return perhaps, line + "the DNS gave no answer"
@@ -273,6 +324,9 @@ func (d *Domain) wayOfSPF(ctx context.Context, strict bool) (way, string) {
 	}
 	if tried == 0 {
 		return perhaps, line + "aligned; from which addresses the relay sends is not known"
+	}
+	if aligned == perhaps {
+		return perhaps, line + "aligned for receivers that go by the public suffix list only"
 	}
 	return yes, line + "aligned, and it covers the relay"
 }

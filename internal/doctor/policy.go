@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -75,6 +76,8 @@ func (d *Domain) mtaSTS(ctx context.Context) []Finding {
 	url := "https://mta-sts." + d.From + "/.well-known/mta-sts.txt"
 	status, body, err := d.fetch(ctx, url)
 	switch {
+	case noAnswer(err) || ctx.Err() != nil:
+		return d.unknown(check, d.From, cmp.Or(ctx.Err(), err))
 	case err != nil:
 		return fail(Fail, "The policy cannot be fetched: "+errText(err)+".", "Serve "+url+" with a valid certificate, or delete the record.")
 	case status != http.StatusOK:
@@ -188,7 +191,9 @@ func (d *Domain) bimi(ctx context.Context) []Finding {
 		return fail("The logo is not shown: BIMI wants a DMARC policy of quarantine or reject, for all mail and subdomains.", "Go on to p=quarantine first: see dmarc.")
 	}
 	if d.Client != nil {
-		if status, body, err := d.fetch(ctx, logo); err != nil || status != http.StatusOK {
+		if status, body, err := d.fetch(ctx, logo); noAnswer(err) || ctx.Err() != nil {
+			return d.unknown(check, name, cmp.Or(ctx.Err(), err))
+		} else if err != nil || status != http.StatusOK {
 			return fail("The logo "+logo+" cannot be fetched"+reason(status, err)+".", "Put it back, or correct l=.")
 		} else if !strings.Contains(body, "tiny-ps") {
 			return fail("The logo "+logo+` is not SVG Tiny PS (baseProfile="tiny-ps").`, "Convert it: receivers show no other kind.")

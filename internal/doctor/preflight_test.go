@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,12 +13,13 @@ import (
 	"mailer/internal/doctor"
 	"mailer/internal/mailtest"
 	"mailer/internal/resolver"
+	"mailer/internal/zone"
 )
 
 func preflightOf(t *testing.T, zone string, d doctor.Domain, faults map[string]mailtest.Fault) (doctor.Asked, time.Duration) {
 	t.Helper()
 	ns := mailtest.NewNameserver(t)
-	for origin, text := range map[string]string{"kiku.jp": expandKeys(t, zone), "jp": "", "com": "", "google.com": "_spf IN TXT \"v=spf1 ip4:198.51.100.0/24 -all\"\n"} {
+	for origin, text := range map[string]string{"kiku.jp": expandKeys(t, zone), "jp": "", "com": "", "google.com": "@ IN MX 10 mx\nmx IN A 198.51.100.1\n@ IN TXT \"v=spf1 include:_spf.google.com -all\"\n_spf IN TXT \"v=spf1 ip4:198.51.100.0/24 -all\"\n"} {
 		if err := ns.Zone(origin, text); err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +31,7 @@ func preflightOf(t *testing.T, zone string, d doctor.Domain, faults map[string]m
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Resolver, d.From = r, "kiku.jp"
+	d.Resolver, d.From = r, cmp.Or(d.From, "kiku.jp")
 	if d.Envelope == "" {
 		d.Envelope = d.From
 	}
@@ -49,6 +51,10 @@ func TestPreflight(t *testing.T) {
 	rsa := []doctor.Key{{Domain: "kiku.jp", Selector: "s1", Private: examKey(t, "rsa2048")}}
 	google := []doctor.Relay{{Name: "main", Host: "smtp.gmail.com"}}
 	unknown := []doctor.Relay{{Name: "main", Host: "smtp.kiku.jp"}}
+	ses := []doctor.Relay{{Name: "main", Host: "email-smtp.ap-northeast-1.amazonaws.com"}}
+	others := []doctor.Key{{Domain: "ume.jp", Selector: "s1", Private: examKey(t, "rsa2048")}}
+	two := append([]doctor.Key{{Domain: "kiku.jp", Selector: "s2", Private: examKey(t, "ed25519")}}, rsa...)
+	eleven := "@ IN TXT \"v=spf1 ip4:192.0.2.1" + strings.Repeat(" a:a.kiku.jp", 11) + " -all\"\na IN A 192.0.2.1\n"
 	for name, c := range map[string]struct {
 		zone string
 		d    doctor.Domain
@@ -67,11 +73,28 @@ func TestPreflight(t *testing.T) {
 		"neither SPF nor DKIM":           {mx + dmarc, doctor.Domain{Relays: google}, []string{"authentication"}, []string{"spf", "spf"}},
 		"relay not covered, no DKIM":     {mx + "@ IN TXT \"v=spf1 -all\"\n" + dmarc, doctor.Domain{Relays: google}, []string{"authentication"}, []string{"spf"}},
 		"the relay may sign":             {mx + "google._domainkey IN TXT {{record rsa2048}}\n" + dmarc, doctor.Domain{Relays: google}, nil, []string{"spf"}},
-		"a service of its own path":      {mx + dmarc, doctor.Domain{Relays: []doctor.Relay{{Name: "main", Host: "smtp.sendgrid.net"}}}, nil, []string{"spf"}},
+		"a service of its own path":      {mx + dmarc, doctor.Domain{Relays: []doctor.Relay{{Name: "main", Host: "smtp.sendgrid.net"}}}, nil, nil},
 		"unknown relay, covered perhaps": {mx + spf + dmarc, doctor.Domain{Relays: unknown}, nil, nil},
 		"unknown relay, no record":       {mx + dmarc, doctor.Domain{Relays: unknown}, []string{"authentication"}, []string{"spf"}},
 		"return path cannot receive":     {mx + spf + right + dmarc + "back IN MX 0 .\nback IN TXT \"v=spf1 include:_spf.google.com -all\"\n", doctor.Domain{Envelope: "back.kiku.jp", Keys: rsa, Relays: google}, []string{"envelope_mx"}, nil},
-		"reject, and nothing is aligned": {mx + spf + dmarc + "_domainkey.other IN TXT x\n", doctor.Domain{Envelope: "google.com", Keys: []doctor.Key{{Domain: "google.com", Selector: "x"}}, Relays: google}, []string{"dmarc_alignment"}, nil},
+		"reject, and nothing is aligned": {mx + spf + dmarc + "_domainkey.other IN TXT x\n", doctor.Domain{Envelope: "google.com", Keys: []doctor.Key{{Domain: "google.com", Selector: "x"}}, Relays: google}, nil, []string{"dkim_alignment"}},
+		"strict, and nothing is aligned": {mx + spf + "_dmarc IN TXT \"v=DMARC1; p=reject; adkim=s; rua=mailto:d@kiku.jp\"\n" + right + "_dmarc.news IN TXT \"v=DMARC1; p=reject; adkim=s; rua=mailto:d@kiku.jp\"\nnews IN MX 10 mx\n",
+			doctor.Domain{From: "news.kiku.jp", Envelope: "google.com", Keys: rsa, Relays: unknown}, []string{"dmarc_alignment"}, []string{"dkim_alignment"}},
+		"strict, and the service signs": {mx + spf + right + "_dmarc.news IN TXT \"v=DMARC1; p=reject; adkim=s; rua=mailto:d@kiku.jp\"\nnews IN MX 10 mx\nbounce IN MX 10 mx\n",
+			doctor.Domain{From: "news.kiku.jp", Envelope: "bounce.kiku.jp", Keys: rsa, Relays: ses}, nil, []string{"dmarc_alignment"}},
+		"strict, and SPF is aligned": {mx + spf + right + "_dmarc.news IN TXT \"v=DMARC1; p=reject; adkim=s; rua=mailto:d@kiku.jp\"\nnews IN MX 10 mx\n",
+			doctor.Domain{From: "news.kiku.jp", Envelope: "kiku.jp", Keys: rsa, Relays: unknown}, nil, []string{"dkim_alignment"}},
+		"a key for another sender only":         {mx + dmarc, doctor.Domain{Keys: others, Relays: ses}, nil, []string{"dkim_alignment"}},
+		"another sender's return path":          {mx + dmarc + "zzz._domainkey IN TXT {{record rsa2048}}\n", doctor.Domain{Envelope: "google.com", Keys: others, Relays: ses}, nil, []string{"dkim_alignment"}},
+		"a second key without a record":         {mx + spf + right + dmarc, doctor.Domain{Keys: two, Relays: google}, nil, []string{"dkim_record"}},
+		"only the second key has its record":    {mx + spf + "s2._domainkey IN TXT {{record ed25519}}\n" + dmarc, doctor.Domain{Keys: two, Relays: google}, []string{"dkim_record"}, nil},
+		"a test key, and SPF is not aligned":    {mx + "s1._domainkey IN TXT \"v=DKIM1; t=y; p={{public rsa2048 0 200}}\" \"{{public rsa2048 200 999}}\"\n" + dmarc, doctor.Domain{Envelope: "google.com", Keys: rsa, Relays: ses}, nil, nil},
+		"signed under a name that nobody knows": {mx + dmarc + "zzz._domainkey IN TXT {{record rsa2048}}\n", doctor.Domain{Relays: unknown}, nil, []string{"spf"}},
+		"too many lookups, the relay first":     {mx + eleven + dmarc, doctor.Domain{Relays: unknown}, nil, []string{"spf"}},
+		"everybody may send":                    {mx + "@ IN TXT \"v=spf1 +all\"\n" + dmarc, doctor.Domain{Relays: unknown}, nil, []string{"spf"}},
+		"Mailgun":                               {mx + "@ IN TXT \"v=spf1 mx -all\"\n" + dmarc, doctor.Domain{Relays: []doctor.Relay{{Name: "main", Host: "smtp.eu.mailgun.org"}}}, nil, nil},
+		"p=none only":                           {mx + spf + right + "_dmarc IN TXT \"v=DMARC1; p=none\"\n", doctor.Domain{Keys: rsa, Relays: google}, nil, nil},
+		"a key behind a CNAME":                  {mx + spf + "s1._domainkey IN CNAME key.elsewhere\nkey.elsewhere IN TXT {{record rsa2048}}\n" + dmarc, doctor.Domain{Keys: rsa, Relays: google}, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked, _ := preflightOf(t, c.zone, c.d, nil)
@@ -132,6 +155,60 @@ func TestPreflightWithoutAnswers(t *testing.T) {
 	}
 }
 
+// In a network that is closed off the name server knows nobody: that says nothing about what the world sees.
+func TestPreflightWithoutTheInternet(t *testing.T) {
+	ns := mailtest.NewNameserver(t)
+	if err := ns.Zone(".", "intra IN A 192.0.2.1\n"); err != nil {
+		t.Fatal(err)
+	}
+	r, err := resolver.New(resolver.Options{Servers: []string{ns.Addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := doctor.Domain{Resolver: r, From: "kiku.jp", Envelope: "kiku.jp", Relays: []doctor.Relay{{Name: "main", Host: "smtp.intra"}}}
+	if asked := d.Preflight(t.Context()); len(asked.Findings) > 0 || asked.Silent == "" || asked.Keep() {
+		t.Errorf("%+v", asked)
+	}
+}
+
+// A company's name server that has its own view of the domain, without what is published for others.
+func TestPreflightInsideANetwork(t *testing.T) {
+	for zone, inner := range map[string]bool{"@ IN A 192.168.1.10\n": true, "@ IN MX 10 mx\nmx IN A 10.0.0.9\n": true, "@ IN MX 10 mx\nmx IN A 192.0.2.9\n": false} {
+		d := doctor.Domain{Keys: []doctor.Key{{Domain: "kiku.jp", Selector: "s1", Private: examKey(t, "rsa2048")}}, Relays: []doctor.Relay{{Name: "main", Host: "mx.kiku.jp"}}}
+		asked, _ := preflightOf(t, zone, d, nil)
+		if (len(asked.Findings) == 0) != inner || (asked.Silent != "") != inner || asked.Keep() {
+			t.Errorf("%q: %+v", zone, asked)
+		}
+	}
+}
+
+// noSOA is a system that cannot be asked for SOA records.
+type noSOA struct{ zone.Resolver }
+
+func (r noSOA) Lookup(ctx context.Context, name string, t zone.Type) zone.Answer {
+	if t == zone.SOA {
+		return zone.Answer{Name: name, Type: t, Err: errors.New("cannot be asked for")}
+	}
+	return r.Resolver.Lookup(ctx, name, t)
+}
+
+func TestPreflightWithoutSOA(t *testing.T) {
+	ns := mailtest.NewNameserver(t)
+	for origin, text := range map[string]string{"kiku.jp": "@ IN MX 10 mx\nmx IN A 192.0.2.9\n@ IN TXT \"v=spf1 mx -all\"\n_dmarc IN TXT \"v=DMARC1; p=none\"\n", "jp": ""} {
+		if err := ns.Zone(origin, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := resolver.New(resolver.Options{Servers: []string{ns.Addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := doctor.Domain{Resolver: noSOA{r}, From: "kiku.jp", Envelope: "kiku.jp", Relays: []doctor.Relay{{Name: "main", Host: "mx.kiku.jp"}}}
+	if asked := d.Preflight(t.Context()); !asked.Keep() {
+		t.Errorf("%+v", asked)
+	}
+}
+
 func TestHashNamesWhatIsAskedAbout(t *testing.T) {
 	base := func() *doctor.Domain {
 		return &doctor.Domain{From: "kiku.jp", Envelope: "kiku.jp", Keys: []doctor.Key{{Domain: "kiku.jp", Selector: "s1", Private: examKey(t, "rsa2048")}}, Relays: []doctor.Relay{{Name: "main", Host: "smtp.kiku.jp"}}}
@@ -162,6 +239,15 @@ func TestReserved(t *testing.T) {
 	for domain, want := range map[string]bool{"example.com": true, "news.example.com": true, "Example.JP.": true, "a.test": true, "localhost": true, "": true,
 		"notexample.com": false, "example.com.jp": false, "kiku.jp": false, "contest": false} {
 		if got := doctor.Reserved(domain); got != want {
+			t.Errorf("%q: %v", domain, got)
+		}
+	}
+}
+
+func TestPrivate(t *testing.T) {
+	for domain, want := range map[string]bool{"corp.local": true, "Mail.INTERNAL.": true, "nas.home.arpa": true, "lan": true,
+		"kiku.jp": false, "local.jp": false, "arpa": false, "": false} {
+		if got := doctor.Private(domain); got != want {
 			t.Errorf("%q: %v", domain, got)
 		}
 	}

@@ -15,7 +15,7 @@ type service struct {
 var services = []service{
 	{name: "Amazon SES", hosts: []string{".amazonaws.com"}, prefix: "email-smtp", includes: []string{"amazonses.com"}, own: true},
 	{name: "SendGrid", hosts: []string{".sendgrid.net"}, includes: []string{"sendgrid.net"}, own: true},
-	{name: "Mailgun", hosts: []string{".mailgun.org"}, includes: []string{"mailgun.org"}},
+	{name: "Mailgun", hosts: []string{".mailgun.org"}, includes: []string{"mailgun.org"}, own: true},
 	{name: "Postmark", hosts: []string{".postmarkapp.com"}, includes: []string{"spf.mtasv.net"}, own: true},
 	{name: "Brevo", hosts: []string{".brevo.com", ".sendinblue.com"}, includes: []string{"spf.brevo.com", "spf.sendinblue.com"}, own: true},
 	{name: "Mailjet", hosts: []string{".mailjet.com"}, includes: []string{"spf.mailjet.com"}, own: true},
@@ -23,7 +23,7 @@ var services = []service{
 	{name: "Mailchimp Transactional", hosts: []string{".mandrillapp.com"}, includes: []string{"spf.mandrillapp.com"}, own: true},
 	{name: "Google Workspace", hosts: []string{"smtp.gmail.com", "smtp-relay.gmail.com"}, includes: []string{"_spf.google.com"}},
 	{name: "Microsoft 365", hosts: []string{"smtp.office365.com", ".mail.protection.outlook.com"}, includes: []string{"spf.protection.outlook.com"}},
-	{name: "Zoho Mail", hosts: []string{"smtp.zoho.com", "smtppro.zoho.com"}, includes: []string{"zohomail.com", "zoho.com"}},
+	{name: "Zoho Mail", hosts: []string{"smtp.zoho.com", "smtppro.zoho.com"}, includes: []string{"zohomail.com", "zoho.com", "one.zoho.com"}},
 	{name: "Xserver", hosts: []string{".xserver.jp"}, includes: []string{"spf.sender.xserver.jp"}},
 	{name: "Lolipop", hosts: []string{".lolipop.jp"}, includes: []string{"_spf.lolipop.jp"}},
 	{name: "heteml", hosts: []string{".heteml.jp"}, includes: []string{"_spf.heteml.jp"}},

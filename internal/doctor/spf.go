@@ -29,6 +29,11 @@ func (d *Domain) spf(ctx context.Context) []Finding {
 		return d.unknown("spf", d.Envelope, tree.Root.Answer.Err)
 	}
 	f := d.spfRecord(tree)
+	if tree.Has(spf.Absent) && d.onlyOwnPaths() {
+		f.Level = Warn
+		f.Found += " Nobody asks for it while the relay takes a return path of its own."
+		f.Do = "Where a return path in " + d.Envelope + " is set up with the relay, publish the record that its manual names."
+	}
 	var covers []Finding
 	var add []string
 	broken := slices.ContainsFunc(tree.Problems, func(p spf.Problem) bool { return p.Kind.Breaks() })
@@ -54,6 +59,14 @@ func (d *Domain) spf(ctx context.Context) []Finding {
 		}
 	}
 	return all
+}
+
+// onlyOwnPaths reports whether all relays are services that put a return path in their own domain into the mail.
+func (d *Domain) onlyOwnPaths() bool {
+	return len(d.Relays) > 0 && !slices.ContainsFunc(d.Relays, func(r Relay) bool {
+		s, known := serviceOf(r.Host)
+		return !known || !s.own || len(r.Addresses) > 0
+	})
 }
 
 // spfRecord judges the record itself.
@@ -197,6 +210,12 @@ func (d *Domain) covered(ctx context.Context, tree spf.Tree, r Relay, broken boo
 			}
 		}
 		missing := "include:" + s.includes[0]
+		if !s.own {
+			if level, found, do := d.coveredOtherwise(ctx, tree, s, r); level != "" {
+				f.Level, f.Found, f.Do = level, found, do
+				return f, nil
+			}
+		}
 		if s.own {
 			f.Level = Info
 			f.Found = s.name + " is not in the record of " + d.Envelope + "; unless a return path of yours is set up with it, it takes its own, and SPF is checked there."
@@ -221,8 +240,50 @@ func (d *Domain) covered(ctx context.Context, tree spf.Tree, r Relay, broken boo
 	return f, nil
 }
 
+// coveredOtherwise is a service whose include is not in what could be read of the tree: it may be in what could not, or its addresses
+// may be written out. The level is empty where neither is so.
+func (d *Domain) coveredOtherwise(ctx context.Context, tree spf.Tree, s service, r Relay) (level Level, found, do string) {
+	maybe := "Whether the record covers " + s.name + " is not known: "
+	switch {
+	case tree.Has(spf.NotKnown):
+		return Unknown, maybe + "a name server did not answer for a part of it.", doAsk
+	case tree.Has(spf.NotFollowed):
+		return Unknown, maybe + "a part of it hangs on the client (macros).", "Look at the Authentication-Results of a mail that arrived, or give the address that sends with --ip."
+	case len(tree.Root.Networks()) == 0:
+		return "", "", ""
+	}
+	w := &witness{Resolver: d.Resolver}
+	theirs := spf.Inspect(ctx, w, s.includes[0]).Root.Networks()
+	named := 0
+	for _, n := range theirs {
+		if tree.Root.Covers(n.Addr()) {
+			named++
+		}
+	}
+	e := *d
+	e.Resolver = w
+	switch {
+	case named > 0 && named == len(theirs):
+		return Info, "The record names the addresses of " + s.name + " without include:" + s.includes[0] + ".", "Have them written anew whenever they change; the include does that by itself."
+	case named > 0:
+		return Warn, fmt.Sprintf("The record names %d of the %d networks of %s, without include:%s.", named, len(theirs), s.name, s.includes[0]), "Write them anew, or put include:" + s.includes[0] + " in their place."
+	case slices.ContainsFunc(e.hostAddresses(ctx, r.Host), tree.Root.Covers):
+		return Unknown, maybe + "it names " + r.Host + " itself, from which the mail may or may not leave.", "Add include:" + s.includes[0] + " where the manual of " + s.name + " says so."
+	case w.why() != "":
+		return Unknown, maybe + w.why() + ".", doAsk
+	}
+	return "", "", ""
+}
+
+// check asks for SPF as a receiver does. A receiver goes on where the name of an address cannot be found out (ptr); then another
+// verdict than a pass says nothing.
 func (d *Domain) check(ctx context.Context, r Relay, ip netip.Addr) spf.Result {
-	return spf.Check(ctx, d.Resolver, spf.Query{IP: ip, Sender: "postmaster@" + d.Envelope, Helo: cmp.Or(r.Hello, r.Host)})
+	w := &witness{Resolver: d.Resolver}
+	res := spf.Check(ctx, w, spf.Query{IP: ip, Sender: "postmaster@" + d.Envelope, Helo: cmp.Or(r.Hello, r.Host)})
+	if why := w.why(); why != "" && res.Verdict != spf.Pass && res.Verdict != spf.TempError {
+		res = spf.Result{Verdict: spf.TempError, Path: res.Path, Err: errors.New(why)}
+	}
+	return res
 }
 
 func (d *Domain) coveredAddresses(ctx context.Context, tree spf.Tree, f Finding, r Relay, broken bool) (Finding, []string) {
@@ -373,6 +434,9 @@ func merged(tree spf.Tree, add []string, bad map[string]bool) (value, note strin
 		}
 	}
 	for _, word := range add {
+		words = slices.DeleteFunc(words, func(w string) bool { // under another sign it would match first
+			return strings.IndexByte("?~-", w[0]) >= 0 && strings.EqualFold(w[1:], word)
+		})
 		take(word)
 	}
 	if len(n.Records) == 0 && len(words) == 1 {
@@ -467,17 +531,20 @@ func (d *Domain) spfAlignment(ctx context.Context) []Finding {
 		return d.unknown(check, d.Envelope, policy.Err)
 	}
 	strict := policy.Record != nil && policy.Record.StrictSPF
-	ok, err := dmarc.Aligned(ctx, d.Resolver, d.From, d.Envelope, strict)
+	aligned, err := d.aligned(ctx, d.Envelope, strict)
 	if err != nil {
 		return d.unknown(check, d.Envelope, err)
 	}
-	if policy.Record == nil && (strings.HasSuffix(d.Envelope, "."+d.From) || strings.HasSuffix(d.From, "."+d.Envelope)) {
-		// Without a DMARC record RFC 9989 finds no Organizational Domain. It will once there is one, and receivers that go by
-		// the public suffix list find it today.
-		ok = true
-	}
 	f.Why = whyAligned
-	if ok {
+	switch aligned {
+	case perhaps:
+		d.parted(ctx, &f, d.Envelope)
+		return []Finding{f}
+	case yes:
+		if d.onlyOwnPaths() {
+			f.Level = Info
+			f.Found += " Where the relay takes a return path of its own, SPF passes for that one, which is not aligned: DMARC hangs on the signature then."
+		}
 		return []Finding{f}
 	}
 	f.Found = "The return path in " + d.Envelope + " is not aligned with From in " + d.From + "."
@@ -488,15 +555,21 @@ func (d *Domain) spfAlignment(ctx context.Context) []Finding {
 	}
 	strictDKIM := policy.Record != nil && policy.Record.StrictDKIM
 	for _, k := range d.Keys {
-		same, err := dmarc.Aligned(ctx, d.Resolver, d.From, k.Domain, strictDKIM)
+		same, err := d.aligned(ctx, k.Domain, strictDKIM)
 		if err != nil {
 			return d.unknown(check, d.Envelope, err)
 		}
-		if same {
+		if same != no {
 			f.Level = Warn
 			f.Found += " DMARC hangs on the signature alone."
 			return []Finding{f}
 		}
+	}
+	if len(d.Keys) == 0 { // the relay may sign
+		f.Level = Warn
+		f.Found += " DMARC hangs on a signature, of which nothing is known."
+		f.Do += " Where the relay signs for you, name the selector (s= of its DKIM-Signature) with --selector."
+		return []Finding{f}
 	}
 	f.Level = Fail
 	f.Found += " Nor is a signature that is known."

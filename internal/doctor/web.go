@@ -55,6 +55,8 @@ func (d *Domain) oneClick(ctx context.Context) []Finding {
 	switch {
 	case ctx.Err() != nil:
 		return d.unknown(check, d.OneClick, ctx.Err())
+	case noAnswer(err):
+		return d.unknown(check, d.OneClick, err)
 	case badCertificate(err):
 		f.Found, f.Do = "The certificate is not valid: "+err.Error()+".", "Renew the certificate; receivers do not connect otherwise."
 	case err != nil:
@@ -116,6 +118,12 @@ func (d *Domain) post(ctx context.Context, target string) (int, error) {
 	return resp.StatusCode, err
 }
 
+// noAnswer reports whether it was the DNS that said nothing.
+func noAnswer(err error) bool {
+	var silent silentDNS
+	return errors.As(err, &silent)
+}
+
 func badCertificate(err error) bool {
 	var bad *tls.CertificateVerificationError
 	return errors.As(err, &bad)
@@ -163,6 +171,8 @@ func (d *Domain) trackingHost(ctx context.Context) []Finding {
 		switch {
 		case ctx.Err() != nil:
 			return d.unknown(check, host, ctx.Err())
+		case noAnswer(err):
+			return d.unknown(check, host, err)
 		case badCertificate(err):
 			f.Found, f.Do = "The certificate of "+host+" is not valid: "+err.Error()+".", "Renew the certificate, or get one for this name."
 			return []Finding{f}
@@ -199,7 +209,7 @@ func WebClient(r zone.Resolver) *http.Client {
 			if _, err := netip.ParseAddr(host); err == nil {
 				return dialer.DialContext(ctx, network, addr)
 			}
-			var failed error
+			var failed, silent error
 			for _, t := range []zone.Type{zone.A, zone.AAAA} {
 				a := r.Lookup(ctx, host, t)
 				for _, rec := range a.Records {
@@ -209,7 +219,12 @@ func WebClient(r zone.Resolver) *http.Client {
 					}
 					failed = errors.Join(failed, err)
 				}
-				failed = errors.Join(failed, a.Err)
+				if a.State == zone.Unknown {
+					silent = fmt.Errorf("%s of %s: %s", t, host, errText(a.Err))
+				}
+			}
+			if failed == nil && silent != nil {
+				return nil, silentDNS{silent}
 			}
 			if failed == nil {
 				failed = fmt.Errorf("%s has no address in the DNS", host)

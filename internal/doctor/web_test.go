@@ -219,3 +219,31 @@ func TestWebClientAsksOurResolver(t *testing.T) {
 		}
 	}
 }
+
+// A name server that fails says nothing about what a web server would.
+func TestWebServersWhoseNamesAreNotKnown(t *testing.T) {
+	ns := mailtest.NewNameserver(t)
+	for origin, text := range map[string]string{"kiku.jp": "@ IN MX 10 mx\nmx IN A 192.0.2.9\n_mta-sts IN TXT \"v=STSv1; id=1\"\n" +
+		"_dmarc IN TXT \"v=DMARC1; p=reject; rua=mailto:d@kiku.jp\"\ndefault._bimi IN TXT \"v=BIMI1; l=https://logo.kiku.jp/l.svg\"\n", "jp": ""} {
+		if err := ns.Zone(origin, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, host := range []string{"mta-sts", "logo", "unsubscribe", "links"} {
+		ns.Fail(host+".kiku.jp", mailtest.ServFail)
+	}
+	r, err := resolver.New(resolver.Options{Servers: []string{ns.Addr()}, Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := doctor.Domain{Resolver: r, Client: doctor.WebClient(r), From: "kiku.jp", OneClick: "https://unsubscribe.kiku.jp", Tracking: "https://links.kiku.jp"}
+	level := map[string]doctor.Level{}
+	for _, f := range d.Check(t.Context()) {
+		level[f.Check] = f.Level
+	}
+	for _, check := range []string{"one_click", "tracking_host", "mta_sts", "bimi"} {
+		if level[check] != doctor.Unknown {
+			t.Errorf("%s is %s", check, level[check])
+		}
+	}
+}

@@ -438,11 +438,37 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// Includes reports whether the record of a domain is evaluated in a tree.
+// Includes reports whether a tree lets those send that the record of a domain does.
 func (n *Node) Includes(domain string) bool {
 	return n.Domain == zone.Clean(domain) || slices.ContainsFunc(n.Branches, func(b Branch) bool {
-		return b.Node != nil && b.Node.Includes(domain)
+		return b.Node != nil && (b.Modifier || b.Qualifier == '+') && b.Node.Includes(domain)
 	})
+}
+
+// Networks are those that a tree lets send.
+func (n *Node) Networks() []netip.Prefix {
+	var all []netip.Prefix
+	for _, b := range n.Branches {
+		if b.Dead || b.Qualifier != '+' && !b.Modifier {
+			continue
+		}
+		if b.Net.IsValid() {
+			all = append(all, b.Net)
+		}
+		for _, a := range b.Addresses {
+			bits := b.Bits4
+			if a.Is6() {
+				bits = b.Bits6
+			}
+			if p, err := a.Prefix(bits); err == nil {
+				all = append(all, p)
+			}
+		}
+		if b.Node != nil {
+			all = append(all, b.Node.Networks()...)
+		}
+	}
+	return all
 }
 
 // Covers reports whether a term of a tree names an address: what Check would find if nothing in it were broken.
