@@ -96,7 +96,7 @@ func domainEnd(s string, at int) int {
 }
 
 func tidyAddress(a string) string {
-	a = strings.Trim(a, " <>'")
+	a = strings.TrimPrefix(strings.Trim(a, " <>'"), "--") // the list's name under its letter
 	local, domain, _ := cutLast(a, '@')
 	if len(local) > 2 && local[0] == '"' && local[len(local)-1] == '"' {
 		local = local[1 : len(local)-1]

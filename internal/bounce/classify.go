@@ -111,8 +111,8 @@ func deadPolicy(enhanced string) bool {
 }
 
 // otherwise are codes of something else than a dead address: the sender, the dialogue, a full or
-// disabled mailbox, the size. Words of a dead address beside them contradict them.
-var otherwise = []string{"5.1.7", "5.1.8", "5.2.2", "5.2.3", "5.3.4", "5.5.1", "5.5.2", "5.5.3", "5.5.4", "5.6.0", "5.6.7", "5.6.8"}
+// disabled mailbox, the size, the set-up of a server, a loop. Words of a dead address beside them contradict them.
+var otherwise = []string{"5.1.7", "5.1.8", "5.2.2", "5.2.3", "5.3.3", "5.3.4", "5.3.5", "5.4.5", "5.4.6", "5.4.14", "5.5.1", "5.5.2", "5.5.3", "5.5.4", "5.6.0", "5.6.7", "5.6.8"}
 
 func aboutUs(phase string) bool {
 	return slices.Contains([]string{"connect", "ehlo", "starttls", "auth", "mail"}, phase)

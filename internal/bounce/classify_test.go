@@ -42,6 +42,12 @@ func TestClassify(t *testing.T) {
 		{"rcpt", "shop.example", "550 5.7.606 Access denied, banned sending IP [192.0.2.9]", "blocked soft our_host fix"},
 		{"rcpt", "shop.example", "550 5.7.27 Host does not accept mail", "notaccept hard domain suppress"},
 		{"rcpt", "shop.example", "553 5.1.7 invalid sender", "rejected soft our_domain fix"},
+		{"rcpt", "shop.example", "553 5.3.5 system config error, host unknown to local mailer", "hostunknown soft domain count"},
+		{"rcpt", "shop.example", "554 5.4.6 Too many hops; invalid recipient loop", "userunknown soft address count"},
+		{"rcpt", "shop.example", "550 mail from an unknown user is not accepted here", "userunknown soft address count"},
+		{"rcpt", "shop.example", "550 5.1.1 Rejected: the user does not exist in the list of people permitted to write to this group", "userunknown soft address count"},
+		{"rcpt", "shop.example", "550 5.2.1 <a@shop.example>: This mailbox has been closed and no longer exists", "userunknown hard address suppress"},
+		{"", "shop.example", "550 unable to route: no mail hosts for domain shop.example", "hostunknown hard domain suppress"},
 		// Local parts are no reasons.
 		{"rcpt", "shop.example", "550 5.2.2 <user.unknown@shop.example> Mailbox full", "mailboxfull soft address count"},
 		{"rcpt", "shop.example", "450 <spam.blocked@shop.example>: temporary failure", "systemerror soft domain count"},

@@ -55,7 +55,9 @@ var families = []family{
 	{name: "dragonfly", body: []string{"dragonfly mail agent"}},
 	{name: "opensmtpd", body: []string{"this is the mailer-daemon, please do not reply", "is delayed for more than"}, from: daemons},
 	{name: "m-filter", headers: []string{"x-mailer: m-filter"}},
-	{name: "fml", headers: []string{"x-mlserver: fml"}, subject: []string{"loop alert", "error report"}},
+	{name: "fml", headers: []string{"x-mlserver: fml"}, subject: []string{"loop alert", "error report", "not member article"}, texts: []textRule{
+		{Rejected, []string{"is not a member of", "not member article"}},
+	}},
 	{name: "verizon", from: []string{"vtext.com", "post_master@"}, body: []string{"error message below", "invalid user address"}},
 	{name: "google", headers: []string{"x-failed-recipients:"}, from: []string{"mailer-daemon@google", "mailer-daemon@googlemail"}},
 	{name: "general", headers: []string{"x-failed-recipients:"}},
@@ -78,7 +80,7 @@ var daemons = []string{
 // failures are the words by which a report says that it is one, in its subject or its text.
 var failures = []string{
 	"undeliver", "not delivered", "returned mail", "returned to sender", "returned message", "failure notice", "delivery status notification", "delivery failure", "delivery failed", "delivery has failed", "mail delivery",
-	"mail failure", "message delivery", "could not be delivered", "couldn't be delivered", "cannot be delivered", "can't be delivered", "could not deliver", "unable to deliver", "couldn't deliver", "was not delivered", "wasn't delivered", "has not been delivered", "has failed", "delivery report", "delivery notification", "delivery error", "non-delivery", "nondeliver", "error sending your mail",
+	"mail failure", "message delivery", "could not be delivered", "couldn't be delivered", "cannot be delivered", "can't be delivered", "could not deliver", "unable to deliver", "couldn't deliver", "was not delivered", "wasn't delivered", "has not been delivered", "has failed", "delivery report", "delivery notification", "delivery error", "non-delivery", "non-deliver", "could not be sent", "nondeliver", "error sending your mail",
 	"permanent fatal errors", "permanent error", "mail system error", "did not reach the following", "failed permanently", "退信", "退回", "无法送达", "無法傳遞", "投递失败", "投遞失敗", "未能送达", "전송되지", "발송 실패", "반송", "niet afgeleverd", "onbestelbaar", "kon niet worden bezorgd", "ej levereras", "mancata consegna", "non consegnat", "não foi entregue", "não entregue", "niedostarczon", "недоставлен", "teslim edilemedi", "kunne ikke leveres", "nicht zugestellt", "no entregado", "mail failed", "failed mail", "returning to sender", "return to sender", "配信エラー", "配送エラー", "届きませんでした", "配送できません", "送達", "message not delivered", "error report", "rejected mail", "message rejected", "bounce", "delayed mail", "returned by", "warning: could not send", "warning: message", "undelivered", "trouble delivering", "mail error", "mailbox is full", "email error",
 	"配信できません", "配信不能", "送信できません", "届きません", "届けられません", "送信エラー", "エラーメール", "宛先不明", "不達", "送信に失敗", "unzustellbar", "konnte nicht zugestellt", "non remis", "non distribu", "n'a pas pu être", "no se ha podido entregar", "не доставлено", "не может быть доставлено",
 }
@@ -94,13 +96,18 @@ var leads = []string{
 
 // notRecipient are words right before an address that is somebody else.
 var notRecipient = []string{
-	"mail from:", "mail from", "from:", "sender:", "sender", "from", "by", "contact", "postmaster", "please send mail to", "mail to", "mailto:", "reply to", "reply-to:", "message-id:", "id", "message-id", "cc:", "generated from", "expanded from:", "expanded from", "return-path:", "return path:", "hello", "dear", "hi", "subject:",
+	"mail from:", "mail from", "from:", "sender:", "sender", "from", "by", "contact", "postmaster", "please send mail to", "forward this message to", "forward this mail to", "forward this email to", "message to us at", "mail to", "mailto:", "reply to", "reply-to:", "message-id:", "id", "message-id", "cc:", "generated from", "expanded from:", "expanded from", "return-path:", "return path:", "hello", "dear", "hi", "subject:",
 }
 
 // cuts begin the line that parts a report from the message it returns, decoration left out.
 var cuts = []string{
 	"this is a copy of", "below this line is a copy", "original message", "message headers follow", "unsent message follows", "returned message", "the header of the original", "below is a copy", "original mail as follows", "original mail info", "included is a copy", "undelivered message", "message header", "your original message", "returned mail", "copy of the message", "enclosed is a copy",
 	"header of the original", "the original message header", "begin message", "forwarded message", "received headers", "元のメッセージ", "オリジナルメッセージ", "エラー対象のメール", "original headers", "the attachment contains the original", "mail header", "body of message", "start of returned message", "text of message", "included message",
+}
+
+// successes stand over those who were reached.
+var successes = []string{
+	"successful delivery notification", "has been successfully relayed", "has been successfully delivered", "was successfully relayed", "was successfully delivered", "message was delivered to the following", "successfully delivered to the following",
 }
 
 // warnings say that the message is still on its way.
@@ -115,17 +122,22 @@ func (m *mail) family() *family {
 	body := strings.ToLower(m.said().whole)
 	body = strings.Join(strings.Fields(body), " ")
 	own := ""
+	answer := strings.HasPrefix(strings.TrimSpace(subject), "re:")
 	for i := range families {
 		f := &families[i]
 		if !anyOf(f.from, from) || !anyOf(f.subject, subject) || !anyOf(f.body, body) || !m.bears(f.headers) || f.machine && m.answersItself() {
 			continue
 		}
-		if len(f.from)+len(f.headers)+len(f.subject) == 0 {
-			// Known by words alone: then they must not be a person's quotation of such a report.
+		marks := f.body
+		if f.name == "general" && answer {
+			marks = failures
+		}
+		if len(f.from)+len(f.headers)+len(f.subject) == 0 || f.name == "general" && answer {
+			// Known by words alone, or a postmaster's answer: then they must not be a person's quotation of such a report.
 			if own == "" {
 				own = strings.Join(strings.Fields(strings.ToLower(m.ownWords())), " ")
 			}
-			if !anyOf(f.body, own) {
+			if !anyOf(marks, own) {
 				continue
 			}
 		}

@@ -193,6 +193,17 @@ func split(body, boundary string) []entity {
 	return parts
 }
 
+// lostParts returns the parts of a body whose header was lost on the way: it begins with a boundary, at most after a line
+// for old mail programs. One further down, below words that name somebody, is that of a message returned as text.
+func lostParts(body string) []entity {
+	boundary := guessBoundary(body)
+	preamble, _, ok := strings.Cut(body, "--"+boundary)
+	if boundary == "" || !ok || len(preamble) > maxReply || strings.Contains(preamble, "@") {
+		return nil
+	}
+	return split(body, boundary)
+}
+
 // findDelimiter finds the next line that is the delimiter, from a line's start at pos on, and where the line after it
 // begins. at is -1 when there is none.
 func findDelimiter(body, delimiter string, pos int) (at, next int, closing bool) {
@@ -246,10 +257,16 @@ func (e entity) text() string {
 	}
 	body = decodeTransfer(body, e.header.get("content-transfer-encoding"))
 	body = decodeCharset(body, params["charset"])
-	if kind == "text/html" {
+	if kind == "text/html" || kind == "" && looksHTML(body) {
 		body = plainText(body)
 	}
-	return body
+	return strings.ReplaceAll(body, "\u00a0", " ") // "550&nbsp;5.1.1"
+}
+
+// looksHTML tells a page whose header was lost.
+func looksHTML(body string) bool {
+	start := strings.ToLower(strings.TrimSpace(body[:min(len(body), 200)]))
+	return strings.HasPrefix(start, "<html") || strings.HasPrefix(start, "<!doctype html")
 }
 
 func decodeTransfer(body, transfer string) string {

@@ -62,6 +62,12 @@ func (m *mail) collect(e entity, depth int) {
 				return
 			}
 		}
+		if kind == "" && depth == 0 {
+			if parts := lostParts(e.body); len(parts) > 0 {
+				m.collectParts(parts, kind, depth)
+				return
+			}
+		}
 		if len(m.texts) < 20 && (kind == "" || strings.HasPrefix(kind, "text/") || depth == 0) {
 			m.texts = append(m.texts, e.text())
 		}
@@ -83,11 +89,30 @@ func (m *mail) collectParts(parts []entity, kind string, depth int) {
 func (m *mail) judge() Verdict {
 	for _, try := range []func() (Verdict, bool){m.complaint, m.report, m.notification, m.receipt, m.unsubscribe, m.plainReport, m.autoreply, m.removal} {
 		if v, ok := try(); ok {
+			m.spare(v.Bounces)
 			v.mark()
 			return v
 		}
 	}
 	return Verdict{Kind: KindOther}
+}
+
+// spare saves those whose refusal names the sender of the mail and not them: "unknown user: bounce@us" is a server's
+// opinion of our address, which it asked about.
+func (m *mail) spare(bounces []Recipient) {
+	for i, r := range bounces {
+		if !r.Hard || len(r.Text) >= maxReply {
+			continue
+		}
+		text := strings.ToLower(r.Text)
+		if code := findReply(text); code != "" {
+			text = text[strings.Index(text, code):] // past the line by which a report names its recipient
+		}
+		if us := strings.ToLower(addressIn(m.header.get("to"))); us != "" && strings.Contains(text, us) && !strings.Contains(text, strings.ToLower(r.Recipient)) {
+			c := classOf(Rejected, false)
+			bounces[i].Reason, bounces[i].Hard, bounces[i].Scope = c.Reason, c.Hard, c.Scope
+		}
+	}
 }
 
 // mark names a report that is nothing but a warning.
@@ -114,7 +139,12 @@ func (m *mail) report() (Verdict, bool) {
 			if strings.Contains(matchable(more), "envelope expired") {
 				group.action = ActionFailed // OpenSMTPD's last word about a message it gave up says "delayed"
 			}
-			v.add(group.judge(more))
+			r := group.judge(more)
+			if len(groups) == 1 && r.Hard && contradicts(said.whole) {
+				c := classOf(MailboxFull, false)
+				r.Reason, r.Hard, r.Scope = c.Reason, c.Hard, c.Scope
+			}
+			v.add(r)
 		default:
 			positive = true
 		}
@@ -158,8 +188,9 @@ func (m *mail) groups() []statusRecipient {
 	}
 	for _, text := range m.texts {
 		if i := strings.Index(text, "\n> Final-Recipient:"); i >= 0 {
-			text = strings.ReplaceAll(text[i:], "\n> ", "\n") // a report that a person forwarded
-			all = append(all, parseStatus(text)...)
+			if m.forwards(text) {
+				all = append(all, parseStatus(strings.ReplaceAll(text[i:], "\n> ", "\n"))...)
+			}
 		} else if fields := fieldsWithin(text); fields != "" {
 			all = append(all, parseStatus(fields)...)
 		}
@@ -167,18 +198,26 @@ func (m *mail) groups() []statusRecipient {
 	return all
 }
 
+// forwards tells a report that a person passed on as it came. One who answers it, or asks about it, reports nothing.
+func (m *mail) forwards(text string) bool {
+	text = strings.ToLower(m.subject() + "\n" + text)
+	return anyOf([]string{"fwd:", "fw:", "wg:", "転送", "forwarded"}, text) && strings.Contains(text, "\n> action:")
+}
+
 // fieldsWithin returns the report fields in a text: from the line that begins with Reporting-MTA or the first recipient's
 // up to the returned message, "" when the text does not hold both a recipient and an action.
 func fieldsWithin(text string) string {
 	report, _ := cutReturned(text)
+	report = "\n" + report // the first field may be the first line
 	low := strings.ToLower(report)
-	if !strings.Contains(low, "\naction:") {
+	if !strings.Contains(low, "\naction:") || !strings.Contains(low, "\nfinal-recipient:") {
 		return ""
 	}
+	first := len(report)
 	for _, name := range []string{"\nreporting-mta:", "\naction:", "\noriginal-recipient:", "\nfinal-recipient:"} {
-		if i := strings.Index(low, name); i >= 0 && strings.Contains(low, "\nfinal-recipient:") {
-			return report[min(i+1, len(report)):]
+		if i := strings.Index(low, name); i >= 0 {
+			first = min(first, i+1)
 		}
 	}
-	return ""
+	return report[first:]
 }

@@ -18,8 +18,17 @@ func (m *mail) plainReport() (Verdict, bool) {
 	}
 	v := Verdict{Kind: KindBounce, Family: f.name}
 	said := m.said()
+	reached := false
 	for _, address := range said.recipients {
-		v.add(said.judge(address, f))
+		if r := said.judge(address, f); said.reached(r) {
+			reached = true
+		} else {
+			v.add(r)
+		}
+	}
+	if reached && len(v.Bounces) == 0 {
+		v.Kind = KindDelivered
+		return v, true
 	}
 	if len(f.filter) > 0 && m.bears(f.filter) {
 		v.filtered()
@@ -367,6 +376,18 @@ func (a *account) judge(address string, f *family) Recipient {
 		best.delay()
 	}
 	return best
+}
+
+// reached reports whether the text says that a recipient was reached: by the code of its own line, or in words that stand
+// over the whole list.
+func (a *account) reached(r Recipient) bool {
+	if !open(r.Reason) || r.Reason == Expired {
+		return false
+	}
+	if code := r.Status + r.Reply; code != "" {
+		return code[0] == '2' && (r.Reply == "" || r.Reply[0] == '2')
+	}
+	return r.Reason == Undefined && !coded(a.whole) && anyOf(successes, strings.Join(strings.Fields(strings.ToLower(a.whole)), " "))
 }
 
 // coded reports whether a reply with its code stands in a text.

@@ -21,7 +21,7 @@ var passing = []string{
 var cautions = []string{
 	"sender mailbox", "mail from user", "invalid mail from", "reverse path", "authentication", "password", "ptr ", "client host", "unknown host name", "your dns", "check your", "whitelist", "white list", "allow list", "allowlist", "allowed sender",
 	"attachment", "in header", "to header", "from header", "in the header", "invalid header", "command unknown", "recipient option", "url ", "link to", "message-id", "database", "backend", "server failure", "servfail", "timeout", "timed out", "connection refused", "connection reset", "connection failed", "server not reachable", "unreachable",
-	"attack", "harvest", "can post", "subscribe", "this relay", "relay:", "access denied by", "syntax", "smtputf8", "too long", "expired",
+	"attack", "harvest", "can post", "subscribe", "from unknown user", "from an unknown", "bulk sender", "permitted to", "prohibition", "allow you", "allows you", "reply-to", "list of people", "list of senders", " loop", "hops", "this relay", "relay:", "access denied by", "syntax", "smtputf8", "too long", "expired",
 }
 
 // texts are asked in order; the first that matches decides. What is about us or the message stands before what is about the
@@ -200,7 +200,7 @@ var texts = []textRule{
 		"not found, try again", "host name lookup failure", "temporary lookup failure", "name resolution*temporar", "temporary failure in name resolution",
 	}},
 	{HostUnknown, []string{
-		"host unknown", "unknown host", "host not found", "host or domain name not found", "domain not found", "domain name not found", "couldn't find any host", "unknown domain", "domain does not exist", "domain doesn't exist", "no such domain", "no such host", "nxdomain", "invalid domain",
+		"host unknown", "unknown host", "host not found", "host or domain name not found", "domain not found", "domain name not found", "couldn't find any host", "no mail hosts for domain", "unknown domain", "domain does not exist", "domain doesn't exist", "no such domain", "no such host", "nxdomain", "invalid domain",
 		"bad destination system", "unrouteable address", "unrouteable mail domain", "unroutable address", "unroutable domain", "unrouteable domain", "domain must exist", "dns lookup failure: host", "domain unknown", "illegal host", "all relevant mx records point to non-existent",
 		"domain is not reachable", "recipient's domain name", "host/domain", "domain couldn't be found", "no such name", "illegal domain", "name or service not known", "null host", "domain isn't valid",
 		"domain name does not exist", "dns domain*does not exist", "550 domain*does not exist", "domain could not be found", "infodomainnonexistent",
@@ -230,7 +230,7 @@ var texts = []textRule{
 		"unbekannter benutzer", "empfänger*nicht gefunden", "benutzer unbekannt", "nicht gefunden werden", "onbekende gebruiker", "okänd", "usuário desconhecido",
 		"usuário inexistente", "não existe", "nie istnieje", "нет такого пользователя", "пользователь не найден", "не существует", "存在しません", "存在しない", "見つかりませんでした", "見つかりません",
 		"用户不存在", "收件人不存在", "不存在", "查无此人", "존재하지",
-		"user~not found", "mailbox~not found", "recipient~not found", "account~not found", "account~does not exist", "recipient~does not exist", "address~does not exist", "alias~does not exist", "username~does not exist", "user~not known",
+		"user~not found", "mailbox~not found", "recipient~not found", "account~not found", "account~does not exist", "recipient~does not exist", "address~does not exist", "alias~does not exist", "username~does not exist", "user~not known", "mailbox~no longer exist", "user~no longer exist", "account~no longer exist", "address~no longer exist", "recipient~no longer exist",
 	}},
 	{NotAccept, []string{
 		"does not accept mail", "doesn't accept mail", "not accept email", "doesn't receive email", "does not receive email", "does not receive mail", "null mx", "nullmx", "no mx found for domain", "no mx record found", "couldn't find a mail exchanger",
