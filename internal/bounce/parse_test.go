@@ -51,6 +51,8 @@ var fixtures = map[string]string{
 	"html-header-lost":           "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
 	"callout-names-us":           "bounce; hanako@shop.example /550 rejected soft failed",
 	"full-in-text-only":          "bounce; hanako@shop.example 5.1.1/550 mailboxfull soft failed",
+	"status-comment":             "bounce; hanako@shop.example 5.4.4/ hostunknown HARD failed",
+	"ko-not-sent":                "bounce; hanako@shop.example 5.1.1/550 userunknown HARD failed",
 	"fml-not-member":             "bounce; users@ml.example / rejected soft failed",
 	"groupwise-list":             "bounce; hanako@shop.example /550 userunknown HARD failed; taro@shop.example /450 mailboxfull soft failed",
 	"qmail-charset":              "bounce; hanako@shop.example / contenterror soft failed",

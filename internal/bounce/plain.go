@@ -323,7 +323,7 @@ func leadsLine(after string) bool {
 // isReport: text that follows an address on its line, as in "a@example.jp on Thu" or "a@example.jp Invalid address".
 func isReport(after string) bool {
 	low := strings.ToLower(after)
-	for _, words := range []string{"on ", "invalid", "error", "failed", "delivery", "unknown", "was ", "is ", "could", "delayed", "rejected", "user", "mailbox", "\t", "5", "4"} {
+	for _, words := range []string{"on ", "invalid", "error", "failed", "delivery", "unknown", "was ", "is ", "could", "delayed", "rejected", "user", "mailbox", "님", "\t", "5", "4"} {
 		if strings.HasPrefix(low, words) {
 			return true
 		}

@@ -130,6 +130,9 @@ func class(status string) byte {
 func (s statusRecipient) judge(more string) Recipient {
 	address := s.address()
 	kind, diagnostic := diagnosticText(s.diagnostic)
+	if _, comment, ok := strings.Cut(s.status, "("); ok && diagnostic == "" {
+		diagnostic = oneLine(strings.TrimRight(comment, ") ")) // "5.4.4 (illegal host/domain name found)"
+	}
 	r := Reply{Enhanced: findEnhanced(s.status), Text: diagnostic}
 	if phaseOf(diagnostic) == "" {
 		r.Phase = phaseIn(more, diagnostic) // Postfix tells the step in its text only
