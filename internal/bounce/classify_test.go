@@ -47,6 +47,11 @@ func TestClassify(t *testing.T) {
 		{"rcpt", "shop.example", "550 mail from an unknown user is not accepted here", "userunknown soft address count"},
 		{"rcpt", "shop.example", "550 5.1.1 Rejected: the user does not exist in the list of people permitted to write to this group", "userunknown soft address count"},
 		{"rcpt", "shop.example", "550 5.2.1 <a@shop.example>: This mailbox has been closed and no longer exists", "userunknown hard address suppress"},
+		{"rcpt", "shop.example", "550 could not verify sender: host not found", "hostunknown soft domain count"},
+		{"rcpt", "shop.example", "550 account does not exist or inactive", "userunknown soft address count"},
+		{"rcpt", "shop.example", "550 mailbox not available until 10:00", "userunknown soft address count"},
+		{"rcpt", "shop.example", "550 return address does not exist", "userunknown soft address count"},
+		{"rcpt", "shop.example", "550 5.1.1 mx.shops.abccorp.example: user unknown", "userunknown hard address suppress"},
 		{"", "shop.example", "550 unable to route: no mail hosts for domain shop.example", "hostunknown hard domain suppress"},
 		// Local parts are no reasons.
 		{"rcpt", "shop.example", "550 5.2.2 <user.unknown@shop.example> Mailbox full", "mailboxfull soft address count"},

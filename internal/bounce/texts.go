@@ -21,7 +21,7 @@ var passing = []string{
 var cautions = []string{
 	"sender mailbox", "mail from user", "invalid mail from", "reverse path", "authentication", "password", "ptr ", "client host", "unknown host name", "your dns", "check your", "whitelist", "white list", "allow list", "allowlist", "allowed sender",
 	"attachment", "in header", "to header", "from header", "in the header", "invalid header", "command unknown", "recipient option", "url ", "link to", "message-id", "database", "backend", "server failure", "servfail", "timeout", "timed out", "connection refused", "connection reset", "connection failed", "server not reachable", "unreachable",
-	"attack", "harvest", "can post", "subscribe", "from unknown user", "from an unknown", "bulk sender", "permitted to", "prohibition", "allow you", "allows you", "reply-to", "list of people", "list of senders", " loop", "hops", "this relay", "relay:", "access denied by", "syntax", "smtputf8", "too long", "expired",
+	"attack", "harvest", "can post", "subscribe", " sender", "(sender", "sending host", "sending server", "unknown host for", "check failed", "return address", " bcc ", " until ", "recipient policy", "server unavailable", "or over", "or does not want", "or inactive", "or disabled", "or blocked", "or suspended", "or full", "from unknown user", "from an unknown", "bulk sender", "permitted to", "prohibition", "allow you", "allows you", "reply-to", "list of people", "list of senders", " loop", " hops", "this relay", "relay:", "access denied by", "syntax", "smtputf8", "too long", "expired",
 }
 
 // texts are asked in order; the first that matches decides. What is about us or the message stands before what is about the
