@@ -384,8 +384,8 @@ func (a *account) reached(r Recipient) bool {
 	if !open(r.Reason) || r.Reason == Expired {
 		return false
 	}
-	if code := r.Status + r.Reply; code != "" {
-		return code[0] == '2' && (r.Reply == "" || r.Reply[0] == '2')
+	if r.Status != "" || r.Reply != "" {
+		return r.Reply == "" && r.Status[0] == '2' && strings.Contains(r.Text, "250 ") // 2.1.5 alone may be a version
 	}
 	return r.Reason == Undefined && !coded(a.whole) && anyOf(successes, strings.Join(strings.Fields(strings.ToLower(a.whole)), " "))
 }
