@@ -168,7 +168,7 @@ func (l *List) expected(past history) []Finding {
 			lines = append(lines, "too little is known to be sure that it stays below 5 %")
 		}
 	}
-	if low, _ := statistics.Interval(first.dead, first.tried); first.people > 0 && low >= bounceWarn && !f.Level.Worse(Info) {
+	if low, _ := statistics.Interval(first.dead, first.tried); first.people > 0 && first.tried >= leaning && low >= bounceWarn && !f.Level.Worse(Info) {
 		f.Level = Warn
 		if e.tried == 0 || e.people == 0 {
 			f.Found = fmt.Sprintf("Of %s to people without a history %d found the address dead; of others there is nothing to tell from.", tries(first.tried, past.nth), first.dead)
