@@ -33,14 +33,14 @@ demo: build ## Build, then see the whole loop on a made-up list; nobody is maile
 
 test: ## Run all tests, with the race detector if there is a C compiler; name what was skipped
 	@skips=$$(mktemp); \
-	MAILER_TEST_SKIPS=$$skips $(GO) test $(RACE) -timeout 20m $(PKG); status=$$?; \
+	MAILER_TEST_SKIPS=$$skips $(GO) test $(RACE) -timeout 40m $(PKG); status=$$?; \
 	if [ -z "$(RACE)" ]; then echo "race detector: no C compiler (apt-get install gcc libc6-dev)" >>$$skips; fi; \
 	if [ -s $$skips ]; then echo; echo "not tested here:"; sort -u $$skips | sed 's/^/  /'; fi; \
 	if [ -s $$skips ] && [ -n "$$MAILER_TEST_NO_SKIP" ]; then status=1; fi; \
 	rm -f $$skips; exit $$status
 
 race: ## Run all tests with the race detector
-	$(GO) test -race -timeout 20m $(PKG)
+	$(GO) test -race -timeout 40m $(PKG)
 
 lint: ## gofmt, go vet for Linux, macOS and Windows, staticcheck
 	@unformatted=$$(gofmt -l cmd internal templates examples); \

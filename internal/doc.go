@@ -25,6 +25,7 @@
 //	  dkim         key records: what verifiers make of them, and what went wrong
 //	  dmarc        which policy holds for a domain, and whether two names are aligned
 //	  arrival      a mail as it came into a mailbox: its way, what the receiver found, what became of it
+//	  statistics   how much a figure is worth that was counted from few messages
 //	machines  touch the world, know no campaign
 //	  config       mailer.yaml, environment, secrets
 //	  relay        SMTP with the user's relay

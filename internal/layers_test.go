@@ -23,6 +23,7 @@ var ring = map[string]int{
 	"internal/pace":       1,
 	"internal/provider":   1,
 	"internal/zone":       1,
+	"internal/statistics": 1,
 	"internal/arrival":    1,
 	"internal/spf":        1,
 	"internal/dmarc":      1, "internal/dkim": 1,

@@ -159,12 +159,12 @@ func (w *bounceWorkspace) actedOnce(n int) {
 	}
 }
 
-// bounceKills is how often the sync is killed: MAILER_TEST_KILLS, or a few times.
+// bounceKills is how often the sync is killed: MAILER_TEST_KILLS, or 20 times.
 func bounceKills(t *testing.T) int {
 	if os.Getenv("MAILER_TEST_KILLS") != "" {
 		return killCount(t)
 	}
-	return 6
+	return 20
 }
 
 // Killed at random moments and begun again each time, the reading acts on every mail once, and in the end every mail has left the INBOX.

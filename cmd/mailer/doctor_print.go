@@ -28,7 +28,7 @@ func tellDiagnosis(a *app, subject string, all []doctor.Finding) error {
 	return doctorExit(all)
 }
 
-// tellAll is tellDiagnosis for all that there is: the answer comes first, and what went well is told in a line for each area.
+// tellAll is tellDiagnosis for all that there is: the answer comes first, on a terminal also last, and what went well is told in a line for each area.
 func tellAll(a *app, subject string, all []doctor.Finding) error {
 	if err := emitDiagnosis(a, subject, all); err != nil {
 		return err
@@ -53,6 +53,9 @@ func tellAll(a *app, subject string, all []doctor.Finding) error {
 		if len(passed[area]) > 0 {
 			a.out.Printf("PASS     %s\n", strings.TrimSpace(a.page("         ", area+": "+strings.Join(passed[area], ", "))))
 		}
+	}
+	if ui.Terminal(a.out.People()) { // where the first line is out of sight by now
+		a.out.Printf("\n%s\n", a.page("", mailArrives(all)))
 	}
 	return doctorExit(all)
 }

@@ -70,16 +70,3 @@ func lean(s stratum, on float64) (mean, lent float64) {
 	n := float64(s.tried) + leaning
 	return (float64(s.dead) + leaning*on) / n, leaning / n
 }
-
-// wilson is between what a share lies that was seen count times of so many, 95 % sure.
-func wilson(count, of int64) (low, high float64) {
-	if of <= 0 {
-		return 0, 1
-	}
-	const z = 1.96
-	n := float64(of)
-	p := float64(count) / n
-	middle, half := p+z*z/(2*n), z*math.Sqrt(p*(1-p)/n+z*z/(4*n*n))
-	scale := 1 + z*z/n
-	return max(0, (middle-half)/scale), min(1, (middle+half)/scale)
-}

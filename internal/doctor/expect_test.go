@@ -105,3 +105,19 @@ func TestProviderBouncesLevel(t *testing.T) {
 		}
 	}
 }
+
+// Nor is a list without a history for what became of three first messages.
+func TestFirstBouncesLevel(t *testing.T) {
+	for _, c := range []struct {
+		tried, dead int64
+		want        Level
+	}{{3, 2, Info}, {49, 20, Info}, {100, 20, Warn}, {1000, 5, Info}} {
+		strata := make([]stratum, store.NoProof+1)
+		strata[store.NoProof] = stratum{people: 1000, tried: c.tried, dead: c.dead}
+		l := &List{mailable: 1000}
+		got := l.expected(history{lanes: map[string][]stratum{"gmail": strata}, tried: c.tried, nth: 1})
+		if len(got) != 1 || got[0].Level != c.want {
+			t.Errorf("%d dead of %d: %+v, want %s", c.dead, c.tried, got, c.want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"mailer/internal/statistics"
 	"mailer/internal/store"
 )
 
@@ -100,7 +101,7 @@ func (l *List) providers(past history) []Finding {
 			line += "; wants " + w
 		}
 		f.Detail = append(f.Detail, line)
-		if low, _ := wilson(r.tried.dead, r.tried.tried); r.lane != others && r.tried.tried >= leaning && low > bounceWarn { // a handful proves nothing
+		if low, _ := statistics.Interval(r.tried.dead, r.tried.tried); r.lane != others && r.tried.tried >= leaning && low > bounceWarn { // a handful proves nothing
 			all = append(all, Finding{Area: "list", Check: "provider_bounces", Subject: title, Level: Warn, People: r.people,
 				Found: fmt.Sprintf("Of %s to %s within a year, %d found the address dead (%s).", tries(r.tried.tried, past.nth), title, r.tried.dead, percent(float64(r.tried.dead)/float64(r.tried.tried))),
 				Why:   "A provider that sees many unknown addresses takes the sender for one who guesses or buys them, and slows down or refuses all of its mail. " + sentence(wants[r.lane]),
@@ -167,7 +168,7 @@ func (l *List) expected(past history) []Finding {
 			lines = append(lines, "too little is known to be sure that it stays below 5 %")
 		}
 	}
-	if low, _ := wilson(first.dead, first.tried); first.people > 0 && low >= bounceWarn && !f.Level.Worse(Info) {
+	if low, _ := statistics.Interval(first.dead, first.tried); first.people > 0 && first.tried >= leaning && low >= bounceWarn && !f.Level.Worse(Info) {
 		f.Level = Warn
 		if e.tried == 0 || e.people == 0 {
 			f.Found = fmt.Sprintf("Of %s to people without a history %d found the address dead; of others there is nothing to tell from.", tries(first.tried, past.nth), first.dead)

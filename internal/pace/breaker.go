@@ -3,9 +3,10 @@ package pace
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"time"
+
+	"mailer/internal/statistics"
 )
 
 // Kind is what a breaker counts.
@@ -81,7 +82,6 @@ func span(d time.Duration) string {
 const (
 	breakerSure  = 0.8
 	breakerCount = 3
-	wilsonZ      = 1.96
 )
 
 // over reports whether so many of so many are too many.
@@ -89,14 +89,8 @@ func over(count, of int64, limit float64) bool {
 	if limit <= 0 || count > of || count < min(breakerCount, of) || of == 0 {
 		return false
 	}
-	return float64(count) > limit*float64(of) && wilson(count, of) > breakerSure*limit
-}
-
-// wilson is the lower end of the 95 % interval of a share.
-func wilson(count, of int64) float64 {
-	n, z2 := float64(of), wilsonZ*wilsonZ
-	p := float64(count) / n
-	return max(0, (p+z2/(2*n)-wilsonZ*math.Sqrt(p*(1-p)/n+z2/(4*n*n)))/(1+z2/n))
+	surely, _ := statistics.Interval(count, of)
+	return float64(count) > limit*float64(of) && surely > breakerSure*limit
 }
 
 // Went judges a sample as a whole, however small; ok: it did not go well.

@@ -2,27 +2,12 @@ package pace
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
 )
 
 var usual = Levels{Window: time.Hour, Least: 100, Shares: map[Kind]float64{Hard: 0.05, Policy: 0.2, Complaint: 0.003}}
-
-// The figures of every statistics book; 3 of 1,000 is why a complaint rate of 0.1 % cannot be seen there.
-func TestWilson(t *testing.T) {
-	for _, tt := range []struct {
-		count, of int64
-		want      float64
-	}{
-		{0, 1000, 0}, {1, 1000, 0.00018}, {3, 1000, 0.00102}, {50, 1000, 0.0381}, {10, 100, 0.0552}, {100, 100, 0.9630},
-	} {
-		if got := wilson(tt.count, tt.of); math.Abs(got-tt.want) > 0.00005 {
-			t.Errorf("%d of %d: %.5f, want %.5f", tt.count, tt.of, got, tt.want)
-		}
-	}
-}
 
 func TestBreaker(t *testing.T) {
 	type news struct {

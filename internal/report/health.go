@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 
 	"mailer/internal/bounce"
 	"mailer/internal/delivery"
+	"mailer/internal/statistics"
 	"mailer/internal/store"
 )
 
@@ -80,7 +80,7 @@ type Health struct {
 }
 
 // Interval is between what the true share lies, 95 % sure (Wilson): of few messages a share says little.
-func (h Health) Interval() (low, high float64) { return interval(h.Rate.Count, h.Rate.Of) }
+func (h Health) Interval() (low, high float64) { return statistics.Interval(h.Rate.Count, h.Rate.Of) }
 
 // Words says the interval: "0.10% to 0.88%".
 func (h Health) Words() string {
@@ -141,17 +141,4 @@ func judge(h Health) string {
 		return "watch"
 	}
 	return "good"
-}
-
-// interval is Wilson's, at 95 %.
-func interval(count, of int64) (low, high float64) {
-	if of <= 0 {
-		return 0, 1
-	}
-	const z = 1.96
-	n := float64(of)
-	p := float64(count) / n
-	middle, half := p+z*z/(2*n), z*math.Sqrt(p*(1-p)/n+z*z/(4*n*n))
-	scale := 1 + z*z/n
-	return max(0, (middle-half)/scale), min(1, (middle+half)/scale)
 }
