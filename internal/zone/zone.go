@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // Type is a type of record, as zone files write it.
@@ -99,32 +101,11 @@ func Clean(name string) string { return strings.ToLower(strings.TrimSuffix(name,
 
 // Reverse is the name under which the PTR records of an address stand (RFC 1035 section 3.5, RFC 3596 section 2.5).
 func Reverse(ip netip.Addr) string {
-	ip = ip.Unmap()
-	b := ip.AsSlice()
-	var s strings.Builder
-	for i := len(b) - 1; i >= 0; i-- {
-		if ip.Is4() {
-			s.WriteString(decimal(b[i]) + ".")
-			continue
-		}
-		s.WriteByte(hexDigits[b[i]&15])
-		s.WriteByte('.')
-		s.WriteByte(hexDigits[b[i]>>4])
-		s.WriteByte('.')
+	name, err := dns.ReverseAddr(ip.Unmap().WithZone("").String())
+	if err != nil { // of no address at all
+		return ""
 	}
-	if ip.Is4() {
-		return s.String() + "in-addr.arpa"
-	}
-	return s.String() + "ip6.arpa"
-}
-
-const hexDigits = "0123456789abcdef"
-
-func decimal(b byte) string {
-	if b < 10 {
-		return string('0' + rune(b))
-	}
-	return decimal(b/10) + string('0'+rune(b%10))
+	return Clean(name)
 }
 
 // Unreverse is the address of a reverse name.
@@ -143,7 +124,7 @@ func Unreverse(name string) (netip.Addr, bool) {
 	}
 	var b [16]byte
 	for i, n := range nibbles {
-		v := strings.IndexByte(hexDigits, (n + " ")[0])
+		v := strings.IndexByte("0123456789abcdef", (n + " ")[0])
 		if v < 0 || len(n) != 1 {
 			return netip.Addr{}, false
 		}
