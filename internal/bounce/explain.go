@@ -1,8 +1,9 @@
 package bounce
 
 import (
-	"strconv"
 	"strings"
+
+	"mailer/internal/spelling"
 )
 
 // Explanation says in plain words what a refusal means.
@@ -221,7 +222,7 @@ func ExplainMail(v Verdict) (meaning, follows string) {
 	case KindUnsubscribe:
 		return "a mail to our unsubscribe address", "The address is unsubscribed when the signature in it is right."
 	case KindBounce:
-		return "a report about " + count(len(v.Bounces), "recipient", "recipients"), ""
+		return "a report about " + spelling.Count(len(v.Bounces), "recipient", "recipients"), ""
 	}
 	if words, ok := detailMeanings[v.Detail]; ok {
 		return words[0], words[1]
@@ -244,11 +245,4 @@ var detailMeanings = map[string][2]string{
 	DetailChallenge: {"the recipient's filter asks the sender to prove that he is a person", "Nothing by itself. A person may answer it; mail to this address is seen only after that."},
 	DetailRemoval: {"a person seems to ask, in his own words, to be taken off the list", "A person decides, as anybody can write such a mail in another's name. Read by mailer bounces sync, it waits under a number ID " +
 		"(mailer bounces list --waiting): mailer bounces confirm ID takes the person off, mailer bounces dismiss ID lets it be."},
-}
-
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.Itoa(n) + " " + many
 }

@@ -12,6 +12,7 @@ import (
 	"mailer/internal/address"
 	"mailer/internal/provider"
 	"mailer/internal/segment"
+	"mailer/internal/spelling"
 	"mailer/internal/store"
 	"mailer/internal/zone"
 )
@@ -281,21 +282,10 @@ func (l *List) verdict(ctx context.Context, all []Finding) (Finding, error) {
 		return f, err
 	}
 	f.People, f.Where = union.n, union.where
-	f.Found += fmt.Sprintf(" %s of them (%s) should not be: no domain that takes mail, a slip of the finger, a mailbox to throw away, or no person.", count(int(union.n), "one", fmt.Sprint(union.n)), l.percent(union.n))
+	f.Found += fmt.Sprintf(" %d of them (%s) should not be: no domain that takes mail, a slip of the finger, a mailbox to throw away, or no person.", union.n, l.percent(union.n))
 	f.Why = "They bounce or complain, and the whole mailing is judged by it."
 	f.Do = exclude
 	return f, nil
 }
 
-// count is a number with its noun; a plural that is a number itself stands alone.
-func count(n int, one, many string) string {
-	switch {
-	case many == strconv.Itoa(n):
-		return many
-	case n == 1:
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-func addresses(n int64) string { return count(int(n), "address", "addresses") }
+func addresses(n int64) string { return spelling.Count(n, "address", "addresses") }

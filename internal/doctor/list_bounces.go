@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"mailer/internal/spelling"
 	"mailer/internal/statistics"
 	"mailer/internal/store"
 )
@@ -84,7 +85,7 @@ func (l *List) providers(past history) []Finding {
 		}
 	}
 	slices.SortFunc(rows, func(a, b row) int { return cmp.Or(cmp.Compare(b.people, a.people), cmp.Compare(a.lane, b.lane)) })
-	f := Finding{Area: "list", Check: "providers", Level: Info, Found: fmt.Sprintf("%s at %s.", people(l.mailable), count(len(l.domains), "domain", "domains"))}
+	f := Finding{Area: "list", Check: "providers", Level: Info, Found: fmt.Sprintf("%s at %s.", people(l.mailable), spelling.Count(len(l.domains), "domain", "domains"))}
 	var all []Finding
 	for _, r := range rows {
 		title := "other domains"
@@ -120,7 +121,7 @@ func sentence(text string) string {
 
 // tries is how many messages a figure stands on.
 func tries(n, nth int64) string {
-	text := count(int(n), "message", "messages")
+	text := spelling.Count(n, "message", "messages")
 	if nth > 1 {
 		text += fmt.Sprintf(" (1 in %d was looked at)", nth)
 	}

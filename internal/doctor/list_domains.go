@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"mailer/internal/address"
+	"mailer/internal/spelling"
 	"mailer/internal/store"
 	"mailer/internal/zone"
 )
@@ -142,7 +143,7 @@ func (l *List) unreachable(receiving []zone.Mailbox) func() []Finding {
 		if l.share(p.people) >= bounceFail {
 			f.Level = Fail
 		}
-		f.Found = fmt.Sprintf("%s (%s) at %s mail: the DNS has no server for them.", addresses(p.people), l.percent(p.people), count(len(p.domains), "domain that takes no", "domains that take no"))
+		f.Found = fmt.Sprintf("%s (%s) at %s mail: the DNS has no server for them.", addresses(p.people), l.percent(p.people), spelling.Count(len(p.domains), "domain that takes no", "domains that take no"))
 		f.Why = fmt.Sprintf("Each of them bounces (5.1.2, 5.4.4; null MX: RFC 7505). Relays look at an account from %.0f %% of hard bounces on (Amazon SES), and providers sooner.", 100*bounceFail)
 		f.Do = exclude
 		f.Detail = p.told()

@@ -11,6 +11,7 @@ import (
 
 	"mailer/internal/address"
 	"mailer/internal/contact"
+	"mailer/internal/spelling"
 	"mailer/internal/store"
 )
 
@@ -196,7 +197,7 @@ func twins(plus, dots int64) []Finding {
 	}
 	return []Finding{{Area: "list", Check: "twins", Level: Info, People: plus + dots, Found: fmt.Sprintf(
 		"At least %s the mailbox of another one: %d with something behind a plus, %d with dots at Gmail, which does not look at them. Both get the mail.",
-		count(int(plus+dots), "address is", "addresses are"), plus, dots)}}
+		spelling.Count(plus+dots, "address is", "addresses are"), plus, dots)}}
 }
 
 // bouncing are people whose mail came back and who are not suppressed.

@@ -1,7 +1,11 @@
-// Package spelling finds the word that a slip of the finger was meant to be: a key of mailer.yaml, a field, a campaign.
+// Package spelling finds the word that a slip of the finger was meant to be (a key of mailer.yaml, a field, a campaign), and writes
+// numbers with their nouns.
 package spelling
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Nearest is the known word that differs from word by the fewest edits, if by few enough to be a slip; else "". Case costs
 // nothing, and the first of several equally near wins.
@@ -39,4 +43,12 @@ func distance(a, b []rune) int {
 		}
 	}
 	return d[len(a)][len(b)]
+}
+
+// Count is a number with its noun: 1 mail, 2 mails.
+func Count[N int | int64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

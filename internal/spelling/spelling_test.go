@@ -13,3 +13,11 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 mails", 1: "1 mail", 2: "2 mails"} {
+		if got := Count(n, "mail", "mails"); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}

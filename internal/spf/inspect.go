@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"mailer/internal/spelling"
 	"mailer/internal/zone"
 )
 
@@ -388,7 +389,7 @@ func udpSize(name string, records []zone.Record) int {
 
 // Lines is a tree for people, a term a line.
 func (t Tree) Lines() []string {
-	lines := []string{fmt.Sprintf("%s: %s, %d void", t.Root.Domain, plural(t.Lookups, "lookup"), t.Voids)}
+	lines := []string{fmt.Sprintf("%s: %s, %d void", t.Root.Domain, spelling.Count(t.Lookups, "lookup", "lookups"), t.Voids)}
 	return t.Root.lines(lines, "  ")
 }
 
@@ -406,7 +407,7 @@ func (n *Node) lines(lines []string, indent string) []string {
 		line := indent + b.Text
 		var notes []string
 		if b.Lookups > 0 {
-			notes = append(notes, plural(b.Lookups, "lookup"))
+			notes = append(notes, spelling.Count(b.Lookups, "lookup", "lookups"))
 		}
 		if b.Voids > 0 {
 			notes = append(notes, fmt.Sprintf("%d void", b.Voids))
@@ -429,13 +430,6 @@ func (n *Node) lines(lines []string, indent string) []string {
 		lines = append(lines, fmt.Sprintf("%s%d networks of ip4 and ip6", indent, networks))
 	}
 	return lines
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // Includes reports whether a tree lets those send that the record of a domain does.

@@ -19,6 +19,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
+
+	"mailer/internal/spelling"
 )
 
 // Out writes for people or for scripts. It is safe for concurrent use.
@@ -287,8 +289,5 @@ func Terminal(w any) bool {
 
 // Count is a number with its noun: 1 mail, 2 mails.
 func Count[N int | int64](n N, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
+	return spelling.Count(n, one, many)
 }
